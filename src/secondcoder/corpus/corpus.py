@@ -1,0 +1,165 @@
+"""Texts with their ids, labels, groups and all other columns.
+
+In: what `secondcoder.corpus.reading` has read. Out: `Corpus`, the one form in which texts and labels travel.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
+from typing import Literal
+
+import pyarrow as pa
+
+from secondcoder.corpus.findings import Finding
+from secondcoder.errors import ColumnError, DataError, nearest
+
+Task = Literal["multi-class"]
+Part = Literal["train", "dev", "test"]
+PARTS: tuple[Part, ...] = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a corpus came from, enough to say so in a paper and to find it again.
+
+    Attributes
+    ----------
+    name
+        Path, ``hub:`` address, or a word for data handed over in memory.
+    sha256
+        Hash of the file's bytes, or of the ids, texts and labels where there is no file.
+    columns
+        Which column was read as ``text``, ``label``, ``group``, ``id``, ``split``.
+    """
+
+    name: str
+    sha256: str
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Corpus:
+    """Texts and labels, row by row.
+
+    Attributes
+    ----------
+    ids
+        One per row, unique.
+    texts
+        One per row; ``""`` where the cell was empty.
+    labels
+        One per row; None where the row has not been labelled. Always strings.
+    label_names
+        The classes in natural order, fixed when the data was read; every part of a corpus keeps all of them.
+    groups
+        The document, author or film that each text comes from, or None. A row without a group has ``""``.
+    parts
+        The part that the data itself gives each row to, or None.
+    columns
+        Every column as it was read, value for value and in order.
+    positive
+        The positive class of a two-class task, or None.
+    """
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    labels: tuple[str | None, ...]
+    label_names: tuple[str, ...]
+    columns: pa.Table
+    source: Source
+    groups: tuple[str, ...] | None = None
+    parts: tuple[Part | None, ...] | None = None
+    positive: str | None = None
+    task: Task = "multi-class"
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        for name in ("texts", "labels", "groups", "parts"):
+            values = getattr(self, name)
+            if values is not None and len(values) != n:
+                raise DataError(f"{name} has {len(values)} rows, ids has {n}.", "Give one value per row.")
+        if self.columns.num_rows != n:
+            raise DataError(f"columns has {self.columns.num_rows} rows, ids has {n}.", "Give one value per row.")
+        if self.positive is not None and self.positive not in self.label_names:
+            raise DataError(
+                f"The positive class {self.positive!r} is not among the labels {list(self.label_names)}.",
+                f"{nearest(self.positive, self.label_names)}Name one of the labels.",
+            )
+        if self.positive is not None and len(self.label_names) != 2:
+            raise DataError(
+                f"A positive class needs a two-class task, and there are {len(self.label_names)} labels.",
+                "Leave out the positive class.",
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Sequence[int]) -> "Corpus":
+        """Return the named rows, in the order given, with the same label names."""
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in rows),
+            texts=tuple(self.texts[i] for i in rows),
+            labels=tuple(self.labels[i] for i in rows),
+            groups=None if self.groups is None else tuple(self.groups[i] for i in rows),
+            parts=None if self.parts is None else tuple(self.parts[i] for i in rows),
+            columns=self.columns.take(pa.array(rows, type=pa.int64())),
+        )
+
+    def usable(self) -> list[int]:
+        """Return the rows that can be learned from or judged on: those with a text and a label."""
+        return [
+            i
+            for i, (text, label) in enumerate(zip(self.texts, self.labels, strict=True))
+            if label is not None and text.strip()
+        ]
+
+    def label_counts(self) -> dict[str, int]:
+        """Return how many rows have each label, in the order of `label_names`."""
+        counts = Counter(self.labels)
+        return {name: counts[name] for name in self.label_names}
+
+    def column(self, name: str) -> list[str]:
+        """Return a column as text, ``""`` where a cell is empty.
+
+        Raises
+        ------
+        ColumnError
+            If there is no column of that name.
+        """
+        require_column(name, self.columns.column_names)
+        return ["" if value is None else str(value) for value in self.columns[name].to_pylist()]
+
+    def _repr_html_(self) -> str:
+        n_labelled = sum(label is not None for label in self.labels)
+        shares = "".join(
+            f"<tr><td>{escape(name)}</td><td>{count:,}</td><td>{count / max(n_labelled, 1):.1%}</td></tr>"
+            for name, count in self.label_counts().items()
+        )
+        groups = "" if self.groups is None else f", {len(set(self.groups)):,} groups"
+        return (
+            f"<p><b>Corpus</b>: {len(self):,} texts, {n_labelled:,} labelled{groups}</p>"
+            f"<table><tr><th>label</th><th>texts</th><th>share</th></tr>{shares}</table>"
+        )
+
+
+def require_column(name: str, found: Sequence[str]) -> None:
+    """Raise `ColumnError`, which lists the columns found and the nearest one, unless the column is there."""
+    if name not in found:
+        raise ColumnError(
+            f"There is no column {name!r}; the columns are: {', '.join(map(repr, found))}.",
+            f"{nearest(name, found)}Name one of the columns.",
+        )
+
+
+def natural_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names sorted as people sort: by the numbers in them where there are any, so 2 stands before 10."""
+
+    def key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+        pieces = re.split(r"([0-9]+)", name.casefold())
+        return [(0, int(p), "") if p.isascii() and p.isdigit() else (1, 0, p) for p in pieces if p], name
+
+    return tuple(sorted(names, key=key))

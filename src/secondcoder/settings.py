@@ -1,0 +1,229 @@
+"""Every option once: its name, default, bounds and help.
+
+In: nothing. Out: frozen dataclasses. The command line and ``secondcoder.toml`` derive their options from the fields,
+the library's functions repeat the fields in their signatures (a test holds the two together), and the run folder
+stores them. The string under a field is its help text.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeVar
+
+from secondcoder.errors import SettingsError
+
+DEFAULT_SEED = 42
+DEFAULT_MODEL = "distilbert-base-uncased"
+
+By = Literal["auto", "random", "stratified", "group", "given"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16"]
+Truncation = Literal["head", "head-tail"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base: values that can be shown and stored."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return asdict(self)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class ReadSettings(Settings):
+    """Which columns are what."""
+
+    text: str | None = None
+    """Column with the texts to classify."""
+    label: str | None = None
+    """Column with the hand-given labels."""
+    group: str | None = None
+    """Column with the document, author or film that a text comes from; no group will stand in two parts."""
+    id: str | None = None
+    """Column with a unique id for each row; without it, the row number, from 1."""
+    split_column: str | None = None
+    """Column that says which part a row belongs to: train, dev (or validation) and test."""
+    label_names: str | None = None
+    """Names for coded labels, as 0=negative,1=positive."""
+    positive: str | None = None
+    """The positive class of a two-class task; its precision, recall and F1 are then the headline figures."""
+    sample_train: int | None = None
+    """Draw so many rows of the given train part, without replacement, by seed."""
+    sample_dev: int | None = None
+    """Draw so many rows of the given dev part."""
+    sample_test: int | None = None
+    """Draw so many rows of the given test part."""
+    dev_from: Literal["train", "test"] | None = None
+    """Where a data set has no dev part, take the dev rows (--sample-dev of them) from this part."""
+
+    def __post_init__(self) -> None:
+        for name in ("sample_train", "sample_dev", "sample_test"):
+            _check_count(name, getattr(self, name), least=1)
+        if self.dev_from is not None and self.sample_dev is None:
+            raise SettingsError(
+                f"--dev-from {self.dev_from} does not say how many rows to take.", "Add --sample-dev N."
+            )
+
+
+@dataclass(frozen=True)
+class SplitSettings(Settings):
+    """How the rows are divided into train, dev and test."""
+
+    by: By = "auto"
+    """How to divide: auto (given where there is a split column, else by group where there is one, else stratified)."""
+    stratify: tuple[str, ...] = ()
+    """Columns whose values are kept equally frequent in the three parts; the label unless named."""
+    dev: float = 0.2
+    """Size of dev, which chooses: a share of the rows below 1, a number of rows from 1 on."""
+    test: float = 0.2
+    """Size of test, which judges once: a share of the rows below 1, a number of rows from 1 on."""
+
+    def __post_init__(self) -> None:
+        for name in ("dev", "test"):
+            size = getattr(self, name)
+            if not math.isfinite(size) or size <= 0 or (size >= 1 and size != int(size)):
+                raise SettingsError(f"{name} is {size!r}.", "Give a share between 0 and 1, or a whole number of rows.")
+
+
+@dataclass(frozen=True)
+class TrainSettings(Settings):
+    """How the model is fine-tuned."""
+
+    model: str = DEFAULT_MODEL
+    """Pre-trained model: a hub name, a folder, or minilm for the one that the demo extra installs."""
+    epochs: int = 2
+    """Passes over the train part."""
+    batch_size: int = 16
+    """Texts per optimizer step."""
+    learning_rate: float | Literal["auto"] = "auto"
+    """Peak learning rate; auto is 2e-5, or 1e-4 for small models (hidden size under 768)."""
+    warmup: float = 0.0
+    """Share of the steps over which the learning rate rises to its peak, before it falls linearly to zero."""
+    weight_decay: float = 0.01
+    """Weight decay of AdamW; not applied to biases and norms."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    attention_dropout: float = 0.0
+    """Dropout inside attention; anything above 0 makes training on a CPU 2 to 3 times slower."""
+    max_length: int | None = None
+    """Longest text in tokens; longer ones are cut. Unset: the model's maximum, at most 512."""
+    truncation: Truncation = "head"
+    """What is kept of a text that is too long: its head, or its head and its tail."""
+    metric: str = "auto"
+    """Figure on dev that chooses the best epoch; auto is the positive class's F1 if there is one, else macro-f1."""
+    device: Device = "auto"
+    """Where to compute; auto takes cuda, then mps, then cpu, by what is there."""
+    precision: Precision = "auto"
+    """Arithmetic; auto is bf16 where the hardware is fast at it, else fp32. Weights are always fp32."""
+    token_budget: int | None = None
+    """Most tokens in one forward and backward pass; a step is cut into as many passes as needed. Unset: by device."""
+    deterministic: bool = False
+    """On CUDA, use deterministic kernels only (slower). On a CPU runs are bit-identical anyway."""
+
+    def __post_init__(self) -> None:
+        _check_count("epochs", self.epochs, least=1)
+        _check_count("batch_size", self.batch_size, least=1)
+        _check_count("max_length", self.max_length, least=8)
+        _check_count("token_budget", self.token_budget, least=64)
+        if self.learning_rate != "auto":
+            _check_range("learning_rate", self.learning_rate, above=0.0, most=1.0)
+        _check_range("warmup", self.warmup, least=0.0, most=1.0)
+        _check_range("weight_decay", self.weight_decay, least=0.0, most=1.0)
+        _check_range("max_grad_norm", self.max_grad_norm, above=0.0)
+        _check_range("attention_dropout", self.attention_dropout, least=0.0, below=1.0)
+        for name, choices in (
+            ("truncation", ("head", "head-tail")),
+            ("device", ("auto", "cpu", "cuda", "mps")),
+            ("precision", ("auto", "fp32", "bf16")),
+        ):
+            if getattr(self, name) not in choices:
+                raise SettingsError(f"{name} is {getattr(self, name)!r}.", f"Choose one of {', '.join(choices)}.")
+
+
+@dataclass(frozen=True)
+class LabelSettings(Settings):
+    """How a corpus is labelled and what the output holds."""
+
+    text: str | None = None
+    """Column with the texts; unset: the column that the model was trained on."""
+    probabilities: bool = False
+    """Write a column with the probability of each class too."""
+    prefix: str = ""
+    """Put before the names of the added columns, where the input already has a column of such a name."""
+    device: Device = "auto"
+    """Where to compute; auto takes cuda, then mps, then cpu, by what is there."""
+    precision: Precision = "auto"
+    """Arithmetic; auto is what the model was evaluated with."""
+
+
+def parse_label_names(text: str) -> dict[str, str]:
+    """Return the mapping that ``"0=negative,1=positive"`` spells out.
+
+    Raises
+    ------
+    SettingsError
+        If a pair has no ``=``, a code comes twice, or two codes get one name.
+    """
+    mapping: dict[str, str] = {}
+    for pair in text.split(","):
+        code, equals, name = (piece.strip() for piece in pair.partition("="))
+        if not (code and equals and name):
+            raise SettingsError(f"label names {text!r}: {pair!r} is not CODE=NAME.", "Write 0=negative,1=positive.")
+        if code in mapping or name in mapping.values():
+            raise SettingsError(f"label names {text!r}: {pair!r} repeats a code or a name.", "Name each code once.")
+        mapping[code] = name
+    return mapping
+
+
+def as_label_mapping(label_names: Mapping[str, str] | str | None) -> dict[str, str]:
+    """Return label names given either way as a mapping, empty where none are given."""
+    if label_names is None:
+        return {}
+    return parse_label_names(label_names) if isinstance(label_names, str) else dict(label_names)
+
+
+def from_mapping(kind: type[S], values: Mapping[str, Any]) -> S:
+    """Return settings as they were stored by `Settings.to_dict`, ignoring nothing.
+
+    Raises
+    ------
+    SettingsError
+        If a stored name is not an option of this version.
+    """
+    known = {f.name for f in fields(kind)}
+    if unknown := sorted(set(values) - known):
+        raise SettingsError(f"Unknown options: {unknown}.", "The run was made by another version of secondcoder.")
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def keep_quiet_and_offline() -> None:
+    """Forbid dependencies their telemetry and their background look-ups, before they are imported."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+
+
+def _check_count(name: str, value: int | None, *, least: int) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise SettingsError(f"{name} is {value!r}.", f"Give a whole number, at least {least}.")
+
+
+def _check_range(
+    name: str,
+    value: float,
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+) -> None:
+    if not (isinstance(value, int | float) and least <= value <= most and above < value < below):
+        limits = [
+            f"at least {least}" if least > -math.inf else f"above {above}",
+            f"at most {most}" if most < math.inf else f"below {below}",
+        ]
+        raise SettingsError(f"{name} is {value!r}.", f"Give a number {' and '.join(limits)}.")

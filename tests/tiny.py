@@ -1,0 +1,42 @@
+"""Tiny pre-trained models and tokenizers, made on the spot, so that no test downloads anything."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+WORDS = "the a we will cut raise tax taxes school schools health care jobs market trade children police growth".split()
+
+
+def make_wordpiece_tokenizer(texts: Iterable[str], vocabulary: int = 400) -> BertTokenizerFast:
+    """Return a lower-casing WordPiece tokenizer trained on the texts."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special))
+    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    return BertTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, clean_up_tokenization_spaces=False)
+
+
+def make_encoder(folder: Path, texts: Iterable[str] = WORDS, seed: int = 0) -> Path:
+    """Save a tiny BERT encoder without a classification head, as a pre-trained model comes; return its folder."""
+    tokenizer = make_wordpiece_tokenizer(texts)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        encoder = BertModel(
+            BertConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                intermediate_size=64,
+                max_position_embeddings=64,
+            )
+        )
+    encoder.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
