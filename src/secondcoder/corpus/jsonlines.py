@@ -1,0 +1,165 @@
+"""JSON lines, value for value.
+
+In: a path. Out: batches with a column per key, in the order in which the keys first appear; a missing key is null.
+The file is gone through twice: once to learn keys and types, once for the values.
+
+A column becomes an Arrow string, bool, int64 or float64 only if all its values are of that one JSON type, so that
+nothing is coerced: 1, 1.0, "1" and true stay four values. Any other column (mixed types, lists, objects, integers
+beyond 64 bits) is a string column that holds each value as JSON text and is marked by `JSON_MARK` in its field's
+metadata; `is_json` tells, and `json.loads` gives the values back.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+
+from secondcoder.corpus.decoding import open_text
+from secondcoder.errors import DataError
+
+JSON_MARK = {b"secondcoder": b"json"}
+_CUT = 1 << 25  # characters of source after which a batch is closed, whatever its rows
+_BLANKS = " \t\r\n"  # what JSON counts as blank
+_ARROW = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+
+
+@dataclass(frozen=True)
+class JsonLines:
+    """A JSON-lines file whose keys and types are known.
+
+    Attributes
+    ----------
+    path
+        The file.
+    schema
+        A field per key.
+    total
+        How many rows there are.
+    """
+
+    path: Path
+    schema: pa.Schema
+    total: int
+
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in order, at most `rows` a batch."""
+        size = 0
+        objects: list[dict[str, Any]] = []
+        for n_characters, value in _objects(self.path):
+            objects.append(value)
+            size += n_characters
+            if len(objects) == rows or size >= _CUT:
+                yield self._batch(objects)
+                objects, size = [], 0
+        if objects:
+            yield self._batch(objects)
+
+    def _batch(self, objects: list[dict[str, Any]]) -> pa.RecordBatch:
+        arrays = []
+        for field in self.schema:
+            values = [value.get(field.name) for value in objects]
+            if is_json(field):
+                values = [None if value is None else to_json(value) for value in values]
+            arrays.append(pa.array(values, field.type))
+        if not arrays:  # objects without a single key are rows all the same
+            return pa.RecordBatch.from_struct_array(pa.array([{}] * len(objects), pa.struct([])))
+        return pa.record_batch(arrays, schema=self.schema)
+
+
+def open_json_lines(path: Path) -> JsonLines:
+    """Return the file with its keys, types and number of rows found.
+
+    Raises
+    ------
+    DataError
+        If a line is not one JSON object, with the line's number.
+    """
+    types: dict[str, set[type]] = {}
+    total = 0
+    for _, value in _objects(path):
+        total += 1
+        for key, item in value.items():
+            kinds = types.setdefault(key, set())
+            if item is not None:
+                wide = type(item) is int and not -(1 << 63) <= item < 1 << 63
+                kinds.add(object if wide else type(item))
+    if total == 0:
+        raise DataError(f"{path} is empty.", "Give a file with one JSON object a line.")
+    return JsonLines(path, pa.schema([_field(key, kinds) for key, kinds in types.items()]), total)
+
+
+def is_json(field: pa.Field) -> bool:
+    """Return whether a string column holds JSON text instead of strings."""
+    return bool(field.metadata) and (field.metadata or {}).get(b"secondcoder") == b"json"
+
+
+def to_json(value: Any) -> str:
+    """Return a value as JSON text, on one line."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _field(key: str, kinds: set[type]) -> pa.Field:
+    if not kinds:
+        return pa.field(key, pa.null())
+    arrow = _ARROW.get(next(iter(kinds))) if len(kinds) == 1 else None
+    return pa.field(key, pa.string(), metadata=JSON_MARK) if arrow is None else pa.field(key, arrow)
+
+
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the length of each line in characters, and its object."""
+    blank: int | None = None
+    with open_text(path, newline="\n") as stream:  # only a line feed ends a line of JSON
+        for number, line in enumerate(stream, start=1):
+            line = line.strip(_BLANKS)
+            if not line:
+                blank = blank or number
+                continue
+            if blank is not None:  # blank lines after the last row are no rows; before it they may be lost ones
+                raise DataError(f"Line {blank:,} of {path} is blank.", "Remove it, or give it a JSON object.")
+            try:
+                value = _DECODER.decode(line)
+                if "\\u" in line:
+                    to_json(value).encode()  # a lone surrogate hides only in an escape, and cannot be encoded
+            except UnicodeEncodeError as error:
+                bad = error.object[error.start]
+                raise DataError(
+                    f"Line {number:,} of {path} has half a character, \\u{ord(bad):04x}, a lone surrogate.",
+                    "Remove it or write the whole pair; it stands for no character.",
+                ) from error
+            except (ValueError, RecursionError) as error:
+                hint = "The file is one JSON array; write" if number == 1 and line[:1] == "[" else "Write"
+                raise DataError(
+                    f"Line {number:,} of {path} is not JSON: {error}.", f"{hint} one JSON object a line."
+                ) from error
+            if not isinstance(value, dict):
+                raise DataError(
+                    f"Line {number:,} of {path} is not a JSON object but {line[:60]!r}.",
+                    'Write one object a line, such as {"text": "...", "label": "..."}.',
+                )
+            yield len(line), value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} comes twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant)
