@@ -1,0 +1,77 @@
+"""Which texts are computed together, and in what shape.
+
+In: lengths in tokens. Out: plans, which are lists of row numbers with the shape that they are padded to. Prediction
+uses fixed shapes, training steps of a fixed number of texts.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Training steps are cut from windows of so many steps' texts, sorted by length: long enough that neighbours are of
+# like length, short enough that the company a text keeps changes from epoch to epoch.
+_WINDOW_STEPS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows computed together, padded to `shape` (rows, tokens); fewer rows than ``shape[0]`` are filled up."""
+
+    rows: NDArray[np.int64]
+    shape: tuple[int, int]
+
+
+def bucket_lengths(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return each length rounded up to one of a fixed set: steps of 8 to 128, 16 to 256, 32 to 512, then 64."""
+    step = np.select([lengths <= 128, lengths <= 256, lengths <= 512], [8, 16, 32], 64)
+    rounded: NDArray[np.int64] = -(-lengths // step) * step
+    return rounded
+
+
+def fixed_shapes(lengths: NDArray[np.int64], *, token_budget: int, max_length: int) -> list[Batch]:
+    """Return batches that cover every row once, each of a shape that depends on its length bucket alone.
+
+    With the same shape for the same length, a text's logits are bit-identical whatever its neighbours; with varying
+    shapes the kernels add in another order. Longest first, so that what does not fit in memory fails at once.
+    """
+    buckets = np.minimum(bucket_lengths(lengths), max_length)
+    batches = []
+    for bucket in np.unique(buckets)[::-1]:
+        rows = np.flatnonzero(buckets == bucket)
+        height = max(1, token_budget // int(bucket))
+        for start in range(0, len(rows), height):
+            batches.append(Batch(rows[start : start + height], (height, int(bucket))))
+    return batches
+
+
+def training_steps(
+    lengths: NDArray[np.int64], *, batch_size: int, generator: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of each optimizer step of one epoch: every row once, `batch_size` at a time, of like length."""
+    order = generator.permutation(len(lengths))
+    window = _WINDOW_STEPS * batch_size
+    steps = []
+    for start in range(0, len(order), window):
+        rows = order[start : start + window]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        steps += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    for i in generator.permutation(len(steps)):
+        yield steps[i]
+
+
+def cut_step(rows: NDArray[np.int64], lengths: NDArray[np.int64], *, token_budget: int) -> list[Batch]:
+    """Return one optimizer step's rows, longest first, as micro-batches of at most `token_budget` padded tokens each.
+
+    A single text longer than the budget is a micro-batch of its own.
+    """
+    rows = rows[np.argsort(-lengths[rows], kind="stable")]
+    batches = []
+    start = 0
+    while start < len(rows):
+        longest = int(lengths[rows[start]])
+        height = min(max(1, token_budget // longest), len(rows) - start)
+        batches.append(Batch(rows[start : start + height], (height, longest)))
+        start += height
+    return batches

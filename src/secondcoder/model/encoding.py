@@ -1,0 +1,194 @@
+"""Text to token ids: the one tokenisation path of training, evaluation and labelling.
+
+In: texts and a tokenizer. Out: `Encoded` (the ids of many texts, unpadded) and padded batches of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from secondcoder.errors import DataError, ModelError, SettingsError
+from secondcoder.settings import Truncation
+
+LONGEST_BY_DEFAULT = 512
+# Probe for where a tokenizer puts its special tokens; any text of several tokens does.
+_PROBE = "one two three"
+# Texts go to the tokenizer in chunks, so that its Python-side lists stay small beside the arrays kept here.
+_CHUNK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Token ids of n texts, end to end.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (total tokens,)
+        The ids of all texts, special tokens included, after truncation.
+    offsets : ndarray of shape (n + 1,)
+        Text i is ``ids[offsets[i]:offsets[i + 1]]``.
+    full_lengths : ndarray of shape (n,)
+        Lengths in tokens before truncation, special tokens included.
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    full_lengths: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.full_lengths)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Lengths in tokens as the model sees them, shape (n,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def truncated(self) -> NDArray[np.bool_]:
+        """Which texts lost tokens, shape (n,)."""
+        return self.full_lengths > self.lengths
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]:
+        return self.ids[self.offsets[row] : self.offsets[row + 1]]
+
+
+class TextEncoder:
+    """Turns texts into token ids and padded batches.
+
+    Parameters
+    ----------
+    tokenizer
+        A transformers tokenizer loaded with ``split_special_tokens=True``, so that a literal ``[SEP]`` is text.
+    max_length
+        Longest text in tokens, special tokens included.
+    truncation
+        What is kept of a longer text: ``"head"``, or ``"head-tail"`` (as many tokens from its end as from its start).
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, max_length: int, truncation: Truncation = "head") -> None:
+        if not tokenizer.split_special_tokens:
+            raise ModelError(
+                "The tokenizer would read a literal control token in a text as a command.",
+                "Load it with split_special_tokens=True.",
+            )
+        if tokenizer.pad_token_id is None:
+            raise ModelError("The tokenizer has no padding token.", "Give it one, or choose another model.")
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.truncation = truncation
+        self.prefix, self.suffix = _special_tokens(tokenizer)
+        if self._room < 1:
+            raise SettingsError(
+                f"max_length is {max_length}, and {len(self.prefix) + len(self.suffix)} special tokens leave no room.",
+                "Set a larger max_length.",
+            )
+
+    @property
+    def _room(self) -> int:
+        return self.max_length - len(self.prefix) - len(self.suffix)
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Return the token ids of the texts.
+
+        Raises
+        ------
+        DataError
+            If a text holds a lone surrogate, which no tokenizer can read.
+        """
+        pieces: list[NDArray[np.int32]] = []
+        full_lengths = np.empty(len(texts), dtype=np.int64)
+        for start in range(0, len(texts), _CHUNK):
+            for i, content in enumerate(self._content_ids(texts[start : start + _CHUNK], start), start):
+                full_lengths[i] = len(content) + len(self.prefix) + len(self.suffix)
+                pieces.append(np.array([*self.prefix, *self._cut(content), *self.suffix], dtype=np.int32))
+        offsets = np.zeros(len(texts) + 1, dtype=np.int64)
+        np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
+        return Encoded(np.concatenate(pieces) if pieces else np.empty(0, np.int32), offsets, full_lengths)
+
+    def batch(self, encoded: Encoded, rows: NDArray[np.int64], shape: tuple[int, int]) -> dict[str, torch.Tensor]:
+        """Return the named texts padded on the right to `shape` (rows, tokens).
+
+        Where there are fewer texts than rows, dummy rows of one padding token fill up; their outputs are to be ignored.
+        """
+        ids = np.full(shape, self.tokenizer.pad_token_id, dtype=np.int64)
+        mask = np.zeros(shape, dtype=np.int64)
+        for b, row in enumerate(rows):
+            tokens = encoded[row]
+            ids[b, : len(tokens)] = tokens
+            mask[b, : len(tokens)] = 1
+        # A row of which nothing may be attended to divides by zero in some attention kernels.
+        mask[len(rows) :, 0] = 1
+        if len(rows) < shape[0]:
+            ids[len(rows) :, 0] = self.prefix[0] if self.prefix else encoded.ids[0]
+        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+
+    def _content_ids(self, texts: Sequence[str], first_row: int) -> list[list[int]]:
+        """Ids without special tokens, uncut."""
+        try:
+            found: list[list[int]] = self.tokenizer(
+                list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False
+            )["input_ids"]
+        except (TypeError, UnicodeError):
+            for i, text in enumerate(texts, first_row):
+                try:
+                    text.encode("utf-8")
+                except UnicodeEncodeError as error:
+                    raise DataError(
+                        f"Text {i + 1} has half a character (a lone surrogate) at position {error.start}.",
+                        "Repair the text's encoding.",
+                    ) from None
+            raise
+        return found
+
+    def _cut(self, content: list[int]) -> list[int]:
+        if len(content) <= self._room:
+            return content
+        if self.truncation == "head":
+            return content[: self._room]
+        tail = self._room // 2
+        return content[: self._room - tail] + content[len(content) - tail :]
+
+
+def choose_max_length(asked: int | None, tokenizer: PreTrainedTokenizerBase, position_limit: int | None) -> int:
+    """Return the asked maximum length, or the model's own, at most 512 tokens.
+
+    Raises
+    ------
+    SettingsError
+        If the asked length is more than the model has positions for.
+    """
+    limits = [n for n in (tokenizer.model_max_length, position_limit) if n is not None]
+    limit = min(limits, default=LONGEST_BY_DEFAULT)
+    if asked is None:
+        return min(limit, LONGEST_BY_DEFAULT)
+    if asked > limit:
+        raise SettingsError(f"max_length is {asked}; this model reads at most {limit} tokens.", f"Set at most {limit}.")
+    return asked
+
+
+def count_positions(config: PretrainedConfig, padding_index: int | None) -> int | None:
+    """Return how many tokens a model has positions for, or None where it does not say.
+
+    RoBERTa and its kin count positions from behind the padding index, and so have that many fewer.
+    """
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is None or positions <= 0:
+        return None
+    return positions - (padding_index + 1 if padding_index is not None else 0)
+
+
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """Find which ids the tokenizer puts before and behind a text."""
+    content = tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
+    whole = tokenizer(_PROBE)["input_ids"]
+    for start in range(len(whole) - len(content) + 1):
+        if whole[start : start + len(content)] == content:
+            return whole[:start], whole[start + len(content) :]
+    raise ModelError(
+        f"The tokenizer {type(tokenizer).__name__} changes a text when it adds its special tokens.",
+        "Choose another model.",
+    )

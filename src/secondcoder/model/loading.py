@@ -1,0 +1,146 @@
+"""Getting a model: a pre-trained one with a fresh head to train, or a trained one from its folder.
+
+In: settings or a folder. Out: `Model`. A folder that is not whole is refused, with the reason.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from secondcoder.errors import ModelError
+from secondcoder.model.backends import place, resolve_device, resolve_precision
+from secondcoder.model.encoding import TextEncoder, choose_max_length, count_positions
+from secondcoder.model.model import CARD_FILE, CARD_FORMAT, WEIGHTS_FILE, Model, ModelCard
+from secondcoder.model.pretrained import (
+    explain_loading,
+    load_pretrained,
+    load_tokenizer,
+    quiet_transformers,
+    read_config,
+)
+from secondcoder.settings import Device, Precision, TrainSettings
+from secondcoder.storage import read_json, sha256_file
+
+
+def start_model(
+    settings: TrainSettings,
+    *,
+    label_names: tuple[str, ...],
+    seed: int,
+    positive: str | None = None,
+    text_column: str | None = None,
+) -> Model:
+    """Return the pre-trained model that the settings name, with an untrained head for these labels.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be had.
+    SettingsError
+        If the device is not there or the maximum length too long.
+    """
+    device = resolve_device(settings.device)
+    pretrained = load_pretrained(
+        settings.model, label_names=label_names, seed=seed, attention_dropout=settings.attention_dropout
+    )
+    card = ModelCard(
+        label_names=label_names,
+        max_length=choose_max_length(settings.max_length, pretrained.tokenizer, _position_limit(pretrained.network)),
+        truncation=settings.truncation,
+        precision=resolve_precision(settings.precision, device),
+        base_model=settings.model,
+        positive=positive,
+        text_column=text_column,
+    )
+    encoder = TextEncoder(pretrained.tokenizer, max_length=card.max_length, truncation=settings.truncation)
+    place(pretrained.network, device)
+    return Model(pretrained.network, encoder, card)
+
+
+def load_model(folder: Path, *, device: Device = "auto", precision: Precision = "auto") -> Model:
+    """Return a saved model.
+
+    Parameters
+    ----------
+    folder
+        A model folder, or a run folder with one in it.
+    device
+        Where to compute.
+    precision
+        Arithmetic; auto is what the model was evaluated with.
+
+    Raises
+    ------
+    ModelError
+        If the folder is not a whole secondcoder model: no safetensors, a label count that does not match, no
+        tokenizer, weights missing or not those that were saved.
+    """
+    folder = _find_model_folder(Path(folder))
+    card, saved_sha256 = _read_card(folder)
+    if precision != "auto":
+        card = replace(card, precision=precision)
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise ModelError(f"{folder} has no {WEIGHTS_FILE}; no other form of weights is read.", "Train again.")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
+        raise ModelError(f"{folder} has no tokenizer.", "Copy the whole model folder, or train again.")
+    sha256 = sha256_file(folder / WEIGHTS_FILE)
+    if sha256 != saved_sha256:
+        raise ModelError(
+            f"The weights in {folder} are not those that were saved (SHA-256 {sha256}, saved {saved_sha256}).",
+            "Copy the model folder again, or train again.",
+        )
+    with explain_loading(str(folder)), quiet_transformers():
+        config = read_config(str(folder))
+        named = dict(config.id2label or {})
+        if named != dict(enumerate(card.label_names)):
+            raise ModelError(
+                f"{folder}: config.json names the labels {list(named.values())}, "
+                f"{CARD_FILE} names {list(card.label_names)}.",
+                "Copy the whole model folder, or train again.",
+            )
+        network, info = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        tokenizer = load_tokenizer(str(folder))
+    if fresh := sorted(info["missing_keys"]):
+        raise ModelError(
+            f"{folder} lacks the weights {', '.join(fresh[:3])}; they would be random.",
+            "Copy it again, or train again.",
+        )
+    encoder = TextEncoder(tokenizer, max_length=card.max_length, truncation=card.truncation)
+    place(network, resolve_device(device))
+    return Model(network, encoder, card, sha256)
+
+
+def _find_model_folder(folder: Path) -> Path:
+    for candidate in (folder, folder / "model"):
+        if (candidate / CARD_FILE).is_file():
+            return candidate
+    raise ModelError(
+        f"{folder} is not a secondcoder model or run: there is no {CARD_FILE} in it.",
+        "Name the folder that secondcoder train wrote." if folder.exists() else "There is no such folder.",
+    )
+
+
+def _read_card(folder: Path) -> tuple[ModelCard, str]:
+    values = read_json(folder / CARD_FILE)
+    try:
+        if values.pop("format") != CARD_FORMAT:
+            raise ModelError(f"{folder / CARD_FILE} is of a newer format.", "Update secondcoder.")
+        sha256 = values.pop("weights_sha256")
+        return ModelCard(**{**values, "label_names": tuple(values["label_names"])}), sha256
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder / CARD_FILE} is damaged: {error}.", "Copy it again, or train again.") from error
+
+
+def _position_limit(network: PreTrainedModel) -> int | None:
+    embeddings = getattr(network.base_model, "embeddings", None)
+    positions = getattr(embeddings, "position_embeddings", None)
+    return count_positions(network.config, getattr(positions, "padding_idx", None))

@@ -1,0 +1,200 @@
+"""The classifier: weights, tokenizer, label names, and where it comes from.
+
+In: texts. Out: logits, probabilities, labels. A model is saved as an ordinary transformers folder with one more file,
+``secondcoder.json``, and is whole or refused when it is loaded.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from transformers import PreTrainedModel
+
+from secondcoder.errors import DataError
+from secondcoder.model.backends import ResolvedPrecision, TorchBackend
+from secondcoder.model.batches import fixed_shapes
+from secondcoder.model.encoding import Encoded, TextEncoder
+from secondcoder.model.pretrained import quiet_transformers
+from secondcoder.progress import Task
+from secondcoder.settings import Truncation
+from secondcoder.storage import atomic_path, sha256_file, write_json
+
+CARD_FILE = "secondcoder.json"
+CARD_FORMAT = 1
+WEIGHTS_FILE = "model.safetensors"
+# Texts scored at a time: sorting by length needs many, memory wants few.
+_WINDOW = 4096
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model knows of itself besides its weights; stored as ``secondcoder.json``.
+
+    Attributes
+    ----------
+    label_names
+        The classes, in the order of the logits.
+    positive
+        The positive class of a two-class task, or None.
+    text_column
+        The column that the training texts came from, or None.
+    max_length
+        Longest text in tokens.
+    truncation
+        What is kept of a longer text.
+    backend, precision
+        What the figures in the run were computed with, and so what labels.
+    base_model
+        The pre-trained model it was made from.
+    interrupted
+        Whether training was stopped before its end.
+    """
+
+    label_names: tuple[str, ...]
+    max_length: int
+    truncation: Truncation
+    precision: ResolvedPrecision
+    base_model: str
+    backend: str = "torch"
+    positive: str | None = None
+    text_column: str | None = None
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What the model says about n texts.
+
+    Attributes
+    ----------
+    logits : ndarray of shape (n, k)
+        Columns in the order of the model's label names.
+    truncated : ndarray of shape (n,)
+        Which texts were cut before they were read.
+    n_tokens : ndarray of shape (n,)
+        Lengths in tokens before truncation.
+    """
+
+    logits: NDArray[np.float32]
+    truncated: NDArray[np.bool_]
+    n_tokens: NDArray[np.int64]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Softmax of the logits, shape (n, k)."""
+        found: NDArray[np.float64] = softmax(self.logits.astype(np.float64), axis=1)
+        return found
+
+
+class Model:
+    """A text classifier.
+
+    Parameters
+    ----------
+    network
+        The transformers classifier, on its device.
+    encoder
+        Its tokenisation.
+    card
+        Its label names and provenance.
+    sha256
+        Hash of the saved weights; empty while it has not been saved.
+    """
+
+    def __init__(self, network: PreTrainedModel, encoder: TextEncoder, card: ModelCard, sha256: str = "") -> None:
+        self.network = network
+        self.encoder = encoder
+        self.card = card
+        self.sha256 = sha256
+        self.backend = TorchBackend(network, card.precision)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the columns of `predict_proba`."""
+        return self.card.label_names
+
+    @property
+    def text_column(self) -> str | None:
+        """The column that the training texts came from."""
+        return self.card.text_column
+
+    @property
+    def precision(self) -> ResolvedPrecision:
+        """The arithmetic that this model computes in."""
+        return self.card.precision
+
+    @property
+    def n_parameters(self) -> int:
+        """How many weights the network has."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    def predict(self, texts: Iterable[str]) -> list[str]:
+        """Return the label of each text."""
+        return [self.label_names[i] for i in self.logits(texts).argmax(axis=1)]
+
+    def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
+        """Return the probability of each class for each text, ndarray of shape (n, k), columns as `label_names`."""
+        found: NDArray[np.float64] = softmax(self.logits(texts).astype(np.float64), axis=1)
+        return found
+
+    def logits(self, texts: Iterable[str]) -> NDArray[np.float32]:
+        """Return the logits of each text, ndarray of shape (n, k), in the order of the texts.
+
+        Raises
+        ------
+        DataError
+            If something is not a text, or is an empty one.
+        """
+        if isinstance(texts, str):
+            raise DataError(f"A single text was given: {texts[:40]!r}.", "Put it in a list: [text].")
+        iterator = iter(texts)
+        found = [np.empty((0, len(self.label_names)), np.float32)]
+        n = 0
+        while window := list(islice(iterator, _WINDOW)):
+            found.append(self.score(window, first_row=n).logits)
+            n += len(window)
+        return np.concatenate(found)
+
+    def score(self, texts: Sequence[str], *, progress: Task | None = None, first_row: int = 0) -> Scores:
+        """Return what the model says about the texts, all encoded at once.
+
+        A text's logits are the same to the last bit whatever its neighbours and their order, on one machine with one
+        number of threads.
+
+        Raises
+        ------
+        DataError
+            If something is not a text, or is an empty one; the message counts rows from `first_row`.
+        """
+        for i, text in enumerate(texts, first_row):
+            if not isinstance(text, str):
+                raise DataError(f"Text {i + 1} is {text!r}, of type {type(text).__name__}.", "Give strings.")
+            if not text.strip():
+                raise DataError(f"Text {i + 1} is empty.", "Leave it out; secondcoder label does so and says why.")
+        return self.score_encoded(self.encoder.encode(texts), progress=progress)
+
+    def score_encoded(self, encoded: Encoded, *, progress: Task | None = None) -> Scores:
+        """Return what the model says about texts that have been encoded."""
+        logits = np.empty((len(encoded), len(self.label_names)), np.float32)
+        plan = fixed_shapes(encoded.lengths, token_budget=self.backend.token_budget, max_length=self.encoder.max_length)
+        for batch in plan:
+            logits[batch.rows] = self.backend.logits(self.encoder.batch(encoded, batch.rows, batch.shape))[
+                : len(batch.rows)
+            ]
+            if progress is not None:
+                progress.advance(len(batch.rows))
+        return Scores(logits, encoded.truncated, encoded.full_lengths)
+
+    def save(self, folder: Path) -> None:
+        """Write the model folder, whole or not at all; plain ``transformers.pipeline`` loads it too."""
+        with atomic_path(Path(folder)) as temporary, quiet_transformers():
+            self.network.save_pretrained(temporary, max_shard_size="1000GB")
+            self.encoder.tokenizer.save_pretrained(temporary)
+            self.sha256 = sha256_file(temporary / WEIGHTS_FILE)
+            write_json(
+                temporary / CARD_FILE, {"format": CARD_FORMAT, **asdict(self.card), "weights_sha256": self.sha256}
+            )
