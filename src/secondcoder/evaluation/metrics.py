@@ -1,0 +1,172 @@
+"""The figures: their formulas, their names, and which of two values is better.
+
+In: class positions as integers, probabilities as an array; names as a user writes them. Out: numpy arrays and floats;
+names that `secondcoder.evaluation.evaluate.Evaluation.figure` knows. Knows no model. The tests hold each formula
+against scikit-learn's.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondcoder.errors import SettingsError, nearest
+
+AVERAGES = ("macro", "micro", "weighted")
+FIGURES = ("f1", "precision", "recall")
+
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+# A probability of 0 on the true class would cost infinitely much. scikit-learn clips at the same place.
+SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
+
+
+class PerClass(NamedTuple):
+    """Figures of each class; not-a-number where a figure is undefined.
+
+    Attributes
+    ----------
+    precision
+        ndarray of shape (k,). Of the rows given this class, the share that are; undefined if there are none.
+    recall
+        ndarray of shape (k,). Of the rows that are of this class, the share found; undefined if there are none.
+    f1
+        ndarray of shape (k,). ``2 TP / (2 TP + FP + FN)``; undefined only where it divides by 0.
+    support
+        ndarray of shape (k,). Gold rows of each class.
+    predicted
+        ndarray of shape (k,). Rows given each class.
+    """
+
+    precision: Floats
+    recall: Floats
+    f1: Floats
+    support: Counts
+    predicted: Counts
+
+
+class Average(NamedTuple):
+    """Precision, recall and F1 averaged over the classes in one way."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def confusion_matrix(gold: Counts, predicted: Counts, k: int) -> Counts:
+    """Return how many rows of each gold class were given each class.
+
+    Parameters
+    ----------
+    gold, predicted
+        ndarray of shape (n,), class positions from 0 to k - 1.
+    k
+        Number of classes.
+
+    Returns
+    -------
+    ndarray of shape (k, k)
+        Rows are gold, columns are predicted.
+    """
+    return np.bincount(gold * k + predicted, minlength=k * k).reshape(k, k).astype(np.int64)
+
+
+def per_class(matrix: Counts) -> PerClass:
+    """Return precision, recall, F1, support and predicted count of each class of a (k, k) confusion matrix."""
+    hits = np.diag(matrix)
+    support, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
+    return PerClass(
+        precision=_ratio(hits, predicted),
+        recall=_ratio(hits, support),
+        f1=_ratio(2 * hits, support + predicted),  # support + predicted = 2 TP + FP + FN
+        support=support,
+        predicted=predicted,
+    )
+
+
+def accuracy(matrix: Counts) -> float:
+    """Return the share of rows on the diagonal of a (k, k) confusion matrix."""
+    return float(np.trace(matrix) / matrix.sum())
+
+
+def balanced_accuracy(matrix: Counts) -> float:
+    """Return the mean recall of the classes that have gold rows, from a (k, k) confusion matrix."""
+    return float(np.nanmean(per_class(matrix).recall))
+
+
+def macro_average(matrix: Counts) -> Average:
+    """Return the unweighted mean over the classes that are in gold or predicted, from a (k, k) confusion matrix.
+
+    A class that is in neither says nothing and is left out; for the others an undefined figure counts as 0. These are
+    the figures of scikit-learn's ``average="macro", zero_division=0``.
+    """
+    figures = per_class(matrix)
+    present = (figures.support + figures.predicted) > 0
+    return Average(*(float(np.nan_to_num(f[present]).mean()) for f in figures[:3]))
+
+
+def weighted_average(matrix: Counts) -> Average:
+    """Return the mean weighted by gold rows, an undefined figure counting as 0, from a (k, k) confusion matrix."""
+    figures = per_class(matrix)
+    return Average(*(float(np.average(np.nan_to_num(f), weights=figures.support)) for f in figures[:3]))
+
+
+def micro_average(matrix: Counts) -> Average:
+    """Return precision, recall and F1 over all decisions pooled; with one label a text, all three are the accuracy."""
+    share = accuracy(matrix)
+    return Average(share, share, share)
+
+
+def log_loss(gold: Counts, probabilities: Floats) -> float:
+    """Return the mean of ``-log(probability of the gold class)``, in nats.
+
+    Parameters
+    ----------
+    gold
+        ndarray of shape (n,), class positions.
+    probabilities
+        ndarray of shape (n, k).
+    """
+    of_gold = np.take_along_axis(probabilities, gold[:, np.newaxis], axis=1)  # (n, 1)
+    return float(-np.log(np.clip(of_gold, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)).mean())
+
+
+def metric_names(label_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of all figures of a task with these classes."""
+    averaged = [f"{average}-{figure}" for average in AVERAGES for figure in FIGURES]
+    by_class = [f"{figure}:{label}" for figure in FIGURES for label in label_names]
+    return ("accuracy", "balanced-accuracy", *averaged, "log-loss", *by_class)
+
+
+def resolve_metric(name: str, positive: str | None, label_names: Sequence[str]) -> str:
+    """Return the figure that a metric setting names; ``"auto"`` is the positive class's F1, or macro-F1 without one.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such figure; the error lists those there are, and the nearest one.
+    """
+    if name == "auto":
+        return "macro-f1" if positive is None else f"f1:{positive}"
+    known = metric_names(label_names)
+    if name not in known:
+        raise SettingsError(
+            f"There is no figure {name!r}; the figures are: {', '.join(known)}.",
+            f"{nearest(name, known)}Name one of the figures.",
+        )
+    return name
+
+
+def is_better(name: str, new: float, old: float | None) -> bool:
+    """Return whether a figure improved; equal is not better, anything is better than None, lower is for log loss."""
+    if old is None:
+        return True
+    return new < old if name == "log-loss" else new > old
+
+
+def _ratio(part: Counts, whole: Counts) -> Floats:
+    shares = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares
