@@ -1,0 +1,175 @@
+"""The columns that labelling adds to a window of rows.
+
+In: a model (anything that scores texts) and the text cells of some rows. Out: the added columns, with a value or a
+reason for every row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from secondcoder.errors import DataError, ModelError
+from secondcoder.progress import Task
+
+EMPTY_TEXT = "empty text"
+NOT_TEXT = "not text"
+
+
+class Scored(Protocol):
+    """What a model says about n texts."""
+
+    @property
+    def probabilities(self) -> NDArray[np.floating[Any]]:
+        """Probability of each class, shape (n, k), columns as the label names."""
+
+    @property
+    def truncated(self) -> NDArray[np.bool_]:
+        """Which texts were cut before they were read, shape (n,)."""
+
+
+class Scorer(Protocol):
+    """What labelling asks of a model."""
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The k classes."""
+
+    @property
+    def text_column(self) -> str | None:
+        """The column that the training texts came from."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights."""
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic it computes in."""
+
+    def score(self, texts: Sequence[str], *, progress: Task | None = None) -> Scored:
+        """Return what the model says about the texts, none of which is empty."""
+
+
+@dataclass(frozen=True)
+class AddedColumns:
+    """Which columns are added, and what they are called.
+
+    Attributes
+    ----------
+    label_names
+        The k classes.
+    probabilities
+        Whether each class has a column of its own.
+    prefix
+        Stands before every name.
+    """
+
+    label_names: tuple[str, ...]
+    probabilities: bool = False
+    prefix: str = ""
+
+    def fields(self) -> list[pa.Field]:
+        """Return the columns in order: label, probability, truncated, reason, then one for each class."""
+        classes = self.label_names if self.probabilities else ()
+        return [
+            pa.field(f"{self.prefix}label", pa.string()),
+            pa.field(f"{self.prefix}probability", pa.float64()),
+            pa.field(f"{self.prefix}truncated", pa.bool_()),
+            pa.field(f"{self.prefix}reason", pa.string()),
+            *(pa.field(f"{self.prefix}probability_{name}", pa.float64()) for name in classes),
+        ]
+
+    def behind(self, schema: pa.Schema) -> pa.Schema:
+        """Return the schema with the added columns behind its own.
+
+        Raises
+        ------
+        DataError
+            If a column of such a name is already there.
+        """
+        added = self.fields()
+        if taken := [field.name for field in added if field.name in schema.names]:
+            raise DataError(
+                f"The input already has a column {', '.join(map(repr, taken))}, which labelling would add.",
+                f"Choose a prefix for the added columns: --prefix model_ would write {'model_' + taken[0]!r}.",
+            )
+        return pa.schema([*schema, *added], metadata=schema.metadata)
+
+    def values(self, model: Scorer, cells: Sequence[Any], task: Task) -> list[pa.Array]:
+        """Return the added columns for the text cells of n rows; each different text is scored once.
+
+        Parameters
+        ----------
+        model
+            Scores the texts.
+        cells
+            n plain values.
+        task
+            Told of n rows.
+
+        Raises
+        ------
+        ModelError
+            If a probability is not a number.
+        """
+        reasons = [_reason(cell) for cell in cells]
+        rows_of_texts: dict[str, int] = {}  # in order of appearance
+        rows = pa.array(
+            [
+                None if reason else rows_of_texts.setdefault(cell, len(rows_of_texts))
+                for cell, reason in zip(cells, reasons, strict=True)
+            ],
+            pa.int64(),
+        )
+        texts = list(rows_of_texts)
+        counted = _Counted(task)
+        probabilities, truncated = self._score(model, texts, counted)
+        best = probabilities.argmax(axis=1)
+        classes = probabilities.T if self.probabilities else ()
+        columns = [
+            pa.array(self.label_names, pa.string()).take(pa.array(best)).take(rows),
+            pa.array(probabilities[np.arange(len(texts)), best]).take(rows),
+            pa.array(truncated, pa.bool_()).take(rows).fill_null(False),  # what was not read was not cut
+            pa.array(reasons, pa.string()),
+            *(pa.array(np.ascontiguousarray(column)).take(rows) for column in classes),
+        ]
+        task.advance(len(cells) - counted.done)  # rows without a text, and repetitions
+        return columns
+
+    def _score(self, model: Scorer, texts: list[str], progress: Task) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        if not texts:
+            return np.empty((0, len(self.label_names))), np.empty(0, np.bool_)
+        scored = model.score(texts, progress=progress)
+        probabilities = np.asarray(scored.probabilities, np.float64)
+        bad = ~np.isfinite(probabilities).all(axis=1)
+        if bad.any():  # argmax would make a label of it
+            text = texts[int(bad.argmax())]
+            raise ModelError(
+                f"The model gives no probabilities for {bad.sum():,} texts, the first: {text[:60]!r}.",
+                "Try --precision fp32; if that does not help, the weights are damaged: train again.",
+            )
+        return probabilities, np.asarray(scored.truncated, np.bool_)
+
+
+def _reason(cell: Any) -> str | None:
+    """Return why a cell cannot be labelled, or None."""
+    if cell is None:
+        return EMPTY_TEXT
+    if not isinstance(cell, str):
+        return NOT_TEXT
+    return None if cell.strip() else EMPTY_TEXT
+
+
+class _Counted:
+    """Passes progress on and knows how much there was."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self.done = task, 0
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self.done += n
+        self._task.advance(n, note)

@@ -1,0 +1,266 @@
+"""Batches of rows into a CSV, TSV, JSONL or Parquet file that appears only when it is complete.
+
+In: Arrow batches of one schema. Out: the file, in the format of its ending, every value as it came.
+
+What a format cannot hold: CSV and TSV know no types and do not tell a missing value from an empty string (both are the
+empty cell); they and JSONL write typed values as `secondcoder.labelling.values` says, and JSON has no NaN and no
+infinity, which become null and are reported by `Writer.findings`. Parquet holds everything.
+"""
+
+import contextlib
+import json
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from secondcoder.corpus.files import FORMATS, Format
+from secondcoder.corpus.findings import Finding
+from secondcoder.corpus.jsonlines import is_json
+from secondcoder.errors import DataError, SettingsError
+from secondcoder.labelling.values import plain_values
+from secondcoder.storage import atomic_path, storage_errors
+
+_ROW_GROUP_ROWS = 1 << 16
+_ROW_GROUP_BYTES = 1 << 26  # long texts make a row group earlier, so that memory stays the same
+# Ends of lines for str.splitlines, though not for JSON: escaped, since many a program reads JSONL that way.
+_LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_LINE_END = re.compile("[" + "".join(_LINE_ENDS) + "]")
+
+
+class Writer(ABC):
+    """Takes batches of one schema, in order."""
+
+    @abstractmethod
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append the rows."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish the file."""
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what could not be written as it was."""
+        return ()
+
+
+def output_format(path: Path) -> Format:
+    """Return the format that the ending of an output file asks for.
+
+    Raises
+    ------
+    SettingsError
+        If it is none of those supported.
+    """
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
+        raise SettingsError(
+            f"The output {path} has {f'the ending {ending!r}' if ending else 'no ending'}, which names no format.",
+            f"Let it end in {', '.join(FORMATS)}.",
+        )
+    return FORMATS[ending]
+
+
+@contextlib.contextmanager
+def open_writer(path: Path, schema: pa.Schema) -> Iterator[Writer]:
+    """Yield a writer; when the block ends well, the file is there, else nothing is.
+
+    Parameters
+    ----------
+    path
+        The output; its ending chooses the format. Missing folders are made.
+    schema
+        The schema of all batches to come.
+
+    Raises
+    ------
+    SettingsError
+        If the ending names no format.
+    StorageError
+        If the folder cannot be written to, which is found at once, or the disk is full.
+    """
+    kind = output_format(path)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        writer: Writer
+        with storage_errors(path):
+            if kind == "parquet":
+                writer = _ParquetWriter(temporary, schema)
+            elif kind == "jsonl":
+                writer = _JsonLinesWriter(temporary, schema)
+            else:
+                writer = _DelimitedWriter(temporary, schema, "\t" if kind == "tsv" else ",")
+        try:
+            yield _Explained(writer, path)
+        except BaseException:
+            with contextlib.suppress(OSError, pa.ArrowException):  # the first error is the one to tell
+                writer.close()
+            raise
+        with storage_errors(path):
+            writer.close()
+
+
+class _Explained(Writer):
+    """Names the output, not its temporary, when the disk refuses."""
+
+    def __init__(self, writer: Writer, path: Path) -> None:
+        self._writer, self._path = writer, path
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        with storage_errors(self._path):
+            self._writer.write(batch)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def findings(self) -> tuple[Finding, ...]:
+        return self._writer.findings()
+
+
+class _TextWriter(Writer):
+    """What CSV and JSONL have in common: lines of UTF-8, and JSON without NaN."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._not_finite: Counter[str] = Counter()
+        self._encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+        self._stream = path.open("w", encoding="utf-8", newline="")
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def findings(self) -> tuple[Finding, ...]:
+        if not self._not_finite:
+            return ()
+        columns = ", ".join(f"{name!r} ({n:,})" for name, n in self._not_finite.items())
+        return (
+            Finding(
+                kind="not-json",
+                severity="warning",
+                message=f"JSON cannot hold NaN and infinity; they were written as null in {columns}.",
+                cure="Write Parquet if they matter.",
+                rows=self._not_finite.total(),
+                examples=tuple(self._not_finite),
+            ),
+        )
+
+    def _json(self, value: Any, column: str) -> str:
+        try:
+            return self._encoder.encode(value)
+        except ValueError:  # NaN or infinity, somewhere in it
+            self._not_finite[column] += 1
+            return self._encoder.encode(_finite(value))
+
+
+class _DelimitedWriter(_TextWriter):
+    """RFC 4180 with line feeds: quotes only where needed, doubled inside."""
+
+    def __init__(self, path: Path, schema: pa.Schema, delimiter: str) -> None:
+        super().__init__(path, schema)
+        self._delimiter = delimiter
+        # Blanks at the ends are quoted against readers that trim; U+FEFF, as it would be taken for a byte-order mark.
+        self._to_quote = re.compile(rf'["\r\n\ufeff{delimiter}]|\A\s|\s\Z')
+        self._write_lines([[self._quoted(name)] for name in schema.names])
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._write_lines(
+            [
+                [self._cell(value, field.name) for value in plain_values(array)]
+                for field, array in zip(self._schema, batch.columns, strict=True)
+            ]
+        )
+
+    def _write_lines(self, columns: list[list[str]]) -> None:
+        for cells in zip(*columns, strict=True):
+            self._stream.write(self._delimiter.join(cells) + "\n")
+
+    def _cell(self, value: Any, column: str) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return self._quoted(value)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return repr(value) if isinstance(value, int | float) else self._quoted(self._json(value, column))
+
+    def _quoted(self, text: str) -> str:
+        return '"' + text.replace('"', '""') + '"' if self._to_quote.search(text) else text
+
+
+class _JsonLinesWriter(_TextWriter):
+    """One object a line, keys in the order of the columns, every key in every line."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        super().__init__(path, schema)
+        self._keys = [f"{self._encoder.encode(name)}: " for name in schema.names]
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        columns = [
+            [key + self._json(value, field.name) for value in json_values(field, array)]
+            for key, field, array in zip(self._keys, self._schema, batch.columns, strict=True)
+        ]
+        for pairs in zip(*columns, strict=True):
+            line = "{" + ", ".join(pairs) + "}\n"
+            self._stream.write(_LINE_END.sub(lambda found: _LINE_ENDS[found[0]], line))
+
+
+class _ParquetWriter(Writer):
+    """Types as they are; zstd; row groups of many batches."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._pending: list[pa.RecordBatch] = []
+        self._stream = path.open("wb")  # Arrow would take some paths for addresses
+        self._writer = pq.ParquetWriter(self._stream, schema, compression="zstd")
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._pending.append(batch)
+        rows = sum(pending.num_rows for pending in self._pending)
+        if rows >= _ROW_GROUP_ROWS or sum(pending.nbytes for pending in self._pending) >= _ROW_GROUP_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        with self._stream:
+            self._flush()
+            self._writer.close()
+
+    def _flush(self) -> None:
+        if self._pending:
+            table = pa.Table.from_batches(self._pending, self._schema).unify_dictionaries()
+            self._pending = []
+            self._writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
+
+
+def json_values(field: pa.Field, array: pa.Array) -> list[Any]:
+    """Return a column's plain values, those that are kept as JSON text (see `jsonlines`) as what the text stands for.
+
+    Raises
+    ------
+    DataError
+        If the column is marked as JSON text and is not.
+    """
+    values = plain_values(array)
+    if not is_json(field):
+        return values
+    try:
+        return [None if value is None else json.loads(value) for value in values]
+    except ValueError as error:
+        raise DataError(
+            f"Column {field.name!r} is marked as JSON text, but a value is not JSON: {error}.",
+            "Write the file again from its source, without the mark.",
+        ) from error
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with null for each NaN and infinity in it."""
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return {key: _finite(item) for key, item in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,358 @@
+import json
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secondcoder.corpus.files import read_table
+from secondcoder.errors import ColumnError, DataError, ModelError, SettingsError, StorageError
+from secondcoder.labelling import stream
+from secondcoder.labelling.columns import AddedColumns
+from secondcoder.labelling.stream import label_chunks, label_file, windows
+from secondcoder.labelling.summary import Tally
+from secondcoder.labelling.writing import open_writer
+from secondcoder.progress import Progress, Task
+from secondcoder.storage import read_json, sha256_file
+from tests.labelling.fake import CUT, LABEL_NAMES, FakeModel, FakeScores, label_of, probabilities_of
+
+ENDINGS = ("csv", "tsv", "jsonl", "parquet")
+LONG = "a text that is longer than the model can read"
+ROWS = pa.table(
+    {
+        "id": ["001", "NA", "1.0", None, "x", "x"],
+        "text": ["We will cut taxes.", 'Say "no",\nnow\t!', " ", None, LONG, "We will cut taxes."],
+        "note": [" a ", "\u2028", "", None, "é", '"'],
+    }
+)
+
+
+class Recorded(Progress, Task):
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int | None]] = []
+        self.done: list[int] = []
+
+    def task(self, description: str, total: int | None, unit: str = "texts") -> "Recorded":  # type: ignore[override]
+        self.begun.append((description, total))
+        self.done.append(0)
+        return self
+
+    def __enter__(self) -> "Recorded":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self.done[-1] += n
+
+
+def put(path: Path, table: pa.Table) -> Path:
+    with open_writer(path, table.schema) as writer:
+        for batch in table.to_batches():
+            writer.write(batch)
+    return path
+
+
+def as_text(table: pa.Table) -> list[dict[str, str | None]]:
+    """Rows as CSV shows them."""
+    spelt = {True: "true", False: "false"}
+    return [
+        {k: None if v in ("", None) else spelt[v] if isinstance(v, bool) else str(v) for k, v in row.items()}
+        for row in table.to_pylist()
+    ]
+
+
+@pytest.mark.parametrize("ending_out", ENDINGS)
+@pytest.mark.parametrize("ending_in", ENDINGS)
+def test_every_format_is_labelled_into_every_format(tmp_path: Path, ending_in: str, ending_out: str) -> None:
+    source = put(tmp_path / f"in.{ending_in}", ROWS)
+    output = tmp_path / "deep" / f"out.{ending_out}"
+    label_file(FakeModel(), source, output, probabilities=True)
+    back = read_table(output)
+    assert as_text(back.select(ROWS.column_names)) == as_text(ROWS)
+    assert back.column_names == [
+        *ROWS.column_names,
+        *("label", "probability", "truncated", "reason"),
+        *("probability_left", "probability_right", "probability_no, side"),
+    ]
+    texts = ROWS["text"].to_pylist()
+    has_text = [bool(text and text.strip()) for text in texts]
+    expected = [label_of(text) if has else None for text, has in zip(texts, has_text, strict=True)]
+    assert back["label"].to_pylist() == expected
+    assert back["reason"].to_pylist() == [None if has else "empty text" for has in has_text]
+    for i, name in enumerate(LABEL_NAMES):
+        found = [None if cell is None else float(cell) for cell in back[f"probability_{name}"].to_pylist()]
+        assert found == [probabilities_of(t)[i] if has else None for t, has in zip(texts, has_text, strict=True)]
+    found = [None if cell is None else float(cell) for cell in back["probability"].to_pylist()]
+    assert found == [max(probabilities_of(t)) if has else None for t, has in zip(texts, has_text, strict=True)]
+    assert [cell in (True, "true") for cell in back["truncated"].to_pylist()] == [text == LONG for text in texts]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@given(
+    texts=st.lists(st.none() | st.text(st.characters(codec="utf-8"), max_size=5), min_size=1, max_size=12),
+    window=st.integers(1, 5),
+)
+def test_every_row_comes_out_once_in_order_with_the_label_of_its_own_text(
+    tmp_path_factory: pytest.TempPathFactory, ending: str, texts: list[str | None], window: int
+) -> None:
+    folder = tmp_path_factory.mktemp("label")
+    numbers = [str(i) for i in range(len(texts))]
+    source = put(folder / f"in.{ending}", pa.table({"n": numbers, "text": pa.array(texts, pa.string())}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "WINDOW_ROWS", window)
+        summary = label_file(model := FakeModel(), source, folder / "out.parquet")
+    assert all(len(call) <= window for call in model.calls)
+    back = pq.read_table(folder / "out.parquet")
+    assert back["n"].to_pylist() == numbers
+    expected = [label_of(text) if text and text.strip() else None for text in texts]
+    assert back["label"].to_pylist() == expected
+    assert summary.rows == len(texts) == summary.labelled + sum(summary.unlabelled.values())
+    assert summary.labelled == sum(label is not None for label in expected)
+
+
+def test_typed_columns_stay_as_they_are_from_parquet_to_parquet(tmp_path: Path) -> None:
+    table = ROWS.append_column("when", pa.array(range(6), pa.timestamp("ns", "Europe/Berlin")))
+    table = table.append_column("kind", pa.array(["a", "b", None] * 2).dictionary_encode())
+    table = table.append_column("nested", pa.array([[{"a": 1.5}], [], None] * 2)).replace_schema_metadata({"k": "v"})
+    source = tmp_path / "in.parquet"
+    pq.write_table(table, source, row_group_size=4)
+    label_file(FakeModel(), source, tmp_path / "out.parquet")
+    back = pq.read_table(tmp_path / "out.parquet")
+    assert back.select(table.column_names).equals(pq.read_table(source))
+    assert back.schema.metadata == pq.read_schema(source).metadata
+    assert back.schema.field("truncated").type == pa.bool_()
+    assert back.schema.field("probability").type == pa.float64()
+
+
+def test_json_values_come_out_as_the_same_json_values(tmp_path: Path) -> None:
+    rows = [
+        {"text": "a", "mixed": 1, "float": 1.0, "deep": {"b": [1, "1", None]}, "big": 2**70},
+        {"text": 5, "mixed": "1", "float": 2.5, "deep": [], "big": 1},
+        {"text": None, "mixed": True, "float": None, "deep": None, "big": None},
+        {"text": {"not": "text"}, "mixed": 1.0, "float": -0.0, "deep": 0, "big": 2},
+        {"text": "\u00a0", "mixed": None, "float": 1e300, "deep": "x", "big": 3},
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    summary = label_file(FakeModel(), tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    back = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    assert [json.dumps({key: row[key] for key in rows[0]}) for row in back] == [json.dumps(row) for row in rows]
+    assert [row["label"] for row in back] == [label_of("a"), None, None, None, None]
+    assert [row["reason"] for row in back] == [None, "not text", "empty text", "not text", "empty text"]
+    assert [row["truncated"] for row in back] == [False] * 5
+    assert summary.unlabelled == {"not text": 2, "empty text": 2}
+    label_file(FakeModel(), tmp_path / "in.jsonl", tmp_path / "way.parquet", prefix="p_")
+    put(tmp_path / "back.jsonl", read_table(tmp_path / "way.parquet").select(list(rows[0])))
+    assert [json.loads(line) for line in (tmp_path / "back.jsonl").read_text("utf-8").splitlines()] == rows
+
+
+def test_the_summary_and_the_manifest_say_what_was_done(tmp_path: Path) -> None:
+    source = put(tmp_path / "in.csv", ROWS)
+    summary = label_file(FakeModel(), source, tmp_path / "out.csv", prefix="x_")
+    counts = dict.fromkeys(LABEL_NAMES, 0)
+    for text in ("We will cut taxes.", 'Say "no",\nnow\t!', LONG, "We will cut taxes."):
+        counts[label_of(text)] += 1
+    assert summary.label_counts == counts
+    assert list(summary.label_counts) == list(LABEL_NAMES)
+    assert summary.label_shares == {name: n / 4 for name, n in counts.items()}
+    assert (summary.rows, summary.labelled, summary.truncated) == (6, 4, 1)
+    assert summary.unlabelled == {"empty text": 2}
+    assert summary.texts_per_second == pytest.approx(4 / summary.seconds)
+    manifest = read_json(summary.manifest)
+    assert summary.manifest.name == "out.csv.manifest.json"
+    assert manifest["input"] == {"name": source.as_posix(), "sha256": sha256_file(source), "rows": 6}
+    assert manifest["model"]["sha256"] == FakeModel.sha256
+    assert (manifest["model"]["precision"], manifest["model"]["backend"]) == ("fp32", "torch")
+    assert manifest["settings"] == {"text": "text", "probabilities": False, "prefix": "x_"}
+    assert manifest["summary"] == json.loads(json.dumps(summary.to_dict()))
+    assert manifest["versions"]["pyarrow"] == pa.__version__
+
+
+def test_nan_in_json_output_is_told_in_the_summary(tmp_path: Path) -> None:
+    source = put(tmp_path / "in.parquet", pa.table({"text": ["a"], "score": [math.nan]}))
+    summary = label_file(FakeModel(), source, tmp_path / "out.jsonl")
+    assert [finding.rows for finding in summary.findings] == [1]
+
+
+def test_repeated_texts_in_a_window_are_scored_once_and_empty_ones_never(tmp_path: Path) -> None:
+    model = FakeModel()
+    texts = ["b", "a", "", "b", None, "a", "c"]
+    label_file(model, put(tmp_path / "in.parquet", pa.table({"text": texts})), tmp_path / "out.parquet")
+    assert model.calls == [["b", "a", "c"]]
+
+
+def test_a_file_without_a_single_text_comes_out_with_reasons(tmp_path: Path) -> None:
+    model = FakeModel()
+    source = put(tmp_path / "in.parquet", pa.table({"n": [1, 2], "text": pa.nulls(2)}))
+    summary = label_file(model, source, tmp_path / "out.parquet", probabilities=True)
+    back = pq.read_table(tmp_path / "out.parquet")
+    assert back["label"].to_pylist() == back["probability_left"].to_pylist() == [None, None]
+    assert (summary.rows, summary.labelled, model.calls) == (2, 0, [])
+    assert summary.label_shares == dict.fromkeys(LABEL_NAMES, 0.0)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_file_without_rows_comes_out_with_its_columns(tmp_path: Path, ending: str) -> None:
+    source = put(tmp_path / f"in.{ending}", ROWS.slice(0, 0))
+    assert label_file(FakeModel(), source, tmp_path / f"out.{ending}").rows == 0
+    back = read_table(tmp_path / f"out.{ending}")
+    assert back.column_names == [*ROWS.column_names, "label", "probability", "truncated", "reason"]
+    assert back.num_rows == 0
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_texts_of_any_string_type_are_read(tmp_path: Path, kind: pa.DataType) -> None:
+    source = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"text": pa.array(["a", "b", None, "a"]).cast(kind)}), source, row_group_size=2)
+    label_file(FakeModel(), source, tmp_path / "out.parquet")
+    expected = [label_of("a"), label_of("b"), None, label_of("a")]
+    assert pq.read_table(tmp_path / "out.parquet")["label"].to_pylist() == expected
+
+
+def test_a_column_that_would_be_added_and_is_there_is_refused_with_prefix_as_the_way_out(tmp_path: Path) -> None:
+    table = ROWS.append_column("label", pa.array(["gold"] * 6)).append_column("probability_left", pa.array(range(6)))
+    source = put(tmp_path / "in.parquet", table)
+    with pytest.raises(DataError, match=r"'label', .*\n.*--prefix") as caught:
+        label_file(FakeModel(), source, tmp_path / "out.parquet", probabilities=True)
+    assert "'probability_left'" in caught.value.what
+    assert not (tmp_path / "out.parquet").exists()
+    label_file(FakeModel(), source, tmp_path / "out.parquet", probabilities=True, prefix="model_")
+    back = pq.read_table(tmp_path / "out.parquet")
+    assert back["label"].to_pylist() == ["gold"] * 6
+    assert back["model_label"].to_pylist()[0] == label_of("We will cut taxes.")
+    assert back.column_names[5:] == [field.name for field in AddedColumns(LABEL_NAMES, True, "model_").fields()]
+
+
+def test_a_wrong_text_column_lists_the_columns_and_the_nearest(tmp_path: Path) -> None:
+    source = put(tmp_path / "in.csv", ROWS)
+    with pytest.raises(ColumnError, match=r"did you mean 'text'"):
+        label_file(FakeModel(), source, tmp_path / "out.csv", text="texts")
+    with pytest.raises(ColumnError, match="'id', 'text', 'note'"):
+        label_file(FakeModel(text_column="sentence"), source, tmp_path / "out.csv")
+    with pytest.raises(DataError, match=r"does not know .*'id', 'text', 'note'(.|\n)*--text"):
+        label_file(FakeModel(text_column=None), source, tmp_path / "out.csv")
+    label_file(FakeModel(text_column="sentence"), source, tmp_path / "out.csv", text="text")
+
+
+def test_a_column_of_numbers_is_refused_as_text_with_its_type(tmp_path: Path) -> None:
+    source = put(tmp_path / "in.parquet", pa.table({"text": [1, 2]}))
+    with pytest.raises(DataError, match=r"'text' .* holds int64, not texts"):
+        label_file(FakeModel(), source, tmp_path / "out.parquet")
+
+
+def test_an_output_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    source = put(tmp_path / "in.csv", ROWS)
+    before = source.read_bytes()
+    (tmp_path / "out.csv").write_text("mine")
+    with pytest.raises(StorageError, match=r"out\.csv is already there"):
+        label_file(FakeModel(), source, tmp_path / "out.csv")
+    with pytest.raises(StorageError, match="is the input itself"):
+        label_file(FakeModel(), source, tmp_path / "." / "in.csv")
+    assert (tmp_path / "out.csv").read_text() == "mine"
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("out.docx", SettingsError), ("file/out.csv", StorageError), ("in.csv/out.csv", StorageError)]
+)
+def test_an_output_that_cannot_be_written_is_found_before_anything_is_scored(
+    tmp_path: Path, name: str, error: type[Exception]
+) -> None:
+    source = put(tmp_path / "in.csv", ROWS)
+    (tmp_path / "file").write_text("")
+    model = FakeModel()
+    with pytest.raises(error):
+        label_file(model, source, tmp_path / name)
+    assert model.calls == []
+
+
+def test_a_faulty_row_at_the_end_of_a_csv_is_found_before_anything_is_scored(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id,text\n" + "1,a\n" * 10_000 + "2,a,surplus\n")
+    model = FakeModel()
+    with pytest.raises(DataError, match="Line 10,002"):
+        label_file(model, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert model.calls == []
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_nothing_is_left_when_scoring_stops_in_the_middle(tmp_path: Path, error: type[BaseException]) -> None:
+    class Stopping(FakeModel):
+        def score(self, texts: Sequence[str], *, progress: Task | None = None) -> FakeScores:
+            if self.calls:
+                raise error
+            return super().score(texts, progress=progress)
+
+    source = put(tmp_path / "in.parquet", pa.table({"text": [f"text {i}" for i in range(10_000)]}))
+    with pytest.raises(error):
+        label_file(Stopping(), source, tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+def test_a_model_that_answers_nan_is_refused_with_the_text(tmp_path: Path) -> None:
+    class Broken(FakeModel):
+        def score(self, texts: Sequence[str], *, progress: Task | None = None) -> FakeScores:
+            probabilities = np.full((len(texts), len(LABEL_NAMES)), 1 / 3)
+            probabilities[1, 0] = np.nan
+            return FakeScores(probabilities, np.zeros(len(texts), np.bool_))
+
+    source = put(tmp_path / "in.csv", ROWS)
+    with pytest.raises(ModelError, match="1 texts, the first: 'Say"):
+        label_file(Broken(), source, tmp_path / "out.csv")
+
+
+def test_no_more_is_read_than_the_window_that_is_asked_for() -> None:
+    read = 0
+
+    def chunks() -> Iterator[pa.RecordBatch]:
+        nonlocal read
+        for i in range(100):
+            read += 1
+            yield pa.record_batch({"text": [f"text {i} {j}" for j in range(1000)]})
+
+    model, tally = FakeModel(), Tally()
+    added = AddedColumns(LABEL_NAMES)
+    with Progress().task("", None) as task:
+        labelled = label_chunks(model, chunks(), added, text="text", tally=tally, task=task)
+        assert read == 0
+        for n_windows in range(1, 6):
+            assert next(labelled).num_rows == 4000
+            assert read == 4 * n_windows + 1  # the one that shows that the window is full
+            assert (tally.rows, len(model.calls)) == (4000 * n_windows, n_windows)
+
+
+@given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 7))
+def test_windows_hold_all_rows_in_order_and_are_as_full_as_whole_chunks_allow(sizes: list[int], rows: int) -> None:
+    starts = np.cumsum([0, *sizes])
+    chunks = [pa.record_batch({"i": pa.array(range(a, b), pa.int64())}) for a, b in pairwise(starts)]
+    found = list(windows(iter(chunks), rows))
+    assert [i for window in found for i in window["i"].to_pylist()] == list(range(sum(sizes)))
+    lengths = [window.num_rows for window in found]
+    assert all(0 < length <= rows for length in lengths)
+    biggest = max((min(size, rows) for size in sizes), default=0)
+    assert all(length + biggest > rows for length in lengths[:-1])
+
+
+def test_windows_of_long_texts_are_short() -> None:
+    chunk = pa.record_batch({"text": ["x" * (1 << 25)]})
+    assert [window.num_rows for window in windows([chunk] * 3, 4096)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_progress_counts_every_row_of_a_known_total(tmp_path: Path, ending: str) -> None:
+    source = put(tmp_path / f"in.{ending}", ROWS)
+    progress = Recorded()
+    label_file(FakeModel(), source, tmp_path / "out.csv", progress=progress)
+    assert progress.begun[-1] == ("Labelling", 6)
+    assert progress.done == [6] * len(progress.begun)
+
+
+def test_the_fake_model_cuts_where_the_tests_think() -> None:
+    assert len(LONG) > CUT > len("We will cut taxes.")
