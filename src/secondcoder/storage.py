@@ -17,6 +17,7 @@ from typing import Any
 from secondcoder.errors import RunError, StorageError
 
 TEMPORARY_MARK = ".partial-"
+LOCK_FILE = ".lock"
 
 
 @contextlib.contextmanager
@@ -134,7 +135,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock")
+    lock = filelock.FileLock(folder / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -145,7 +146,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-        (folder / ".lock").unlink(missing_ok=True)
+        (folder / LOCK_FILE).unlink(missing_ok=True)
 
 
 def _sync_tree(path: Path) -> None:

@@ -5,6 +5,7 @@ In: texts and a tokenizer. Out: `Encoded` (the ids of many texts, unpadded) and 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -179,6 +180,20 @@ def count_positions(config: PretrainedConfig, padding_index: int | None) -> int 
     if positions is None or positions <= 0:
         return None
     return positions - (padding_index + 1 if padding_index is not None else 0)
+
+
+def describe_lengths(n_tokens: NDArray[np.int64], encoder: TextEncoder) -> dict[str, Any]:
+    """Return how long texts are, in tokens before truncation, and how many are cut, as plain JSON values."""
+    return {
+        "shortest": int(n_tokens.min()),
+        "median": float(np.median(n_tokens)),
+        "mean": float(n_tokens.mean()),
+        "p95": float(np.percentile(n_tokens, 95)),
+        "longest": int(n_tokens.max()),
+        "max_length": encoder.max_length,
+        "share_truncated": float((n_tokens > encoder.max_length).mean()),
+        "truncation": encoder.truncation,
+    }
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 from transformers import PreTrainedModel
@@ -131,6 +133,20 @@ class Model:
     def n_parameters(self) -> int:
         """How many weights the network has."""
         return sum(p.numel() for p in self.network.parameters())
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the run folder says about the model, as plain JSON values."""
+        return {
+            "base_model": self.card.base_model,
+            "model_type": self.network.config.model_type,
+            "n_parameters": self.n_parameters,
+            "max_length": self.card.max_length,
+            "backend": self.card.backend,
+            "precision": self.card.precision,
+            "device": str(self.backend.device),
+            "threads": torch.get_num_threads(),
+            "weights_sha256": self.sha256,
+        }
 
     def predict(self, texts: Iterable[str]) -> list[str]:
         """Return the label of each text."""

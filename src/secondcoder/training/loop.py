@@ -22,12 +22,12 @@ from transformers import PreTrainedModel
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import ModelError
-from secondcoder.evaluation.evaluate import Evaluation, evaluate
+from secondcoder.evaluation.evaluate import evaluate
 from secondcoder.evaluation.metrics import is_better, resolve_metric
 from secondcoder.model.backends import TRAINING_TOKENS, computing
 from secondcoder.model.batches import Batch, cut_step, training_steps
 from secondcoder.model.encoding import Encoded
-from secondcoder.model.model import Model
+from secondcoder.model.model import Model, Scores
 from secondcoder.model.pretrained import rate_for, seeded
 from secondcoder.progress import Progress, Task
 from secondcoder.settings import TrainSettings
@@ -48,17 +48,32 @@ class Fit:
         The peak rate that was used.
     best_epoch
         The epoch whose weights the model holds, counted from 1; None if no epoch was finished.
+    best_scores
+        What the model of that epoch says about dev.
     history
         One entry per evaluation on dev.
     interrupted
         Whether the user stopped it before its end.
+    n_tokens : ndarray of shape (n,)
+        Lengths of the train and dev texts in tokens, before truncation.
     """
 
     metric: str
     learning_rate: float
     best_epoch: int | None = None
+    best_scores: Scores | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     interrupted: bool = False
+    n_tokens: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the run folder says about it, as plain JSON values."""
+        return {
+            "metric": self.metric,
+            "learning_rate": self.learning_rate,
+            "best_epoch": self.best_epoch,
+            "epochs_finished": len(self.history),
+        }
 
 
 def fit(
@@ -106,6 +121,7 @@ def fit(
     if accelerator.num_processes > 1:
         raise ModelError("Training was launched in several processes.", "Launch one; several are not supported yet.")
     encoded, dev_encoded = model.encoder.encode(train.texts), model.encoder.encode(dev.texts)
+    result.n_tokens = np.concatenate([encoded.full_lengths, dev_encoded.full_lengths])
     targets = class_indices(train, model.label_names)
     stepper = _Stepper(accelerator, model, encoded, targets, settings, result.learning_rate)
     best: float | None = None
@@ -114,12 +130,14 @@ def fit(
             for epoch in range(1, settings.epochs + 1):
                 with progress.task(f"epoch {epoch}/{settings.epochs}", len(train)) as task:
                     entry = stepper.run_epoch(epoch, np.random.default_rng([seed, epoch]), task)
-                evaluation = _judge(model, dev_encoded, dev, progress)
-                entry |= dev_figures(evaluation, result.metric)
-                if best is None or is_better(result.metric, entry[result.metric], best):
-                    best, result.best_epoch = entry[result.metric], epoch
+                with progress.task("dev", len(dev)) as task:
+                    scores = model.score_encoded(dev_encoded, progress=task)
+                entry |= dev_figures(dev, scores, result.metric)
+                if is_better(result.metric, entry[result.metric], best):
                     save_best(model.network, checkpoints)
+                    best, result.best_epoch, result.best_scores = entry[result.metric], epoch, scores
                 result.history.append(entry)
+                progress.say(_sentence(entry, settings.epochs, result.metric))
                 on_evaluation(entry)
     except KeyboardInterrupt:
         logger.info("Training was interrupted in epoch %d.", len(result.history) + 1)
@@ -135,8 +153,10 @@ def class_indices(corpus: Corpus, label_names: tuple[str, ...]) -> NDArray[np.in
     return np.array([position[label] for label in corpus.labels if label is not None], dtype=np.int64)
 
 
-def dev_figures(evaluation: Evaluation, metric: str) -> dict[str, float]:
+def dev_figures(dev: Corpus, scores: Scores, metric: str) -> dict[str, float]:
     """Return the figures that go into the history: the choosing one and the usual ones."""
+    labels = [label for label in dev.labels if label is not None]
+    evaluation = evaluate(labels, scores.probabilities, dev.label_names, positive=dev.positive)
     return {name: evaluation.figure(name) for name in dict.fromkeys((metric, "accuracy", "macro-f1", "log-loss"))}
 
 
@@ -234,11 +254,11 @@ def schedule(step: int, n_steps: int, warmup: float) -> float:
     return (n_steps - step) / max(1, n_steps - rise)
 
 
-def _judge(model: Model, encoded: Encoded, dev: Corpus, progress: Progress) -> Evaluation:
-    with progress.task("dev", len(dev)) as task:
-        scores = model.score_encoded(encoded, progress=task)
-    labels = [label for label in dev.labels if label is not None]
-    return evaluate(labels, scores.probabilities, model.label_names, positive=model.card.positive)
+def _sentence(entry: dict[str, Any], epochs: int, metric: str) -> str:
+    return (
+        f"epoch {entry['epoch']}/{epochs}: loss {entry['train_loss']:.3f}, dev {metric} {entry[metric]:.3f}, "
+        f"{entry['seconds']:.0f} s, {entry['texts_per_second']:.1f} texts/s"
+    )
 
 
 @contextlib.contextmanager
