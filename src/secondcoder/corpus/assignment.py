@@ -6,6 +6,7 @@ split does not depend on row order, platform or numpy version.
 """
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -18,12 +19,18 @@ from secondcoder.errors import SplitError
 
 STARTS = 24
 """Random starts of the search for a grouped split."""
-GOOD = 0.001
-"""Cost at which a grouped split is taken at once: sizes within about 2 %, label shares within about 1 point."""
+GOOD = 0.005
+"""Cost up to which a grouped split is taken: sizes within about 5 %, label shares within about 2 points."""
+FINE = 1e-5
+"""Cost at which the search ends, there being nothing left to gain."""
+FEW = 40
+"""Up to so many units the search ends at `GOOD`: seeds would otherwise meet again and again at the one best split."""
 POOL = 1200
 """Units that the search may move; the others stay where chance has put them."""
-STEPS = 400
+STEPS = 200
 """Most moves and swaps from one start."""
+SWAPS = 200_000
+"""Most figures that one look for the best swap may compute: units of one part, times of the other, times strata."""
 
 EMPTY_PART = 1e6  # cost of a part without rows: more than any other fault
 
@@ -63,8 +70,8 @@ def assign_by_strata(
         by_stratum[min(counts, key=lambda stratum: (-counts[stratum], stratum))].append(u)
     if scarce := sorted(stratum for stratum, found in holding.items() if found < len(wanted)):
         raise SplitError(
-            f"{scarce[0] or 'The data'} has {holding[scarce[0]]} different text(s), and each of the {len(wanted)} parts "
-            f"needs one{f' (the same holds for {len(scarce) - 1} more)' if len(scarce) > 1 else ''}.",
+            f"{scarce[0] or 'The data'} has {holding[scarce[0]]} different text(s), and each of the {len(wanted)} "
+            f"parts needs one{f' (the same holds for {len(scarce) - 1} more)' if len(scarce) > 1 else ''}.",
             "Label more of them, merge rare classes, stratify by fewer columns, or split with by='random'.",
         )
     places = _allot({s: sum(len(units[u].rows) for u in by_stratum[s]) for s in sorted(by_stratum)}, wanted)
@@ -130,7 +137,8 @@ def assign_groups(
     With ``n`` rows asked for a part and ``t`` of them expected in a stratum, the cost of a part that has ``rows`` and
     ``count`` is ``((rows - n) / n)² + Σ (count - t)² / (t n)``: the squared relative error of its size, and the
     chi-square distance of its label shares. From random starts, the move of one unit or the swap of two that lowers
-    the sum over the parts most is made until none does. The first start that is good enough wins; if none is, the
+    the sum over the parts most is made until none does or the cost is low
+    (swaps only up to `POOL` units). The first result that is good enough wins; if none is, the
     first whose cost is at most twice the least. So seeds give different splits, all of them near.
 
     Parameters
@@ -216,9 +224,11 @@ class _Search:
         for _ in range(STEPS):
             costs = np.array([self.cost(p, rows[p], counts[p]) for p in parts])
             total = float(sum(costs.tolist()))
-            if total <= GOOD:
+            if total <= (GOOD if len(owner) <= FEW else FINE):
                 break
-            change = self._best_move(owner, rows, counts, costs) or self._best_swap(owner, rows, counts, costs)
+            change = self._best_move(owner, rows, counts, costs)
+            if change is None and len(owner) <= POOL:  # beyond, single moves come as near and swaps are slow
+                change = self._best_swap(owner, rows, counts, costs)
             if change is None:
                 break
             for u, p in change:
@@ -256,9 +266,10 @@ class _Search:
         costs: NDArray[np.float64],
     ) -> list[tuple[int, int]] | None:
         best, change = -1e-9, None
+        side = max(10, math.isqrt(SWAPS // self.counts.shape[1]))
         for p in range(len(self.wanted)):
             for q in range(p):
-                a, b = (self.pool[owner[self.pool] == part][:200] for part in (p, q))
+                a, b = (self.pool[owner[self.pool] == part][:side] for part in (p, q))
                 if not (len(a) and len(b)):
                     continue
                 size = self.sizes[a][:, None] - self.sizes[b][None]  # (a, b): what p loses and q gains

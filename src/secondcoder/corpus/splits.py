@@ -4,25 +4,16 @@ In: a `Corpus`. Out: `Split`, three corpora that share no row, no exact text and
 other row with the reason why it is in none of them.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Literal, get_args
+from typing import get_args
 
-from secondcoder.corpus.assignment import assign_by_strata, assign_groups
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
-from secondcoder.corpus.findings import Finding, Severity
-from secondcoder.corpus.units import Groups, group_units, repeated_texts, text_units
+from secondcoder.corpus.dividing import Draft, Resolved
+from secondcoder.corpus.findings import Finding
 from secondcoder.errors import SplitError, nearest
 from secondcoder.settings import DEFAULT_SEED, By, SplitSettings
-
-Resolved = Literal["random", "stratified", "group", "given"]
-
-REPEATED_AT_MOST = 0.01
-"""Share of the rows of a given test part whose text may also stand in another part."""
-FAR_FROM_ASKED = 0.2
-"""Relative deviation of a part's size from which a finding says so."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +129,21 @@ def split(
     """
     columns = (stratify,) if isinstance(stratify, str) else tuple(stratify)
     settings = SplitSettings(by=by, stratify=columns, dev=dev, test=test)
-    draft = _Draft(corpus, settings, seed)
     resolved = _resolve(corpus, settings)
+    draft = Draft(corpus, settings, seed)
     if resolved == "given":
         resolved = draft.divide_as_given()
     else:
         draft.divide(draft.rows, resolved, draft.wanted(len(draft.rows), ("dev", "test")))
-    return draft.finish(resolved)
+    draft.look_at_parts()
+    return Split(
+        **{part: corpus.take([row for row in draft.rows if draft.part_of.get(row) == part]) for part in PARTS},
+        by=resolved,
+        settings=settings,
+        seed=seed,
+        unused=tuple(Unused(corpus.ids[row], draft.reasons[row]) for row in sorted(draft.reasons)),
+        findings=tuple(draft.findings),
+    )
 
 
 def _resolve(corpus: Corpus, settings: SplitSettings) -> Resolved:
@@ -166,236 +165,3 @@ def _resolve(corpus: Corpus, settings: SplitSettings) -> Resolved:
     if corpus.parts is not None:
         return "given"
     return "stratified" if corpus.groups is None else "group"
-
-
-class _Draft:
-    """A split in the making: the part of each row, the reason of each unused one, and what was noticed."""
-
-    def __init__(self, corpus: Corpus, settings: SplitSettings, seed: int) -> None:
-        self.corpus = corpus
-        self.settings = settings
-        self.seed = seed
-        self.rows = corpus.usable()
-        self.part_of: dict[int, Part] = {}
-        self.reasons: dict[int, str] = {}
-        self.findings: list[Finding] = []
-        usable = set(self.rows)
-        for row in range(len(corpus)):
-            if row not in usable:
-                self.reasons[row] = "no label" if corpus.labels[row] is None else "empty text"
-        for reason, kind, cure in (
-            ("no label", "missing-label", "Label them if they should take part."),
-            ("empty text", "empty-text", "Check the text column if they should have a text."),
-        ):
-            self._note_unused(reason, f"unused-{kind}", f"have {reason.replace('empty', 'an empty')}", cure, "note")
-        if not self.rows:
-            raise SplitError(
-                f"None of the {len(corpus)} rows has both a text and a label.", "Check the text and label columns."
-            )
-
-    def wanted(self, n: int, parts: Iterable[Part]) -> dict[Part, int]:
-        """Return the rows asked for each part out of `n`, what is left over being train."""
-        sizes: dict[Part, int] = {}
-        for part in parts:
-            size = getattr(self.settings, part)
-            sizes[part] = int(size) if size >= 1 else max(1, int(n * size + 0.5))
-        train = n - sum(sizes.values())
-        if train < 1:
-            asked = " and ".join(
-                f"{part} {getattr(self.settings, part):g} ({rows} rows)" for part, rows in sizes.items()
-            )
-            raise SplitError(f"{asked} leave no train rows out of {n}.", "Ask for smaller parts, or label more rows.")
-        return {"train": train, **sizes}
-
-    def divide(self, rows: Sequence[int], by: Resolved, wanted: dict[Part, int]) -> None:
-        """Give each of the rows to one of the wanted parts."""
-        corpus = self.corpus
-        if by == "group":
-            assert corpus.groups is not None  # `_resolve` has seen to it
-            smaller = min(size for part, size in wanted.items() if part != "train")
-            groups = group_units(corpus.ids, corpus.texts, corpus.groups, rows, largest=smaller / 2, fewest=len(wanted))
-            units, parts = groups.units, assign_groups(groups.units, self._strata(), wanted, seed=self.seed)
-            self._note_groups(groups)
-        else:
-            units = text_units(corpus.ids, corpus.texts, rows)
-            strata = self._strata() if by == "stratified" else dict.fromkeys(rows, "")
-            parts = assign_by_strata(units, strata, wanted, seed=self.seed)
-        for unit, part in zip(units, parts, strict=True):
-            self.part_of.update(dict.fromkeys(unit.rows, part))
-        self._note_sizes(wanted, by)
-        self._leave_out_repeated("warning" if by == "given" else "note")
-
-    def divide_as_given(self) -> Resolved:
-        """Give each row to the part that the data names; take dev out of train if no dev is given."""
-        given = self.corpus.parts
-        assert given is not None  # `_resolve` has seen to it
-        for row in self.rows:
-            part = given[row]
-            if part is None:
-                self.reasons[row] = "no part given"
-            else:
-                self.part_of[row] = part
-        self._note_unused("no part given", "no-part-given", "name no part", "Check the split column.", "warning")
-        present = set(self.part_of.values())
-        afresh: Resolved = "stratified" if self.corpus.groups is None else "group"
-        if present == {"train"}:
-            self._note(
-                "only-train-given",
-                f"The data gives a train part only; dev and test were taken out of it ({afresh}).",
-            )
-            self.divide(list(self.part_of), afresh, self.wanted(len(self.part_of), ("dev", "test")))
-            return afresh
-        if missing := {"train", "test"} - present:
-            named = sum(part in missing for part in given)
-            raise SplitError(
-                f"The data gives no usable rows for {' and '.join(sorted(missing))}"
-                f"{f' ({named} rows without label or text)' if named else ''}.",
-                "Correct the split column, or split with by='stratified' or by='group'.",
-            )
-        self._refuse_leaky_test()
-        self._note_groups_in_two_parts()
-        self._leave_out_repeated("warning")
-        if "dev" not in present:
-            train = [row for row, part in self.part_of.items() if part == "train"]
-            self._note("dev-from-train", f"The data gives no dev part; it was taken out of train ({afresh}).")
-            self.divide(train, afresh, self.wanted(len(train), ("dev",)))
-        return "given"
-
-    def finish(self, by: Resolved) -> Split:
-        """Return the split, after a last look at what its parts lack."""
-        parts = {part: self.corpus.take([row for row in self.rows if self.part_of.get(row) == part]) for part in PARTS}
-        for part, rows in parts.items():
-            if not len(rows):
-                raise SplitError(
-                    f"No row is left for {part}: all its texts stand in another part too.",
-                    "Remove the duplicate texts, or split with by='stratified'.",
-                )
-            absent = [name for name, count in rows.label_counts().items() if not count]
-            labelled = [name for name in absent if name in self.corpus.labels]
-            if labelled:
-                self._note(
-                    "label-not-in-part",
-                    f"{part} has no text with the label {', '.join(map(repr, labelled))}.",
-                    cure="Label more texts of it, or try another seed or way to split.",
-                    severity="warning",
-                )
-        return Split(
-            **parts,
-            by=by,
-            settings=self.settings,
-            seed=self.seed,
-            unused=tuple(Unused(self.corpus.ids[row], self.reasons[row]) for row in sorted(self.reasons)),
-            findings=tuple(self.findings),
-        )
-
-    def _strata(self) -> dict[int, str]:
-        """Return the stratum of each usable row, spelled out, as it may stand in a message."""
-        if not self.settings.stratify:
-            return {row: f"The label {self.corpus.labels[row]!r}" for row in self.rows}
-        columns = {name: self.corpus.column(name) for name in self.settings.stratify}
-        return {row: ", ".join(f"{name}={values[row]!r}" for name, values in columns.items()) for row in self.rows}
-
-    def _leave_out_repeated(self, severity: Severity) -> None:
-        repeated = repeated_texts(self.corpus.texts, self.part_of)
-        for row, keeper in repeated.items():
-            self.reasons[row] = f"text also in {keeper}"
-        if not repeated:
-            return
-        dropped = Counter(self.part_of.pop(row) for row in repeated)
-        self._note(
-            "text-in-two-parts",
-            f"{len(repeated)} rows were left out ({', '.join(f'{n} of {part}' for part, n in sorted(dropped.items()))}), "
-            "since their exact text stands in another part too.",
-            rows=sorted(repeated),
-            severity="warning" if len(repeated) > REPEATED_AT_MOST * len(self.rows) else severity,
-        )
-
-    def _refuse_leaky_test(self) -> None:
-        own = [row for row, part in self.part_of.items() if part == "test"]
-        others = {self.corpus.texts[row]: row for row, part in self.part_of.items() if part != "test"}
-        leaks = [row for row in own if self.corpus.texts[row] in others]
-        if len(leaks) > REPEATED_AT_MOST * len(own):
-            pairs = "; ".join(
-                f"{self.corpus.ids[row]} = {self.corpus.ids[others[self.corpus.texts[row]]]} "
-                f"({_excerpt(self.corpus.texts[row], 60)!r})"
-                for row in leaks[:3]
-            )
-            raise SplitError(
-                f"{len(leaks)} of the {len(own)} rows of the given test part have a text that stands in train or dev "
-                f"too, more than {REPEATED_AT_MOST:.0%}: {pairs}.",
-                "Remove them from one of the parts, or let secondcoder split: by='stratified' or by='group'.",
-            )
-
-    def _note_groups_in_two_parts(self) -> None:
-        if self.corpus.groups is None:
-            return
-        parts: dict[str, set[Part]] = {}
-        for row, part in self.part_of.items():
-            parts.setdefault(self.corpus.groups[row], set()).add(part)
-        several = {group for group, found in parts.items() if group and len(found) > 1}
-        if several:
-            self._note(
-                "group-in-two-parts",
-                f"{len(several)} of {len(parts)} groups stand in more than one of the given parts: figures on test say "
-                "less about groups that the model has not seen.",
-                cure="Split with by='group' if the model is to label new groups.",
-                rows=[row for row in self.part_of if self.corpus.groups[row] in several],
-                severity="warning",
-                examples=sorted(several),
-            )
-
-    def _note_groups(self, groups: Groups) -> None:
-        if groups.joined:
-            self._note(
-                "groups-joined",
-                f"{sum(map(len, groups.joined))} groups share texts and were joined into {len(groups.joined)}, so that "
-                "no text stands in two parts.",
-                examples=[" + ".join(names[:4]) + (" + …" if len(names) > 4 else "") for names in groups.joined],
-            )
-        if groups.apart:
-            self._note(
-                "groups-kept-apart",
-                f"{len(groups.apart)} texts stand in several groups that were not joined for them, as the joined "
-                "groups would have been too large; such a text keeps its rows in one part only.",
-                examples=groups.apart,
-            )
-        if groups.alone:
-            self._note(
-                "no-group",
-                f"{groups.alone} rows have no group; each was treated as a group of its own.",
-                cure="Fill the group column if they belong to documents.",
-                severity="warning",
-            )
-
-    def _note_sizes(self, wanted: dict[Part, int], by: Resolved) -> None:
-        got = Counter(self.part_of.values())
-        off = [part for part, size in wanted.items() if abs(got[part] - size) > max(1, FAR_FROM_ASKED * size)]
-        if off:
-            self._note(
-                "sizes-off",
-                f"{', '.join(f'{part} has {got[part]} rows instead of {wanted[part]}' for part in off)}, as "
-                f"{'groups' if by == 'group' else 'rows of the same text'} stay together.",
-                cure="Use a finer group column, or other sizes." if by == "group" else "Remove duplicate texts.",
-                severity="warning",
-            )
-
-    def _note_unused(self, reason: str, kind: str, what: str, cure: str, severity: Severity) -> None:
-        if rows := [row for row, found in self.reasons.items() if found == reason]:
-            self._note(kind, f"{len(rows)} rows {what} and are in no part.", cure=cure, rows=rows, severity=severity)
-
-    def _note(
-        self,
-        kind: str,
-        message: str,
-        *,
-        cure: str = "",
-        severity: Severity = "note",
-        rows: Sequence[int] = (),
-        examples: Sequence[str] = (),
-    ) -> None:
-        shown = [_excerpt(example, 80) for example in examples[:5]] or [self.corpus.ids[row] for row in rows[:5]]
-        self.findings.append(Finding(kind, severity, message, cure, len(rows), tuple(shown)))
-
-
-def _excerpt(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -105,9 +105,9 @@ def group_units(
     for name in sorted(members):
         together[forest.root(name)].append(name)
     for names in together.values():
-        kind, name = names[0]
+        kind, first = names[0]
         # NUL cannot begin a group's name that came from a file, so a lone row's id is not taken for a group.
-        key = name if kind == "group" else f"\0{name}"
+        key = first if kind == "group" else f"\0{first}"
         result.units.append(Unit(key, tuple(row for member in names for row in members[member])))
         if len(names) > 1:
             result.joined.append([member for _, member in names])
