@@ -201,9 +201,10 @@ def from_mapping(kind: type[S], values: Mapping[str, Any]) -> S:
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
 
-def keep_quiet_and_offline() -> None:
-    """Forbid dependencies their telemetry and their background look-ups, before they are imported."""
+def keep_quiet() -> None:
+    """Forbid dependencies their telemetry and background look-ups; to be called before they are imported."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 
 

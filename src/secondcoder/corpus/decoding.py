@@ -70,6 +70,7 @@ def _encoding(path: Path) -> str:
 
 def _decoding_error(path: Path, encoding: str) -> DataError:
     """Return the error for the first undecodable byte, looked for again from the start to know its place."""
+    encoding = encoding.removesuffix("-sig")  # which would leave the mark's three bytes out of the count
     decoder = codecs.getincrementaldecoder(encoding)()
     line, offset = 1, 0
     with path.open("rb") as stream:
@@ -84,7 +85,7 @@ def _decoding_error(path: Path, encoding: str) -> DataError:
                 bad = error.object[error.start]
                 line += error.object[: error.start].decode(encoding, "replace").count("\n")
                 where = f"byte {offset - pending + error.start:,} (line {line:,}) is 0x{bad:02x}"
-                name = encoding.removesuffix("-sig").upper()
+                name = encoding.upper()
                 return DataError(
                     f"{path} is not {name}: {where}, which no {name} text has there.",
                     "Save the file as UTF-8: in Excel 'CSV UTF-8', in R fileEncoding = \"UTF-8\", or, "

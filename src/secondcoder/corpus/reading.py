@@ -1,0 +1,258 @@
+"""Whatever holds texts and labels, read into a `Corpus`.
+
+In: a path, a list of dicts, a data frame, a data set of `datasets`, or a ``hub:`` address; which column is what.
+Out: `Corpus`. Label names are fixed here, once; every column comes along value for value.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from secondcoder.corpus import hub
+from secondcoder.corpus.cells import as_strings, ids_of, labels_of, texts_of
+from secondcoder.corpus.corpus import PARTS, Corpus, Part, Source, require_column
+from secondcoder.corpus.files import read_table
+from secondcoder.corpus.findings import Finding
+from secondcoder.corpus.frames import Rows, class_names, from_memory
+from secondcoder.errors import ColumnError, DataError, SettingsError
+from secondcoder.settings import DEFAULT_SEED, ReadSettings, as_label_mapping
+from secondcoder.storage import sha256_file, sha256_strings
+
+
+def read(
+    source: object,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    id: str | None = None,  # noqa: A002 - the word of the data format and of the command line
+    split_column: str | None = None,
+    label_names: Mapping[str, str] | str | None = None,
+    positive: str | None = None,
+    sample_train: int | None = None,
+    sample_dev: int | None = None,
+    sample_test: int | None = None,
+    dev_from: Literal["train", "test"] | None = None,
+    seed: int = DEFAULT_SEED,
+) -> Corpus:
+    """Return the texts and labels of a file, a data frame or a data set as a `Corpus`.
+
+    Strings are taken as they stand: ``None``, ``NA``, ``001`` and ``True`` are labels like any other, and only an empty
+    cell (or null, or a number that is NaN) is missing. Of other types, whole numbers become labels as ``"1"``, true
+    and false as ``"True"`` and ``"False"``, and the integers of a `datasets.ClassLabel` take their names.
+
+    Parameters
+    ----------
+    source
+        A path to a CSV, TSV, JSON-lines or Parquet file or to a data set folder; a list of dicts; a pandas or polars
+        data frame (whose index is not read); a `datasets.Dataset` or `DatasetDict`; ``"hub:owner/name[:config]"``.
+    text
+        Column with the texts to classify.
+    label
+        Column with the hand-given labels. Without it, no row has a label.
+    group
+        Column with the document, author or film that a text comes from.
+    id
+        Column with a unique id for each row. Without it, rows are numbered from 1.
+    split_column
+        Column that says which part a row belongs to: train, dev (validation, valid, val) or test, in any case; no part
+        where it is empty.
+    label_names
+        Names for coded labels: a mapping, or ``"0=negative,1=positive"``.
+    positive
+        The positive class of a two-class task.
+    sample_train, sample_dev, sample_test
+        How many rows to draw of each part that the data gives, without replacement; all of them unless set.
+    dev_from
+        Where the data gives no dev part: the part to take `sample_dev` rows from, before anything else is drawn of it.
+    seed
+        Decides which rows are drawn, together with their ids alone.
+
+    Returns
+    -------
+    Corpus
+        All rows, in order; `Corpus.findings` says what was noticed about the labels and groups.
+
+    Raises
+    ------
+    ColumnError
+        If a named column is not there; lists those that are.
+    DataError
+        If the source cannot be read, or its cells cannot be texts, labels, ids or parts.
+    SettingsError
+        If the parameters contradict each other, or ask for more rows than there are.
+    """
+    mapping = _mapping(label_names)
+    settings = ReadSettings(  # checks the bounds
+        text=text,
+        label=label,
+        group=group,
+        id=id,
+        split_column=split_column,
+        positive=positive,
+        sample_train=sample_train,
+        sample_dev=sample_dev,
+        sample_test=sample_test,
+        dev_from=dev_from,
+    )
+    rows = _rows(source)
+    roles = _roles(settings, rows.table)
+    ids = ids_of(rows.table, id)
+    texts = texts_of(rows.table, roles["text"], ids)
+    labels: list[str | None] = [None] * len(ids)
+    names: tuple[str, ...] = ()
+    findings = list(rows.findings)
+    if label is not None:
+        labels, names, noticed = labels_of(rows.table, label, class_names(rows.table.schema).get(label), mapping)
+        findings += noticed
+    elif mapping or positive is not None:
+        raise SettingsError("Label names or a positive class were given, and no label column.", "Name it.")
+    groups = None if group is None else as_strings(rows.table, group)
+    if groups is not None:
+        findings += _look_at_groups(str(group), groups, ids)
+    corpus = Corpus(
+        ids=tuple(ids),
+        texts=tuple(texts),
+        labels=tuple(labels),
+        label_names=names,
+        columns=rows.table.replace_schema_metadata(None),
+        source=Source(rows.name, rows.sha256 or "", roles),
+        groups=None if groups is None else tuple(groups),
+        parts=_parts(rows, split_column),
+        positive=positive,
+        findings=tuple(findings),
+    )
+    return _with_hash(_single_part(_draw(corpus, settings, seed)))
+
+
+def _rows(source: object) -> Rows:
+    """Return the source's table, whatever the source is."""
+    if isinstance(source, str) and source.startswith(hub.PREFIX):
+        return hub.from_hub(source)
+    if isinstance(source, str | Path):
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return hub.from_folder(path)
+        table = read_table(path)
+        return Rows(str(source), table, sha256=sha256_file(path))
+    if hub.is_datasets(source):
+        return hub.from_datasets(source)
+    return from_memory(source)
+
+
+def _mapping(label_names: Mapping[str, str] | str | None) -> dict[str, str]:
+    mapping = {str(code): str(name) for code, name in as_label_mapping(label_names).items()}
+    if len(set(mapping.values())) < len(mapping):
+        raise SettingsError(f"label names {mapping!r} give two codes one name.", "Name each code differently.")
+    return mapping
+
+
+def _roles(settings: ReadSettings, table: pa.Table) -> dict[str, str]:
+    """Return which column plays which role, each being there and playing no other."""
+    columns = table.column_names
+    if settings.text is None:
+        raise ColumnError(
+            f"No text column was named; the columns are: {', '.join(map(repr, columns))}.",
+            "Name the one with the texts: --text COLUMN, or text='COLUMN'.",
+        )
+    roles: dict[str, str] = {}
+    named = {
+        "text": settings.text,
+        "label": settings.label,
+        "group": settings.group,
+        "id": settings.id,
+        "split": settings.split_column,
+    }
+    for role, column in named.items():
+        if column is None:
+            continue
+        require_column(column, columns)
+        for other, taken in roles.items():
+            # Ids may name the documents where each text is one of its own; nothing else may serve twice.
+            if column == taken and (other, role) != ("group", "id"):
+                raise SettingsError(
+                    f"Column {column!r} was named as {other} and as {role}.",
+                    "Name a column for each, or leave one out.",
+                )
+        roles[role] = column
+    return roles
+
+
+def _look_at_groups(column: str, groups: Sequence[str], ids: Sequence[str]) -> list[Finding]:
+    missing = [i for i, group in zip(ids, groups, strict=True) if not group]
+    if not missing:
+        return []
+    return [
+        Finding(
+            "missing-group",
+            "warning",
+            f"The group column {column!r} is empty in {len(missing):,} rows; each counts as a group of its own.",
+            "Fill in the cells, if the rows belong to one of the groups.",
+            rows=len(missing),
+            examples=tuple(missing[:5]),
+        )
+    ]
+
+
+def _parts(rows: Rows, split_column: str | None) -> tuple[Part | None, ...] | None:
+    if split_column is None:
+        return rows.parts
+    if rows.parts is not None:
+        raise SettingsError(
+            f"{rows.name} gives its own parts, and the split column {split_column!r} was named.", "Leave it out."
+        )
+    values = [value.strip().casefold() for value in as_strings(rows.table, split_column)]
+    if strange := sorted({value for value in values if value and value not in hub.PART_NAMES}):
+        raise DataError(
+            f"The split column {split_column!r} holds {', '.join(map(repr, strange[:10]))}.",
+            "Its values may be train, dev (or validation) and test, or empty.",
+        )
+    return tuple(hub.PART_NAMES[value] if value else None for value in values)
+
+
+def _draw(corpus: Corpus, settings: ReadSettings, seed: int) -> Corpus:
+    """Return the corpus with dev taken from another part and parts cut to samples, as the settings ask."""
+    wanted = {part: n for part in PARTS if (n := getattr(settings, f"sample_{part}")) is not None}
+    if not wanted:
+        return corpus
+    if corpus.parts is None:
+        raise SettingsError(
+            f"The data gives no parts, and a sample of {', '.join(wanted)} was asked.",
+            "Name the split column, or leave the samples out and split by size (--dev, --test).",
+        )
+    parts: list[Any] = list(corpus.parts)
+    if settings.dev_from is not None:
+        if "dev" in parts:
+            raise SettingsError("The data has a dev part already.", f"Leave out --dev-from {settings.dev_from}.")
+        for row in _drawn(corpus.ids, parts, settings.dev_from, wanted["dev"], seed):
+            parts[row] = "dev"
+    kept = {part: set(_drawn(corpus.ids, parts, part, n, seed)) for part, n in wanted.items()}
+    rows = [row for row, part in enumerate(parts) if part not in kept or row in kept[part]]
+    return replace(corpus, parts=tuple(parts)).take(rows)
+
+
+def _drawn(ids: Sequence[str], parts: Sequence[Part | None], part: Part, n: int, seed: int) -> list[int]:
+    """Return `n` rows of a part: the first by the SHA-256 of seed and id, so that the rows' order plays no role."""
+    rows = [row for row, own in enumerate(parts) if own == part]
+    if len(rows) < n:
+        raise SettingsError(f"{n:,} rows of {part} were asked, and it has {len(rows):,}.", "Ask for fewer.")
+    return sorted(rows, key=lambda row: hashlib.sha256(f"sample {seed} {ids[row]}".encode()).digest())[:n]
+
+
+def _single_part(corpus: Corpus) -> Corpus:
+    """Return the corpus without parts if the source's parts are one: it is then still to be split."""
+    if corpus.parts is None or len(set(corpus.parts)) > 1 or "split" in corpus.source.columns:
+        return corpus
+    return replace(corpus, parts=None)
+
+
+def _with_hash(corpus: Corpus) -> Corpus:
+    if corpus.source.sha256:
+        return corpus
+    return replace(
+        corpus, source=replace(corpus.source, sha256=sha256_strings(corpus.ids, corpus.texts, corpus.labels))
+    )
