@@ -1,16 +1,27 @@
-"""A model that needs no weights: what it says about a text depends on that text alone."""
+"""A model that needs no weights: what it says about a text depends on that text alone; and a file for it."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from secondcoder.labelling.writing import open_writer
 from secondcoder.progress import Task
 
 LABEL_NAMES = ("left", "right", "no, side")
 CUT = 30
+LONG = "a text that is longer than the model can read"
+ROWS = pa.table(
+    {
+        "id": ["001", "NA", "1.0", None, "x", "x"],
+        "text": ["We will cut taxes.", 'Say "no",\nnow\t!', " ", None, LONG, "We will cut taxes."],
+        "note": [" a ", "\u2028", "", None, "é", '"'],
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -47,3 +58,10 @@ def probabilities_of(text: str) -> list[float]:
 def label_of(text: str) -> str:
     probabilities = probabilities_of(text)
     return LABEL_NAMES[probabilities.index(max(probabilities))]
+
+
+def put(path: Path, table: pa.Table) -> Path:
+    with open_writer(path, table.schema) as writer:
+        for batch in table.to_batches():
+            writer.write(batch)
+    return path

@@ -1,6 +1,6 @@
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,25 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secondcoder.corpus.files import read_table
-from secondcoder.errors import ColumnError, DataError, ModelError, SettingsError, StorageError
 from secondcoder.labelling import stream
 from secondcoder.labelling.columns import AddedColumns
 from secondcoder.labelling.stream import label_chunks, label_file, windows
 from secondcoder.labelling.summary import Tally
-from secondcoder.labelling.writing import open_writer
 from secondcoder.progress import Progress, Task
 from secondcoder.storage import read_json, sha256_file
-from tests.labelling.fake import CUT, LABEL_NAMES, FakeModel, FakeScores, label_of, probabilities_of
+from tests.labelling.fake import CUT, LABEL_NAMES, LONG, ROWS, FakeModel, label_of, probabilities_of, put
 
 ENDINGS = ("csv", "tsv", "jsonl", "parquet")
-LONG = "a text that is longer than the model can read"
-ROWS = pa.table(
-    {
-        "id": ["001", "NA", "1.0", None, "x", "x"],
-        "text": ["We will cut taxes.", 'Say "no",\nnow\t!', " ", None, LONG, "We will cut taxes."],
-        "note": [" a ", "\u2028", "", None, "é", '"'],
-    }
-)
 
 
 class Recorded(Progress, Task):
@@ -51,13 +41,6 @@ class Recorded(Progress, Task):
 
     def advance(self, n: int = 1, note: str = "") -> None:
         self.done[-1] += n
-
-
-def put(path: Path, table: pa.Table) -> Path:
-    with open_writer(path, table.schema) as writer:
-        for batch in table.to_batches():
-            writer.write(batch)
-    return path
 
 
 def as_text(table: pa.Table) -> list[dict[str, str | None]]:
@@ -214,98 +197,6 @@ def test_texts_of_any_string_type_are_read(tmp_path: Path, kind: pa.DataType) ->
     label_file(FakeModel(), source, tmp_path / "out.parquet")
     expected = [label_of("a"), label_of("b"), None, label_of("a")]
     assert pq.read_table(tmp_path / "out.parquet")["label"].to_pylist() == expected
-
-
-def test_a_column_that_would_be_added_and_is_there_is_refused_with_prefix_as_the_way_out(tmp_path: Path) -> None:
-    table = ROWS.append_column("label", pa.array(["gold"] * 6)).append_column("probability_left", pa.array(range(6)))
-    source = put(tmp_path / "in.parquet", table)
-    with pytest.raises(DataError, match=r"'label', .*\n.*--prefix") as caught:
-        label_file(FakeModel(), source, tmp_path / "out.parquet", probabilities=True)
-    assert "'probability_left'" in caught.value.what
-    assert not (tmp_path / "out.parquet").exists()
-    label_file(FakeModel(), source, tmp_path / "out.parquet", probabilities=True, prefix="model_")
-    back = pq.read_table(tmp_path / "out.parquet")
-    assert back["label"].to_pylist() == ["gold"] * 6
-    assert back["model_label"].to_pylist()[0] == label_of("We will cut taxes.")
-    assert back.column_names[5:] == [field.name for field in AddedColumns(LABEL_NAMES, True, "model_").fields()]
-
-
-def test_a_wrong_text_column_lists_the_columns_and_the_nearest(tmp_path: Path) -> None:
-    source = put(tmp_path / "in.csv", ROWS)
-    with pytest.raises(ColumnError, match=r"did you mean 'text'"):
-        label_file(FakeModel(), source, tmp_path / "out.csv", text="texts")
-    with pytest.raises(ColumnError, match="'id', 'text', 'note'"):
-        label_file(FakeModel(text_column="sentence"), source, tmp_path / "out.csv")
-    with pytest.raises(DataError, match=r"does not know .*'id', 'text', 'note'(.|\n)*--text"):
-        label_file(FakeModel(text_column=None), source, tmp_path / "out.csv")
-    label_file(FakeModel(text_column="sentence"), source, tmp_path / "out.csv", text="text")
-
-
-def test_a_column_of_numbers_is_refused_as_text_with_its_type(tmp_path: Path) -> None:
-    source = put(tmp_path / "in.parquet", pa.table({"text": [1, 2]}))
-    with pytest.raises(DataError, match=r"'text' .* holds int64, not texts"):
-        label_file(FakeModel(), source, tmp_path / "out.parquet")
-
-
-def test_an_output_that_is_there_is_left_alone(tmp_path: Path) -> None:
-    source = put(tmp_path / "in.csv", ROWS)
-    before = source.read_bytes()
-    (tmp_path / "out.csv").write_text("mine")
-    with pytest.raises(StorageError, match=r"out\.csv is already there"):
-        label_file(FakeModel(), source, tmp_path / "out.csv")
-    with pytest.raises(StorageError, match="is the input itself"):
-        label_file(FakeModel(), source, tmp_path / "." / "in.csv")
-    assert (tmp_path / "out.csv").read_text() == "mine"
-    assert source.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("name", "error"), [("out.docx", SettingsError), ("file/out.csv", StorageError), ("in.csv/out.csv", StorageError)]
-)
-def test_an_output_that_cannot_be_written_is_found_before_anything_is_scored(
-    tmp_path: Path, name: str, error: type[Exception]
-) -> None:
-    source = put(tmp_path / "in.csv", ROWS)
-    (tmp_path / "file").write_text("")
-    model = FakeModel()
-    with pytest.raises(error):
-        label_file(model, source, tmp_path / name)
-    assert model.calls == []
-
-
-def test_a_faulty_row_at_the_end_of_a_csv_is_found_before_anything_is_scored(tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("id,text\n" + "1,a\n" * 10_000 + "2,a,surplus\n")
-    model = FakeModel()
-    with pytest.raises(DataError, match="Line 10,002"):
-        label_file(model, tmp_path / "in.csv", tmp_path / "out.csv")
-    assert model.calls == []
-    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_nothing_is_left_when_scoring_stops_in_the_middle(tmp_path: Path, error: type[BaseException]) -> None:
-    class Stopping(FakeModel):
-        def score(self, texts: Sequence[str], *, progress: Task | None = None) -> FakeScores:
-            if self.calls:
-                raise error
-            return super().score(texts, progress=progress)
-
-    source = put(tmp_path / "in.parquet", pa.table({"text": [f"text {i}" for i in range(10_000)]}))
-    with pytest.raises(error):
-        label_file(Stopping(), source, tmp_path / "out.csv")
-    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
-
-
-def test_a_model_that_answers_nan_is_refused_with_the_text(tmp_path: Path) -> None:
-    class Broken(FakeModel):
-        def score(self, texts: Sequence[str], *, progress: Task | None = None) -> FakeScores:
-            probabilities = np.full((len(texts), len(LABEL_NAMES)), 1 / 3)
-            probabilities[1, 0] = np.nan
-            return FakeScores(probabilities, np.zeros(len(texts), np.bool_))
-
-    source = put(tmp_path / "in.csv", ROWS)
-    with pytest.raises(ModelError, match="1 texts, the first: 'Say"):
-        label_file(Broken(), source, tmp_path / "out.csv")
 
 
 def test_no_more_is_read_than_the_window_that_is_asked_for() -> None:

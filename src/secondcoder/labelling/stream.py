@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from secondcoder.corpus.corpus import require_column
 from secondcoder.corpus.files import Chunks, open_chunks
+from secondcoder.environment import versions
 from secondcoder.errors import DataError, StorageError
 from secondcoder.labelling.columns import AddedColumns, Scorer
-from secondcoder.labelling.summary import LabelSummary, Tally, manifest_path, package_versions
+from secondcoder.labelling.summary import LabelSummary, Tally, manifest_path
 from secondcoder.labelling.writing import json_values, open_writer, output_format
 from secondcoder.progress import Progress, Task
 from secondcoder.storage import sha256_file, write_json
@@ -103,7 +104,7 @@ def label_file(
             "precision": model.precision,
         },
         "settings": {"text": column, "probabilities": probabilities, "prefix": prefix},
-        "versions": package_versions(),
+        "versions": versions(),
         "summary": summary.to_dict(),
     }
     write_json(summary.manifest, manifest)

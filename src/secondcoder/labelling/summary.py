@@ -1,19 +1,16 @@
-"""What was labelled, and how: the counts at the end, and the manifest beside the output.
+"""What was labelled: the counts.
 
-In: what one labelling counted and was told. Out: `LabelSummary`, and the manifest's JSON.
+In: counts. Out: `Tally` while they grow, `LabelSummary` at the end, and where the manifest stands.
 """
 
-import platform
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from secondcoder.corpus.findings import Finding
 
 MANIFEST_ENDING = ".manifest.json"
-_PACKAGES = ("secondcoder", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
 
 @dataclass
@@ -97,14 +94,3 @@ class LabelSummary:
 def manifest_path(output: Path) -> Path:
     """Return where the manifest of an output stands."""
     return output.with_name(output.name + MANIFEST_ENDING)
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide what labels come out."""
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # used from a source tree
-            versions[name] = "unknown"
-    return versions
