@@ -61,7 +61,8 @@ def from_memory(source: object) -> Rows:
     if package == "pandas" and hasattr(source, "columns"):
         return Rows("pandas data frame", _from_pandas(source))
     if hasattr(source, "__arrow_c_stream__"):
-        table = pa.table(source)
+        # polars' own conversion: its stream hands out string views, which Arrow cannot yet take, sort or cast in lists.
+        table = source.to_arrow() if package == "polars" and hasattr(source, "to_arrow") else pa.table(source)
         columns = [_without_views(column) for column in table.columns]
         _refuse_twice(table.column_names)
         fields = [f.with_type(c.type) for f, c in zip(table.schema, columns, strict=True)]
@@ -69,8 +70,8 @@ def from_memory(source: object) -> Rows:
             f"{package} data frame", pa.table(columns, schema=pa.schema(fields, metadata=table.schema.metadata))
         )
     if isinstance(source, Sequence) and not isinstance(source, str | bytes):
-        if wrong := next((item for item in source if not isinstance(item, dict)), None):
-            raise DataError(f"A list of {type(wrong).__name__} was given.", "Give a list of dicts, one a row.")
+        if wrong := sorted({type(item).__name__ for item in source if not isinstance(item, dict)}):
+            raise DataError(f"A list of {', '.join(wrong)} was given.", "Give a list of dicts, one a row.")
         return Rows("list of dicts", _from_dicts(source))
     hint = "Call its collect() first." if hasattr(source, "collect") else ""
     raise DataError(
@@ -174,9 +175,6 @@ def _encodable(value: Any) -> bool:
 
 
 def _without_views(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    # Arrow's string views, which polars hands out, cannot yet be sorted, cast or written everywhere.
-    if pa.types.is_dictionary(column.type) and pa.types.is_string_view(column.type.value_type):
-        return column.cast(pa.large_string())
     return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
 
 

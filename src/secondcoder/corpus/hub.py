@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from secondcoder.corpus.corpus import Part
+from secondcoder.corpus.corpus import PARTS, Part
 from secondcoder.corpus.files import FORMATS, read_table
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.frames import Rows, class_names, with_class_names
@@ -111,12 +111,16 @@ def _part_files(folder: Path) -> dict[str, list[Path]]:
             if file.suffix.lower() in FORMATS and file.is_file():
                 files.setdefault(file.stem.split("-")[0], []).append(file)
         if any(split.lower() in PART_NAMES for split in files):
-            return files
+            return {split: files[split] for split in sorted(files, key=_place)}
     raise DataError(
         f"{folder} is not a data set: it has no file for a part.",
         f"Give a file, a folder made by save_to_disk(), or one with train.csv, dev.csv and test.csv "
         f"(or {', '.join(sorted(set(FORMATS) - {'.csv'}))}).",
     )
+
+
+def _place(split: str) -> int:
+    return PARTS.index(PART_NAMES[split.lower()]) if split.lower() in PART_NAMES else len(PARTS)
 
 
 def _stack(split: str, files: list[Path]) -> pa.Table:
