@@ -18,7 +18,7 @@ from secondcoder.corpus.units import Unit
 from secondcoder.errors import SplitError
 
 STARTS = 24
-"""Random starts of the search for a grouped split."""
+"""Random starts of the search for a grouped split, most of which only few units need."""
 GOOD = 0.005
 """Cost up to which a grouped split is taken: sizes within about 5 %, label shares within about 2 points."""
 FINE = 1e-5
@@ -169,7 +169,7 @@ def assign_groups(
     parts = [part for part in reversed(PARTS) if part in wanted]  # test, dev, train
     search = _Search(counts, np.array([wanted[part] for part in parts], dtype=np.float64))
     found: list[tuple[float, NDArray[np.int64]]] = []
-    for start in range(STARTS):
+    for start in range(STARTS if len(units) <= POOL else 2):  # many units even out by themselves, or never
         order = sorted(range(len(units)), key=lambda u: sha_key(seed, f"{start}:{units[u].key}"))
         cost, owner = search.descend(search.fill(order))
         if cost <= GOOD:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from secondcoder.corpus.assignment import assign_by_strata, assign_groups
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
+from secondcoder.corpus.faults import excerpt
 from secondcoder.corpus.findings import Finding, Severity
 from secondcoder.corpus.units import Groups, group_units, repeated_texts, text_units
 from secondcoder.errors import SplitError
@@ -44,7 +45,7 @@ class Draft:
             ("no label", "missing-label", "Label them if they should take part."),
             ("empty text", "empty-text", "Check the text column if they should have a text."),
         ):
-            self._note_unused(reason, f"unused-{kind}", f"have {reason.replace('empty', 'an empty')}", cure, "note")
+            self._note_unused(reason, kind, cure, "note")
         if not self.rows:
             raise SplitError(
                 f"None of the {len(corpus)} rows has both a text and a label.", "Check the text and label columns."
@@ -80,7 +81,7 @@ class Draft:
         for unit, part in zip(units, parts, strict=True):
             self.part_of.update(dict.fromkeys(unit.rows, part))
         self._note_sizes(wanted, by)
-        self._leave_out_repeated("warning" if by == "given" else "note")
+        self._leave_out_repeated("note")
 
     def divide_as_given(self) -> Resolved:
         """Give each row to the part that the data names; take dev out of train if no dev is given."""
@@ -92,7 +93,7 @@ class Draft:
                 self.reasons[row] = "no part given"
             else:
                 self.part_of[row] = part
-        self._note_unused("no part given", "no-part-given", "name no part", "Check the split column.", "warning")
+        self._note_unused("no part given", "no-part-given", "Check the split column.", "warning")
         present = set(self.part_of.values())
         afresh: Resolved = "stratified" if self.corpus.groups is None else "group"
         if present == {"train"}:
@@ -161,10 +162,10 @@ class Draft:
         if not repeated:
             return
         dropped = Counter(self.part_of.pop(row) for row in repeated)
-        counts = ", ".join(f"{n} of {part}" for part, n in sorted(dropped.items()))
+        counts = ", ".join(f"{n:,} of {part}" for part, n in sorted(dropped.items()))
         self._note(
             "text-in-two-parts",
-            f"{len(repeated)} rows were left out ({counts}), since their exact text stands in another part too.",
+            f"Rows left out because their exact text stands in another part too: {len(repeated):,} ({counts}).",
             rows=sorted(repeated),
             examples=sorted({self.corpus.texts[row] for row in repeated}),
             severity="warning" if len(repeated) > REPEATED_AT_MOST * len(self.rows) else severity,
@@ -177,7 +178,7 @@ class Draft:
         if len(leaks) > REPEATED_AT_MOST * len(own):
             pairs = "; ".join(
                 f"{self.corpus.ids[row]} = {self.corpus.ids[others[self.corpus.texts[row]]]} "
-                f"({_excerpt(self.corpus.texts[row], 60)!r})"
+                f"({excerpt(self.corpus.texts[row], 60)!r})"
                 for row in leaks[:3]
             )
             raise SplitError(
@@ -196,8 +197,8 @@ class Draft:
         if several:
             self._note(
                 "group-in-two-parts",
-                f"{len(several)} of {len(parts)} groups stand in more than one of the given parts: figures on test say "
-                "less about groups that the model has not seen.",
+                f"Groups that stand in more than one of the given parts: {len(several):,} of {len(parts):,}; figures on "
+                "test say little about groups that the model has not seen.",
                 cure="Split with by='group' if the model is to label new groups.",
                 rows=[row for row in self.part_of if self.corpus.groups[row] in several],
                 severity="warning",
@@ -208,21 +209,21 @@ class Draft:
         if groups.joined:
             self._note(
                 "groups-joined",
-                f"{sum(map(len, groups.joined))} groups share texts and were joined into {len(groups.joined)}, so that "
-                "no text stands in two parts.",
+                f"Groups that share texts and were joined, so that no text stands in two parts: "
+                f"{sum(map(len, groups.joined)):,}, into {len(groups.joined):,}.",
                 examples=[" + ".join(names[:4]) + (" + …" if len(names) > 4 else "") for names in groups.joined],
             )
         if groups.apart:
             self._note(
                 "groups-kept-apart",
-                f"{len(groups.apart)} texts stand in several groups that were not joined for them, as the joined "
-                "groups would have been too large; such a text keeps its rows in one part only.",
+                "Texts that stand in several groups, which were not joined for them, as they would have become too "
+                f"large: {len(groups.apart):,}; such a text keeps its rows in one part only.",
                 examples=groups.apart,
             )
-        if groups.alone:
+        if groups.alone and "missing-group" not in {finding.kind for finding in self.corpus.findings}:
             self._note(
-                "no-group",
-                f"{groups.alone} rows have no group; each was treated as a group of its own.",
+                "missing-group",
+                f"Rows without a group: {groups.alone:,}; each was treated as a group of its own.",
                 cure="Fill the group column if they belong to documents.",
                 severity="warning",
             )
@@ -239,9 +240,10 @@ class Draft:
                 severity="warning",
             )
 
-    def _note_unused(self, reason: str, kind: str, what: str, cure: str, severity: Severity) -> None:
+    def _note_unused(self, reason: str, kind: str, cure: str, severity: Severity) -> None:
         if rows := [row for row, found in self.reasons.items() if found == reason]:
-            self._note(kind, f"{len(rows)} rows {what} and are in no part.", cure=cure, rows=rows, severity=severity)
+            message = f"Rows that are in no part ({reason}): {len(rows):,} of {len(self.corpus):,}."
+            self._note(kind, message, cure=cure, rows=rows, severity=severity)
 
     def _note(
         self,
@@ -253,9 +255,5 @@ class Draft:
         rows: Sequence[int] = (),
         examples: Sequence[str] = (),
     ) -> None:
-        shown = [_excerpt(example, 80) for example in examples[:5]] or [self.corpus.ids[row] for row in rows[:5]]
+        shown = [excerpt(example, 80) for example in examples[:5]] or [self.corpus.ids[row] for row in rows[:5]]
         self.findings.append(Finding(kind, severity, message, cure, len(rows), tuple(shown)))
-
-
-def _excerpt(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
