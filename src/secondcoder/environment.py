@@ -19,7 +19,6 @@ _PACKAGES = (
     "scipy",
     "scikit-learn",
     "pyarrow",
-    "duckdb",
     "datasets",
 )
 

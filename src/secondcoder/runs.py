@@ -256,7 +256,7 @@ def _sorted_columns(rows: Corpus) -> list[list[str | None]]:
 
 
 def _resolved(results: dict[str, Any]) -> dict[str, Any]:
-    """Settings that were left to be chosen, as they were chosen."""
+    """Return the settings that were left to be chosen, as they were chosen."""
     return {name: results[name] for name in ("learning_rate", "max_length", "precision", "metric", "backend")}
 
 

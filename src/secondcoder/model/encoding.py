@@ -4,7 +4,7 @@ In: texts and a tokenizer. Out: `Encoded` (the ids of many texts, unpadded) and 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,28 @@ class Encoded:
 
     def __getitem__(self, row: int) -> NDArray[np.int32]:
         return self.ids[self.offsets[row] : self.offsets[row + 1]]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A text as the model sees it.
+
+    Attributes
+    ----------
+    tokens, ids, attention_mask
+        One entry per token that is read, special tokens included.
+    cut
+        The tokens that are not read.
+    """
+
+    tokens: list[str]
+    ids: list[int]
+    attention_mask: list[int]
+    cut: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the inspection as plain JSON values."""
+        return asdict(self)
 
 
 class TextEncoder:
@@ -110,6 +132,19 @@ class TextEncoder:
         np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
         return Encoded(np.concatenate(pieces) if pieces else np.empty(0, np.int32), offsets, full_lengths)
 
+    def inspect(self, text: str) -> Inspection:
+        """Return one text as the model sees it."""
+        content = self._content_ids([text], 0)[0]
+        start, end = self._cut_out(len(content))
+        encoded = self.encode([text])
+        mask = self.batch(encoded, np.array([0]), (1, len(encoded[0])))["attention_mask"][0]
+        return Inspection(
+            tokens=list(self.tokenizer.convert_ids_to_tokens(encoded[0].tolist())),
+            ids=encoded[0].tolist(),
+            attention_mask=mask.tolist(),
+            cut=list(self.tokenizer.convert_ids_to_tokens(content[start:end])),
+        )
+
     def batch(self, encoded: Encoded, rows: NDArray[np.int64], shape: tuple[int, int]) -> dict[str, torch.Tensor]:
         """Return the named texts padded on the right to `shape` (rows, tokens).
 
@@ -146,12 +181,15 @@ class TextEncoder:
         return found
 
     def _cut(self, content: list[int]) -> list[int]:
-        if len(content) <= self._room:
-            return content
-        if self.truncation == "head":
-            return content[: self._room]
-        tail = self._room // 2
-        return content[: self._room - tail] + content[len(content) - tail :]
+        start, end = self._cut_out(len(content))
+        return content[:start] + content[end:]
+
+    def _cut_out(self, n: int) -> tuple[int, int]:
+        """Return from where to where a text of n tokens is cut out; an empty stretch if it is short enough."""
+        if n <= self._room:
+            return n, n
+        tail = self._room // 2 if self.truncation == "head-tail" else 0
+        return self._room - tail, n - tail
 
 
 def choose_max_length(asked: int | None, tokenizer: PreTrainedTokenizerBase, position_limit: int | None) -> int:

@@ -17,10 +17,11 @@ from secondcoder.model.pretrained import (
     explain_loading,
     load_pretrained,
     load_tokenizer,
+    locate,
     quiet_transformers,
     read_config,
 )
-from secondcoder.settings import Device, Precision, TrainSettings
+from secondcoder.settings import Device, Precision, TrainSettings, Truncation
 from secondcoder.storage import read_json, sha256_file
 
 
@@ -117,6 +118,37 @@ def load_model(folder: Path, *, device: Device = "auto", precision: Precision = 
     encoder = TextEncoder(tokenizer, max_length=card.max_length, truncation=card.truncation)
     place(network, resolve_device(device))
     return Model(network, encoder, card, sha256)
+
+
+def load_encoder(name: str, *, max_length: int | None = None, truncation: Truncation | None = None) -> TextEncoder:
+    """Return the tokenisation of a run, a model folder or a pre-trained model, without its weights.
+
+    Parameters
+    ----------
+    name
+        A folder, a hub name, or ``minilm``.
+    max_length, truncation
+        In place of the model's own.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    """
+    if (Path(name).is_dir() and not (Path(name) / "config.json").is_file()) or (Path(name) / CARD_FILE).is_file():
+        folder = _find_model_folder(Path(name))
+        card, _ = _read_card(folder)
+        return TextEncoder(
+            load_tokenizer(str(folder)),
+            max_length=max_length or card.max_length,
+            truncation=truncation or card.truncation,
+        )
+    location = locate(name)
+    with explain_loading(name), quiet_transformers():
+        config, tokenizer = read_config(location), load_tokenizer(location)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    limit = choose_max_length(max_length, tokenizer, count_positions(config, None))
+    return TextEncoder(tokenizer, max_length=limit, truncation=truncation or "head")
 
 
 def _find_model_folder(folder: Path) -> Path:

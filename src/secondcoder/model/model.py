@@ -4,6 +4,7 @@ In: texts. Out: logits, probabilities, labels. A model is saved as an ordinary t
 ``secondcoder.json``, and is whole or refused when it is loaded.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -30,6 +31,8 @@ CARD_FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
 # Texts scored at a time: sorting by length needs many, memory wants few.
 _WINDOW = 4096
+# The start of a weight's name up to its layer's number: "bert.encoder.layer.0", "model.layers.11".
+_LAYER = re.compile(r".*?\.\d+(?=\.)")
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,15 @@ class Model:
             "threads": torch.get_num_threads(),
             "weights_sha256": self.sha256,
         }
+
+    def parts(self) -> list[tuple[str, int]]:
+        """Return the network's layers in order, each with its number of parameters."""
+        found: dict[str, int] = {}
+        for name, parameter in self.network.named_parameters():
+            layer = _LAYER.match(name)
+            key = layer.group(0) if layer else name.rsplit(".", 1)[0].removesuffix(".dense")
+            found[key] = found.get(key, 0) + parameter.numel()
+        return list(found.items())
 
     def predict(self, texts: Iterable[str]) -> list[str]:
         """Return the label of each text."""

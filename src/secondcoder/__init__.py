@@ -1,0 +1,52 @@
+"""secondcoder: train a second coder on hand-labelled texts, judge it honestly, label the corpus.
+
+The public names are imported on first use, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from secondcoder.corpus.checks import check as check
+    from secondcoder.corpus.corpus import Corpus as Corpus
+    from secondcoder.corpus.reading import read as read
+    from secondcoder.corpus.splits import Split as Split
+    from secondcoder.corpus.splits import split as split
+    from secondcoder.errors import SecondcoderError as SecondcoderError
+    from secondcoder.estimator import SentenceClassifier as SentenceClassifier
+    from secondcoder.evaluation.evaluate import Evaluation as Evaluation
+    from secondcoder.evaluation.evaluate import evaluate as evaluate
+    from secondcoder.model.loading import load_model as load
+    from secondcoder.model.model import Model as Model
+    from secondcoder.runs import Run as Run
+    from secondcoder.workflow import label as label
+    from secondcoder.workflow import train as train
+
+_HOMES = {
+    "Corpus": "corpus.corpus",
+    "Evaluation": "evaluation.evaluate",
+    "Model": "model.model",
+    "Run": "runs",
+    "SecondcoderError": "errors",
+    "SentenceClassifier": "estimator",
+    "Split": "corpus.splits",
+    "check": "corpus.checks",
+    "evaluate": "evaluation.evaluate",
+    "label": "workflow",
+    "load": "model.loading:load_model",
+    "read": "corpus.reading",
+    "split": "corpus.splits",
+    "train": "workflow",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

@@ -1,0 +1,182 @@
+"""The commands train, evaluate and report.
+
+In: a hand-labelled file or a run. Out: figures, and the run folder.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secondcoder.cli.output import (
+    Columns,
+    Json,
+    Parts,
+    Training,
+    print_classes,
+    print_figures,
+    print_json,
+    say,
+    tell,
+    tell_findings,
+)
+from secondcoder.errors import DataError
+from secondcoder.progress import LiveProgress
+from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from secondcoder.corpus.corpus import Corpus
+    from secondcoder.corpus.splits import Split
+    from secondcoder.runs import Run
+
+
+def train(
+    file: str,
+    /,
+    *,
+    output: Path,
+    seed: int = DEFAULT_SEED,
+    read: Columns = ReadSettings(),
+    split: Parts = SplitSettings(),
+    training: Training = TrainSettings(),
+    json: Json = False,
+) -> None:
+    """Fine-tune a model on a hand-labelled file; figures on dev. The test part stays closed.
+
+    Parameters
+    ----------
+    file
+        Hand-labelled texts: CSV, TSV, JSONL, Parquet, a data set folder, or hub:owner/name[:config].
+    output
+        The run folder to make, such as runs/area.
+    seed
+        Decides everything that is drawn: the split, the first weights of the head, the data order, dropout.
+    read
+        Columns.
+    split
+        Parts.
+    training
+        Training.
+    json
+        Print the result as JSON.
+    """
+    from secondcoder.corpus.splits import split as divide
+    from secondcoder.workflow import train_with
+
+    corpus = read_corpus(file, read, seed)
+    if corpus.label_names == ():
+        raise DataError("No --label was named.", "Name the column with the hand-given labels.")
+    parts = divide(corpus, by=split.by, stratify=split.stratify, dev=split.dev, test=split.test, seed=seed)
+    tell_findings((*corpus.findings, *parts.findings))
+    _tell_parts(parts)
+    run = train_with(parts, training, output=output, seed=seed, progress=LiveProgress())
+    _print_run(run, as_json=json)
+
+
+def evaluate(run: Path, file: str | None = None, /, *, read: Columns = ReadSettings(), json: Json = False) -> None:
+    """Judge a run on its test part, which is thereby opened and written down, or on newly labelled data.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    file
+        Newly labelled texts to judge on instead; columns are those of the training data unless named.
+    read
+        Columns.
+    json
+        Print the result as JSON.
+    """
+    from secondcoder.runs import MODEL_NAME, Run
+
+    opened = Run(run)
+    if file is not None:
+        _evaluate_on(opened, file, read, as_json=json)
+        return
+    evaluation = opened.evaluate(progress=LiveProgress())
+    figures, openings = opened.evaluations["test"], opened.info["test_openings"]
+    if json:
+        print_json({"test_openings": openings, **{who: e.to_dict() for who, e in figures.items()}})
+        return
+    print_figures(figures, title=f"Test ({evaluation.n:,} texts)")
+    print_classes(figures[MODEL_NAME])
+    _say_winner(opened, "test")
+    say(f"This test part has been opened {'once' if openings == 1 else f'{openings} times'}.")
+    say(f"Report: {opened.folder / 'report.html'}")
+
+
+def report(run: Path, /, *, json: Json = False) -> None:
+    """Make a run's report again.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    json
+        Print the result as JSON.
+    """
+    from secondcoder.runs import Run
+
+    path = Run(run).write_report()
+    if json:
+        print_json({"report": str(path)})
+    else:
+        say(str(path))
+
+
+def read_corpus(file: str, settings: ReadSettings, seed: int) -> "Corpus":
+    """Return the corpus that a file and the column options name."""
+    from secondcoder.corpus.reading import read
+
+    if settings.text is None:
+        raise DataError("No --text was named.", "Name the column with the texts; `secondcoder check` lists columns.")
+    return read(file, **settings.to_dict(), seed=seed)
+
+
+def _evaluate_on(run: "Run", file: str, settings: ReadSettings, *, as_json: bool) -> None:
+    from dataclasses import replace
+
+    from secondcoder.workflow import evaluate_on
+
+    known = run.info["data"]["columns"]
+    settings = replace(settings, text=settings.text or known.get("text"), label=settings.label or known.get("label"))
+    evaluation, findings = evaluate_on(run, read_corpus(file, settings, DEFAULT_SEED), progress=LiveProgress())
+    tell_findings(findings)
+    if as_json:
+        print_json(evaluation.to_dict())
+        return
+    print_figures({"model": evaluation}, title=f"{file} ({evaluation.n:,} texts)")
+    print_classes(evaluation)
+
+
+def _tell_parts(parts: "Split") -> None:
+    sizes = ", ".join(f"{len(getattr(parts, name)):,} {name}" for name in ("train", "dev", "test"))
+    tell(f"{sizes} (split: {parts.by}); labels: {', '.join(parts.train.label_names)}")
+
+
+def _print_run(run: "Run", *, as_json: bool) -> None:
+    figures = run.evaluations["dev"]
+    if as_json:
+        print_json(
+            {
+                "run": str(run.folder),
+                "status": run.status,
+                "results": run.info["results"],
+                "dev": {who: e.to_dict() for who, e in figures.items()},
+            }
+        )
+        return
+    n = next(iter(figures.values())).n
+    print_figures(figures, title=f"Dev ({n:,} texts); dev chose the epoch, so these figures flatter")
+    _say_winner(run, "dev")
+    say(f"Run: {run.folder} ({run.info['seconds']:.0f} s)   Report: {run.folder / 'report.html'}")
+    say(f"Next: secondcoder evaluate {run.folder}")
+
+
+def _say_winner(run: "Run", part: str) -> None:
+    """Say it where a baseline is as good: nobody should have to compare columns to see that."""
+    from secondcoder.runs import MODEL_NAME
+
+    figures = run.evaluations[part]
+    name, value = figures[MODEL_NAME].headline
+    for who, evaluation in figures.items():
+        if who != MODEL_NAME and evaluation.figure(name) >= value:
+            say(f"The model LOSES to the baseline {who}: {name} {value:.3f} against {evaluation.figure(name):.3f}.")
