@@ -197,8 +197,8 @@ class Draft:
         if several:
             self._note(
                 "group-in-two-parts",
-                f"Groups that stand in more than one of the given parts: {len(several):,} of {len(parts):,}; figures on "
-                "test say little about groups that the model has not seen.",
+                f"Groups that stand in more than one of the given parts: {len(several):,} of {len(parts):,}; figures "
+                "on test say little about groups that the model has not seen.",
                 cure="Split with by='group' if the model is to label new groups.",
                 rows=[row for row in self.part_of if self.corpus.groups[row] in several],
                 severity="warning",

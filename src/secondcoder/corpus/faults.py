@@ -108,8 +108,8 @@ def text_findings(corpus: Corpus) -> list[Finding]:
             [row for text in same for row in repeated[text][1:]],
             "duplicate-text",
             "note",
-            f"Texts that stand on more than one row: {len(same):,}, with {copies:,} in all beyond the first; a split keeps "
-            "the rows of a text in one part.",
+            f"Texts that stand on more than one row: {len(same):,}, with {copies:,} in all beyond the first; a split "
+            "keeps the rows of a text in one part.",
             "Remove the copies if they are mistakes.",
             [repr(excerpt(text, 60)) for text in same],
         ),
