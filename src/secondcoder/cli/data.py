@@ -5,12 +5,13 @@ In: a file. Out: what is in it, and what is wrong with it.
 
 from typing import TYPE_CHECKING
 
-from secondcoder.cli.output import Columns, Json, print_json, tell
+from secondcoder.cli.output import Columns, Json, print_json, print_table, say, tell
 from secondcoder.cli.training import read_corpus
 from secondcoder.errors import SecondcoderError
 from secondcoder.settings import DEFAULT_MODEL, DEFAULT_SEED, ReadSettings
 
 if TYPE_CHECKING:
+    from secondcoder.corpus.checks import CheckReport
     from secondcoder.model.encoding import TextEncoder
 
 if TYPE_CHECKING:
@@ -55,6 +56,49 @@ def check(
     else:
         _print_report(found)
     return 2 if any(finding.severity == "error" for finding in found.findings) else 0
+
+
+def _print_report(found: "CheckReport") -> None:
+    roles = ", ".join(f"{role}: {column}" for column, role in found.columns.items() if role)
+    others = [column for column, role in found.columns.items() if not role]
+    say(f"{found.rows:,} rows, {found.labelled:,} with a label ({roles})")
+    if others:
+        say(f"Other columns: {', '.join(others)}")
+    say()
+    shares = found.label_shares
+    parts = list(found.label_counts)
+    print_table(
+        ["label", *(f"{part}{suffix}" for part in parts for suffix in ("", " share"))],
+        (
+            [name, *(cell for part in parts for cell in (found.label_counts[part][name], f"{shares[part][name]:.1%}"))]
+            for name in found.label_counts["all"]
+        ),
+        title="Labels",
+    )
+    for name, examples in found.examples.items():
+        say(f"{name}:")
+        for example in examples:
+            say(f"  [{example.id}] {example.text}")
+    say()
+    spread = [
+        [f"{what} ({d.unit})", d.smallest, d.median, d.mean, d.p95, d.largest]
+        for what, d in (("text length", found.lengths), ("group size", found.groups))
+        if d is not None
+    ]
+    print_table(["", "smallest", "median", "mean", "95 %", "largest"], ([_short(c) for c in row] for row in spread))
+    if found.share_truncated is not None:
+        say(f"{found.share_truncated:.1%} of the texts are longer than {found.max_length} tokens and would be cut.")
+    say()
+    if not found.findings:
+        say("Nothing wrong was found.")
+    for finding in found.findings:
+        say(f"{finding.severity}: {finding.message}")
+        if finding.cure:
+            say(f"  {finding.cure}")
+
+
+def _short(cell: object) -> object:
+    return f"{cell:,.1f}" if isinstance(cell, float) else cell
 
 
 def _find_encoder(model: str | None, max_length: int | None) -> "TextEncoder | None":
