@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondcoder.corpus.files import read_table
@@ -79,6 +79,7 @@ def test_every_format_is_labelled_into_every_format(tmp_path: Path, ending_in: s
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
+@settings(deadline=None)
 @given(
     texts=st.lists(st.none() | st.text(st.characters(codec="utf-8"), max_size=5), min_size=1, max_size=12),
     window=st.integers(1, 5),
@@ -219,6 +220,7 @@ def test_no_more_is_read_than_the_window_that_is_asked_for() -> None:
             assert (tally.rows, len(model.calls)) == (4000 * n_windows, n_windows)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 7))
 def test_windows_hold_all_rows_in_order_and_are_as_full_as_whole_chunks_allow(sizes: list[int], rows: int) -> None:
     starts = np.cumsum([0, *sizes])

@@ -7,7 +7,7 @@ import uuid
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondcoder.labelling.values import plain_values
@@ -57,12 +57,14 @@ def test_nan_and_infinity_stay_floats_for_the_writer_to_judge() -> None:
     assert infinite == math.inf
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False)))
 def test_short_floats_read_back_as_the_same_32_bits(values: list[float]) -> None:
     back = np.array(plain_values(pa.array(values, pa.float32())), dtype=np.float32)
     assert back.tobytes() == np.array(values, dtype=np.float32).tobytes()
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.lists(st.none() | st.text(max_size=3), max_size=3) | st.none(), max_size=3) | st.none()))
 def test_nested_lists_keep_their_shape(values: list[list[list[str | None] | None] | None]) -> None:
     kind = pa.list_(pa.large_list(pa.string()))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondcoder.corpus.files import open_chunks, read_table
@@ -34,6 +34,7 @@ def write(path: Path, table: pa.Table, rows: int = 3) -> writing.Writer:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
+@settings(deadline=None)
 @given(
     rows=st.lists(st.tuples(nasty, nasty, nasty), max_size=7),
     names=st.lists(
@@ -56,6 +57,7 @@ def test_strings_are_read_back_as_they_were(
     assert [back[name].to_pylist() for name in names] == columns
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(nasty, st.text("a,", max_size=3)), min_size=1, max_size=5))
 def test_csv_is_what_the_standard_module_reads(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str | None, str]]
@@ -78,6 +80,7 @@ def test_a_cell_with_a_tab_is_quoted_in_tsv_and_one_with_a_comma_is_not(tmp_path
     assert (tmp_path / "a.tsv").read_bytes() == b'a\tb\n"x\ty"\tx,y\n'
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats() | st.none(), max_size=6), st.lists(st.integers(-(2**63), 2**63 - 1), max_size=6))
 def test_numbers_in_csv_read_back_as_the_same_bits(
     tmp_path_factory: pytest.TempPathFactory, floats: list[float | None], integers: list[int]

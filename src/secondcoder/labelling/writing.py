@@ -232,7 +232,7 @@ class _ParquetWriter(Writer):
 
     def _flush(self) -> None:
         if self._pending:
-            table = pa.Table.from_batches(self._pending, self._schema).unify_dictionaries()
+            table = pa.Table.from_batches(self._pending, self._schema)
             self._pending = []
             self._writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
 
