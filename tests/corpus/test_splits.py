@@ -291,6 +291,14 @@ def test_rows_of_one_text_go_together() -> None:
         assert not found.unused
 
 
+def test_each_part_gets_one_of_three_texts_even_if_they_fill_many_rows() -> None:
+    texts = [f"t{i}" for i in range(60)] + ["x"] * 10 + ["y"] * 10 + ["z"] * 10
+    corpus = make_corpus(texts, ["a"] * 60 + ["b"] * 30)
+    for seed in range(10):
+        found = split(corpus, seed=seed)
+        assert [getattr(found, part).label_counts()["b"] for part in PARTS] == [10, 10, 10]
+
+
 def test_small_groups_that_share_a_text_are_joined() -> None:
     groups = [f"g{i // 5:02}" for i in range(200)]
     texts = [f"t{i}" for i in range(200)]

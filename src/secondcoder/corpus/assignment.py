@@ -51,7 +51,7 @@ def assign_by_strata(
     Parameters
     ----------
     units
-        Rows that stay together, in the order of their names.
+        Rows that stay together.
     strata
         Stratum of each row. A unit with several belongs to the most frequent one.
     wanted

@@ -50,12 +50,11 @@ class Groups:
 
 
 def text_units(ids: Sequence[str], texts: Sequence[str], rows: Iterable[int]) -> list[Unit]:
-    """Return one unit per distinct text, named by the smallest of its ids, in the order of their names."""
+    """Return one unit per distinct text, named by the smallest of its ids."""
     by_text: defaultdict[str, list[int]] = defaultdict(list)
     for row in rows:
         by_text[texts[row]].append(row)
-    units = [Unit(min(ids[row] for row in same), tuple(same)) for same in by_text.values()]
-    return sorted(units, key=lambda unit: unit.key)
+    return [Unit(min(ids[row] for row in same), tuple(same)) for same in by_text.values()]
 
 
 def group_units(
