@@ -2,12 +2,30 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from random import Random
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-WORDS = "the a we will cut raise tax taxes school schools health care jobs market trade children police growth".split()
+FILLER = "the a we will and of to in our their this year every more less new british people".split()
+SUBJECTS = {
+    "economic": "tax taxes market trade jobs growth".split(),
+    "social": "school schools health care children police".split(),
+}
+WORDS = [*FILLER, *(word for words in SUBJECTS.values() for word in words)]
+
+
+def make_rows(n: int, seed: int = 0, longest: int = 20) -> list[tuple[str, str]]:
+    """Return n texts, no two alike, with the label that two of their words give away."""
+    random = Random(seed)
+    rows: dict[str, str] = {}
+    while len(rows) < n:
+        label = ("economic", "social")[len(rows) % 2]
+        words = random.choices(FILLER, k=random.randint(3, longest)) + random.choices(SUBJECTS[label], k=2)
+        random.shuffle(words)
+        rows.setdefault(" ".join(words), label)
+    return list(rows.items())
 
 
 def make_wordpiece_tokenizer(texts: Iterable[str], vocabulary: int = 400) -> BertTokenizerFast:

@@ -9,9 +9,9 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
-from secondcoder.errors import SettingsError
+from secondcoder.errors import SettingsError, nearest
 
 DEFAULT_SEED = 42
 DEFAULT_MODEL = "distilbert-base-uncased"
@@ -84,6 +84,7 @@ class SplitSettings(Settings):
     """Size of test, which judges once: a share of the rows below 1, a number of rows from 1 on."""
 
     def __post_init__(self) -> None:
+        _check_choice("by", self.by, get_args(By))
         for name in ("dev", "test"):
             size = getattr(self, name)
             if not math.isfinite(size) or size <= 0 or (size >= 1 and size != int(size)):
@@ -136,13 +137,9 @@ class TrainSettings(Settings):
         _check_range("weight_decay", self.weight_decay, least=0.0, most=1.0)
         _check_range("max_grad_norm", self.max_grad_norm, above=0.0)
         _check_range("attention_dropout", self.attention_dropout, least=0.0, below=1.0)
-        for name, choices in (
-            ("truncation", ("head", "head-tail")),
-            ("device", ("auto", "cpu", "cuda", "mps")),
-            ("precision", ("auto", "fp32", "bf16")),
-        ):
-            if getattr(self, name) not in choices:
-                raise SettingsError(f"{name} is {getattr(self, name)!r}.", f"Choose one of {', '.join(choices)}.")
+        _check_choice("truncation", self.truncation, get_args(Truncation))
+        _check_choice("device", self.device, get_args(Device))
+        _check_choice("precision", self.precision, get_args(Precision))
 
 
 @dataclass(frozen=True)
@@ -159,6 +156,10 @@ class LabelSettings(Settings):
     """Where to compute; auto takes cuda, then mps, then cpu, by what is there."""
     precision: Precision = "auto"
     """Arithmetic; auto is what the model was evaluated with."""
+
+    def __post_init__(self) -> None:
+        _check_choice("device", self.device, get_args(Device))
+        _check_choice("precision", self.precision, get_args(Precision))
 
 
 def parse_label_names(text: str) -> dict[str, str]:
@@ -206,6 +207,11 @@ def keep_quiet() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingsError(f"{name} is {value!r}.", f"{nearest(value, choices)}Choose one of {', '.join(choices)}.")
 
 
 def _check_count(name: str, value: int | None, *, least: int) -> None:

@@ -49,7 +49,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             _replace(temporary, path)
             _sync_folder(path.parent)
     finally:
-        _remove(temporary)
+        with contextlib.suppress(OSError):  # the error that brought us here says more
+            _remove(temporary)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -97,7 +98,7 @@ def read_json_lines(path: Path) -> list[Any]:
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, ValueError) as error:
         raise StorageError(f"Cannot read {path}: {error}.", "Mend or move the file.") from error
 

@@ -85,8 +85,6 @@ def open_writer(path: Path, schema: pa.Schema) -> Iterator[Writer]:
         If the folder cannot be written to, which is found at once, or the disk is full.
     """
     kind = output_format(path)
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         writer: Writer
         with storage_errors(path):

@@ -1,0 +1,43 @@
+# make demo: set up .venv and go the whole way on example data, offline.   make test: the tests that take minutes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The installation itself needs the network; what is run afterwards must not.
+OFFLINE := HF_HUB_OFFLINE=1
+PYTEST := $(OFFLINE) $(BIN)/python -m pytest
+
+.PHONY: demo test test-all check docs clean
+
+demo: $(VENV)/.demo
+	rm -rf runs/demo
+	$(OFFLINE) $(BIN)/secondcoder demo --output runs/demo
+
+test: $(VENV)/.dev
+	$(PYTEST)
+
+test-all: $(VENV)/.dev
+	$(PYTEST) -m "slow or not slow"
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PYTEST) -q tests/test_layering.py
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/generate_command_line.py
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secondcoder needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	touch $@

@@ -1,0 +1,53 @@
+"""Fixtures of all tests: tiny models and corpora, and hypothesis without deadlines (this may be a busy machine)."""
+
+import csv
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import settings
+
+from secondcoder.corpus.corpus import Corpus, Source
+from tests.tiny import make_encoder, make_rows
+
+# Tiny models gain nothing from a second thread and lose much to its waiting.
+torch.set_num_threads(1)
+settings.register_profile("secondcoder", deadline=None)
+settings.load_profile("secondcoder")
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny pre-trained encoder, without a head."""
+    return make_encoder(tmp_path_factory.mktemp("encoder"), [text for text, _ in make_rows(200)])
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    """120 short texts that a tiny model can learn, in 12 groups."""
+    rows = make_rows(120)
+    texts, labels = [text for text, _ in rows], [label for _, label in rows]
+    return Corpus(
+        ids=tuple(f"t{i}" for i in range(len(rows))),
+        texts=tuple(texts),
+        labels=tuple(labels),
+        label_names=("economic", "social"),
+        groups=tuple(f"g{i // 10}" for i in range(len(rows))),
+        columns=pa.table({"text": texts, "area": labels}),
+        source=Source("made up", "0" * 64, {"text": "text", "label": "area"}),
+    )
+
+
+@pytest.fixture
+def labelled_file(tmp_path: Path) -> Path:
+    """A hand-labelled CSV file of 120 rows."""
+    path = tmp_path / "hand-labelled.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", "text", "area", "manifesto"])
+        writer.writerows([f"t{i}", text, label, f"g{i // 10}"] for i, (text, label) in enumerate(make_rows(120)))
+    return path

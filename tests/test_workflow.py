@@ -1,0 +1,215 @@
+import json
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import secondcoder as sc
+from secondcoder.errors import DataError, InterruptedRunError, RunError
+from secondcoder.runs import Run
+from secondcoder.training import loop
+from secondcoder.workflow import evaluate_on
+
+
+@pytest.fixture(scope="module")
+def run(encoder_folder, tmp_path_factory) -> Run:
+    """A complete run, with its test part closed; tests that change it work on a copy."""
+    return sc.train(
+        sc.split(read_rows(), seed=5),
+        output=tmp_path_factory.mktemp("runs") / "area",
+        model=str(encoder_folder),
+        learning_rate=5e-3,
+        epochs=4,
+        device="cpu",
+        seed=5,
+    )
+
+
+@pytest.fixture
+def copied(run, tmp_path) -> Run:
+    shutil.copytree(run.folder, tmp_path / "runs" / "area")
+    return Run(tmp_path / "runs" / "area")
+
+
+def read_rows(n: int = 120, seed: int = 0):
+    from tests.tiny import make_rows
+
+    rows = [{"id": f"t{i}", "text": text, "area": label} for i, (text, label) in enumerate(make_rows(n, seed))]
+    return sc.read([*rows, {"id": "uncoded", "text": "not coded yet", "area": None}], text="text", label="area", id="id")
+
+
+def test_a_run_leaves_what_the_architecture_promises(run):
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {
+        "run.json",
+        "split.parquet",
+        "data.parquet",
+        "model",
+        "history.jsonl",
+        "predictions.parquet",
+        "evaluation.json",
+        "report.html",
+    }
+    assert (run.status, Run(run.folder).info) == ("complete", run.info)
+    assert {"settings", "versions", "machine", "seed", "data", "started", "finished", "results"} <= run.info.keys()
+    assert len(run.history) == 4
+    assert (run.folder.parent / "test-use.jsonl").exists() is False
+
+
+def test_every_row_is_in_one_part_or_has_a_reason(run):
+    table = pq.read_table(run.folder / "split.parquet").to_pylist()
+    assert len(table) == 121
+    assert all((row["part"] is None) == (row["reason"] is not None) for row in table)
+    assert [row["reason"] for row in table if row["id"] == "uncoded"] == ["no label"]
+
+
+def test_training_reports_dev_beside_the_baselines(run):
+    figures = run.evaluations
+    assert list(figures) == ["dev"]
+    assert list(figures["dev"]) == ["model", "majority", "tfidf-logistic"]
+    rows = pq.read_table(run.folder / "predictions.parquet").to_pylist()
+    dev = run.part("dev")
+    assert [row["id"] for row in rows] == list(dev.ids)
+    right = np.mean([row["label"] == row["predicted"] for row in rows])
+    assert figures["dev"]["model"].accuracy == pytest.approx(right)
+    assert [row["probability_social"] for row in rows] == run.model.predict_proba(dev.texts)[:, 1].tolist()
+
+
+def test_opening_test_is_written_down_and_counted(copied):
+    book = copied.folder.parent / "test-use.jsonl"
+    evaluation = copied.evaluate()
+    assert evaluation.n == len(copied.part("test"))
+    assert list(Run(copied.folder).evaluations) == ["dev", "test"]
+    copied.evaluate()
+    lines = [json.loads(line) for line in book.read_text().splitlines()]
+    assert len(lines) == 2
+    assert lines[0]["test"] == lines[1]["test"]
+    assert Run(copied.folder).info["test_openings"] == 2
+    parts = pq.read_table(copied.folder / "predictions.parquet")["part"].to_pylist()
+    assert {part: parts.count(part) for part in parts} == {name: len(copied.part(name)) for name in ("dev", "test")}
+
+
+def test_another_run_on_the_same_test_rows_counts_as_another_look(copied):
+    copied.evaluate()
+    shutil.copytree(copied.folder, copied.folder.parent / "other")
+    other = Run(copied.folder.parent / "other")
+    other.evaluate()
+    assert other.info["test_openings"] == 2
+
+
+def test_training_cannot_reach_the_test_part(encoder_folder, tmp_path, monkeypatch):
+    seen: list[str] = []
+
+    def spy(self, texts):
+        seen.extend(texts)
+        return real(self, texts)
+
+    real = loop.Model.score.__globals__["TextEncoder"].encode
+    monkeypatch.setattr("secondcoder.model.encoding.TextEncoder.encode", spy)
+    split = sc.split(read_rows())
+    sc.train(split, output=tmp_path / "run", model=str(encoder_folder), epochs=1)
+    assert set(split.train.texts) <= set(seen)
+    assert not set(split.test.texts) & set(seen)
+
+
+def test_figures_on_test_are_those_of_the_labels_that_the_saved_model_gives(copied):
+    evaluation = copied.evaluate()
+    test = copied.part("test")
+    predicted = sc.load(copied.folder).predict(test.texts)
+    assert evaluation.accuracy == np.mean([a == b for a, b in zip(predicted, test.labels, strict=True)])
+
+
+def test_a_finished_run_is_not_overwritten(run, encoder_folder):
+    with pytest.raises(RunError, match="already holds a finished run"):
+        sc.train(sc.split(read_rows()), output=run.folder, model=str(encoder_folder))
+    assert Run(run.folder).status == "complete"
+
+
+def test_a_strangers_folder_is_left_alone(tmp_path, encoder_folder):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(RunError, match="something else"):
+        sc.train(sc.split(read_rows()), output=tmp_path, model=str(encoder_folder))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_failed_training_says_so_and_can_be_started_again(tmp_path, encoder_folder, monkeypatch):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as broken:
+        broken.setattr(loop, "save_best", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space"):
+            sc.train(sc.split(read_rows()), output=folder, model=str(encoder_folder), epochs=1)
+    assert Run(folder).status == "failed"
+    with pytest.raises(RunError, match="holds no model"):
+        Run(folder).evaluate()
+    sc.train(sc.split(read_rows()), output=folder, model=str(encoder_folder), epochs=1)
+    assert Run(folder).status == "complete"
+    assert len(Run(folder).history) == 1
+
+
+def test_an_interrupted_training_keeps_its_best_epoch_and_says_so(tmp_path, encoder_folder, monkeypatch):
+    real, calls = Run.append_history, []
+
+    def interrupt(self, entry):
+        real(self, entry)
+        calls.append(entry)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "append_history", interrupt)
+    with pytest.raises(InterruptedRunError, match="after 2 of its epochs"):
+        sc.train(sc.split(read_rows()), output=tmp_path / "run", model=str(encoder_folder), epochs=5)
+    run = Run(tmp_path / "run")
+    assert run.status == "interrupted"
+    assert run.model.card.interrupted
+    assert not run.checkpoints.exists()
+    assert "interrupted" in (run.folder / "report.html").read_text(encoding="utf-8")
+    assert run.evaluate().n == len(run.part("test"))
+
+
+def test_new_data_are_judged_and_what_was_seen_is_pointed_out(copied):
+    fresh = sc.read(
+        [{"text": text, "area": label} for text, label in new_rows()], text="text", label="area"
+    )
+    evaluation, findings = evaluate_on(copied, fresh)
+    assert (evaluation.n, findings) == (30, [])
+    assert len(list((copied.folder / "evaluations").iterdir())) == 1
+    _, findings = evaluate_on(copied, copied.part("train"))
+    assert [finding.kind for finding in findings] == ["seen"]
+
+
+def test_new_data_with_unknown_labels_are_refused(copied):
+    fresh = sc.read([{"text": "x", "area": "other"}, {"text": "y", "area": "social"}], text="text", label="area")
+    with pytest.raises(DataError, match="'other'"):
+        evaluate_on(copied, fresh)
+
+
+def new_rows():
+    from tests.tiny import make_rows
+
+    return make_rows(30, seed=99)
+
+
+def test_a_run_can_be_shown_in_a_notebook(run):
+    assert "macro-f1" in run._repr_html_()
+
+
+def test_one_label_cannot_be_learned(tmp_path, encoder_folder):
+    corpus = read_rows()
+    rows = [i for i, label in enumerate(corpus.labels) if label == "social"]
+    split = sc.split(corpus)
+    one = sc.Split(
+        train=corpus.take(rows), dev=split.dev, test=split.test, by="given", settings=split.settings, seed=1
+    )
+    with pytest.raises(DataError, match="only the label"):
+        sc.train(one, output=tmp_path / "run", model=str(encoder_folder))
+    assert not (tmp_path / "run").exists()
+
+
+def test_labelling_takes_a_run_a_model_or_a_folder(run, tmp_path):
+    source = tmp_path / "corpus.csv"
+    source.write_text("text\nmore tax\nour school\n", encoding="utf-8")
+    outputs = [tmp_path / f"{i}.csv" for i in range(3)]
+    for model, output in zip((run, run.model, run.folder), outputs, strict=True):
+        sc.label(model, source, output=output)
+    assert len({output.read_text(encoding="utf-8") for output in outputs}) == 1
