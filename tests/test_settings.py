@@ -47,6 +47,11 @@ def test_a_value_out_of_bounds_is_refused_with_a_cure(kind, name, value):
     assert caught.value.cure
 
 
+def test_a_near_miss_is_corrected():
+    with pytest.raises(SettingsError, match="did you mean 'stratified'"):
+        SplitSettings(by="stratifed")
+
+
 def test_the_edges_are_allowed():
     TrainSettings(epochs=1, batch_size=1, learning_rate=1.0, warmup=1.0, weight_decay=0.0, max_length=8)
     SplitSettings(dev=1, test=500.0)

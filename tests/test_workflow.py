@@ -10,6 +10,7 @@ from secondcoder.errors import DataError, InterruptedRunError, RunError
 from secondcoder.runs import Run
 from secondcoder.training import loop
 from secondcoder.workflow import evaluate_on
+from tests.tiny import make_rows
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,9 @@ def copied(run, tmp_path) -> Run:
 
 
 def read_rows(n: int = 120, seed: int = 0):
-    from tests.tiny import make_rows
-
     rows = [{"id": f"t{i}", "text": text, "area": label} for i, (text, label) in enumerate(make_rows(n, seed))]
-    return sc.read([*rows, {"id": "uncoded", "text": "not coded yet", "area": None}], text="text", label="area", id="id")
+    rows.append({"id": "uncoded", "text": "not coded yet", "area": None})
+    return sc.read(rows, text="text", label="area", id="id")
 
 
 def test_a_run_leaves_what_the_architecture_promises(run):
@@ -168,9 +168,7 @@ def test_an_interrupted_training_keeps_its_best_epoch_and_says_so(tmp_path, enco
 
 
 def test_new_data_are_judged_and_what_was_seen_is_pointed_out(copied):
-    fresh = sc.read(
-        [{"text": text, "area": label} for text, label in new_rows()], text="text", label="area"
-    )
+    fresh = sc.read([{"text": text, "area": label} for text, label in new_rows()], text="text", label="area")
     evaluation, findings = evaluate_on(copied, fresh)
     assert (evaluation.n, findings) == (30, [])
     assert len(list((copied.folder / "evaluations").iterdir())) == 1
@@ -185,8 +183,6 @@ def test_new_data_with_unknown_labels_are_refused(copied):
 
 
 def new_rows():
-    from tests.tiny import make_rows
-
     return make_rows(30, seed=99)
 
 
@@ -198,9 +194,7 @@ def test_one_label_cannot_be_learned(tmp_path, encoder_folder):
     corpus = read_rows()
     rows = [i for i, label in enumerate(corpus.labels) if label == "social"]
     split = sc.split(corpus)
-    one = sc.Split(
-        train=corpus.take(rows), dev=split.dev, test=split.test, by="given", settings=split.settings, seed=1
-    )
+    one = sc.Split(train=corpus.take(rows), dev=split.dev, test=split.test, by="given", settings=split.settings, seed=1)
     with pytest.raises(DataError, match="only the label"):
         sc.train(one, output=tmp_path / "run", model=str(encoder_folder))
     assert not (tmp_path / "run").exists()

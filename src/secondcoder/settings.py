@@ -8,8 +8,8 @@ stores them. The string under a field is its help text.
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeVar, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 from secondcoder.errors import SettingsError, nearest
 
@@ -29,9 +29,6 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
         return asdict(self)
-
-
-S = TypeVar("S", bound=Settings)
 
 
 @dataclass(frozen=True)
@@ -186,20 +183,6 @@ def as_label_mapping(label_names: Mapping[str, str] | str | None) -> dict[str, s
     if label_names is None:
         return {}
     return parse_label_names(label_names) if isinstance(label_names, str) else dict(label_names)
-
-
-def from_mapping(kind: type[S], values: Mapping[str, Any]) -> S:
-    """Return settings as they were stored by `Settings.to_dict`, ignoring nothing.
-
-    Raises
-    ------
-    SettingsError
-        If a stored name is not an option of this version.
-    """
-    known = {f.name for f in fields(kind)}
-    if unknown := sorted(set(values) - known):
-        raise SettingsError(f"Unknown options: {unknown}.", "The run was made by another version of secondcoder.")
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
 
 def keep_quiet() -> None:

@@ -76,7 +76,7 @@ def test_a_batch_is_padded_and_filled_up_to_its_shape(encoder):
 
 
 def test_half_a_character_is_refused_with_its_row(encoder):
-    with pytest.raises(DataError, match="Text 2 .* position 4"):
+    with pytest.raises(DataError, match=r"Text 2 .* position 4"):
         encoder.encode(["tax", "tax \ud83d"])
 
 

@@ -69,7 +69,8 @@ def test_more_texts_than_a_window_come_out_in_order(model, monkeypatch):
 
 def test_what_is_no_text_is_refused_with_its_row(model, monkeypatch):
     monkeypatch.setattr("secondcoder.model.model._WINDOW", 1)
-    for texts, message in (("tax", "single text"), (["tax", " "], "Text 2 is empty"), (["tax", None], "Text 2 is None")):
+    cases = (("tax", "single text"), (["tax", " "], "Text 2 is empty"), (["tax", None], "Text 2 is None"))
+    for texts, message in cases:
         with pytest.raises(DataError, match=message):
             model.predict(texts)
 

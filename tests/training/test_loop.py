@@ -126,9 +126,7 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(encoder_folder, train_and_dev, tmp_p
         if entry["epoch"] == 2:
             raise KeyboardInterrupt
 
-    result = fit(
-        model, *train_and_dev, settings=settings, seed=1, checkpoints=tmp_path, on_evaluation=interrupt
-    )
+    result = fit(model, *train_and_dev, settings=settings, seed=1, checkpoints=tmp_path, on_evaluation=interrupt)
     assert result.interrupted
     assert len(result.history) == 2
     best = safetensors.torch.load_file(tmp_path / "best.safetensors")
@@ -158,9 +156,7 @@ def test_a_loss_that_is_no_number_stops_with_a_cure(encoder_folder, train_and_de
 def test_biases_and_norms_are_free_of_weight_decay(encoder_folder):
     network = start(settings_for(encoder_folder)).network
     names = {id(p): name for name, p in network.named_parameters()}
-    decayed, free = (
-        {names[id(p)] for p in group["params"]} for group in make_optimizer(network, 0.01).param_groups
-    )
+    decayed, free = ({names[id(p)] for p in group["params"]} for group in make_optimizer(network, 0.01).param_groups)
     assert decayed | free == set(names.values())
     assert free == {name for name in names.values() if name.endswith("bias") or "LayerNorm" in name}
 

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from secondcoder.corpus.checks import CheckReport
     from secondcoder.model.encoding import TextEncoder
 
-if TYPE_CHECKING:
-    pass
-
 
 def check(
     file: str,

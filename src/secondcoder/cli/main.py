@@ -25,6 +25,7 @@ app = cyclopts.App(
     config=cyclopts.config.Toml(CONFIG_FILE, must_exist=False, search_parents=False),
     help_format="plaintext",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 for _command in (
     demo.demo,

@@ -7,12 +7,11 @@ other row with the reason why it is in none of them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import get_args
 
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
 from secondcoder.corpus.dividing import Draft, Resolved
 from secondcoder.corpus.findings import Finding
-from secondcoder.errors import SplitError, nearest
+from secondcoder.errors import SplitError
 from secondcoder.settings import DEFAULT_SEED, By, SplitSettings
 
 
@@ -148,8 +147,6 @@ def split(
 
 def _resolve(corpus: Corpus, settings: SplitSettings) -> Resolved:
     by = settings.by
-    if by not in get_args(By):
-        raise SplitError(f"by is {by!r}.", f"{nearest(str(by), get_args(By))}Choose one of {', '.join(get_args(By))}.")
     if by == "group" and corpus.groups is None:
         raise SplitError("A split by group was asked, and the data has no groups.", "Name the group column.")
     if by == "given" and corpus.parts is None:

@@ -1,0 +1,278 @@
+"""The command line as a user meets it: in one process, from the words typed to the exit code."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from secondcoder.cli.main import main
+from secondcoder.runs import Run
+from tests.tiny import make_rows
+
+COLUMNS = ["--text", "text", "--label", "area", "--id", "id"]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def secondcoder(capsys):
+    """Run a command; return exit code, standard output, standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        captured = capsys.readouterr()
+        assert isinstance(left.value.code, int)
+        return left.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(encoder_folder, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    source = folder / "hand-labelled.csv"
+    with source.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", "text", "area", "manifesto"])
+        writer.writerows([f"t{i}", text, label, f"g{i // 10}"] for i, (text, label) in enumerate(make_rows(120)))
+    words = ["train", str(source), *COLUMNS, "--model", str(encoder_folder), "--output", str(folder / "run")]
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--learning-rate", "5e-3", "--epochs", "6", "--positive", "social"])
+    assert left.value.code == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run_folder(trained, tmp_path) -> Path:
+    shutil.copytree(trained, tmp_path / "runs" / "area")
+    return tmp_path / "runs" / "area"
+
+
+@pytest.fixture
+def corpus_file(tmp_path) -> Path:
+    path = tmp_path / "corpus.csv"
+    path.write_text("n,text\n1,more tax and trade\n2,\n3,our school and police\n", encoding="utf-8")
+    return path
+
+
+def test_check_shows_labels_lengths_and_faults(secondcoder, labelled_file, encoder_folder):
+    with labelled_file.open("a", encoding="utf-8") as stream:
+        stream.write('t200,"",social,g1\nt201,brand new text,,g1\n')
+    code, out, _ = secondcoder("check", labelled_file, *COLUMNS, "--group", "manifesto", "--model", encoder_folder)
+    assert code == 0
+    for expected in ("122 rows, 121 with a label", "economic", "social", "(tokens)", "cut", "empty", "without a label"):
+        assert expected in out
+
+
+def test_check_as_json_is_one_object(secondcoder, labelled_file, encoder_folder):
+    code, out, _ = secondcoder("check", labelled_file, *COLUMNS, "--model", encoder_folder, "--json")
+    found = json.loads(out)
+    assert (code, found["rows"], found["label_counts"]["all"]) == (0, 120, {"economic": 60, "social": 60})
+    assert {len(examples) for examples in found["examples"].values()} == {3}
+
+
+def test_check_leaves_with_2_where_training_would_fail(secondcoder, tmp_path, encoder_folder):
+    path = tmp_path / "one.csv"
+    path.write_text("text,area\na,x\nb,x\n", encoding="utf-8")
+    code, out, _ = secondcoder("check", path, "--text", "text", "--label", "area", "--model", encoder_folder)
+    assert code == 2
+    assert "error: " in out
+
+
+def test_a_wrong_column_lists_the_columns_and_the_nearest(secondcoder, labelled_file):
+    code, out, err = secondcoder("check", labelled_file, "--text", "txt", "--label", "area")
+    assert (code, out) == (2, "")
+    for expected in ("'txt'", "'id', 'text', 'area', 'manifesto'", "did you mean 'text'?"):
+        assert expected in err
+    assert "Traceback" not in err
+
+
+def test_an_error_as_json_goes_to_standard_output_too(secondcoder):
+    code, out, err = secondcoder("check", "nowhere.csv", "--text", "text", "--json")
+    assert code == 2
+    assert json.loads(out)["error"] in err
+    assert json.loads(out)["cure"]
+
+
+def test_a_wrong_option_is_named_with_the_nearest(secondcoder, labelled_file):
+    code, _, err = secondcoder("train", labelled_file, "--output", "run", "--epoch", "3")
+    assert code == 2
+    assert "--epochs" in err
+
+
+def test_a_value_out_of_bounds_leaves_with_2(secondcoder, labelled_file):
+    code, _, err = secondcoder("train", labelled_file, *COLUMNS, "--output", "run", "--epochs", "0")
+    assert code == 2
+    assert "at least 1" in err
+    assert not Path("run").exists()
+
+
+def test_train_evaluate_label_is_the_whole_way(secondcoder, run_folder, corpus_file, tmp_path):
+    code, out, _ = secondcoder("evaluate", run_folder)
+    assert code == 0
+    for expected in (
+        "Test (24 texts)",
+        "f1:social",
+        "tfidf-logistic",
+        "Confusion matrix",
+        "opened once",
+        "report.html",
+    ):
+        assert expected in out
+    output = tmp_path / "labelled.parquet"
+    code, out, _ = secondcoder("label", run_folder, corpus_file, "--output", output, "--probabilities")
+    assert code == 0
+    assert "3 rows, 2 labelled; 1 without (empty text)" in out
+    rows = pq.read_table(output).to_pylist()
+    assert [row["n"] for row in rows] == ["1", "2", "3"]
+    assert [row["label"] for row in rows] == ["economic", None, "social"]
+    assert rows[0]["probability"] == rows[0]["probability_economic"] > 0.5
+
+
+def test_evaluate_counts_its_openings(secondcoder, run_folder):
+    secondcoder("evaluate", run_folder)
+    _, out, _ = secondcoder("evaluate", run_folder, "--json")
+    assert json.loads(out)["test_openings"] == 2
+
+
+def test_evaluate_judges_on_new_data(secondcoder, run_folder, tmp_path):
+    path = tmp_path / "new.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["text", "area"])
+        writer.writerows(make_rows(30, seed=77))
+    code, out, err = secondcoder("evaluate", run_folder, path)
+    assert code == 0
+    assert "(30 texts)" in out
+    assert not (run_folder.parent / "test-use.jsonl").exists()
+    assert err == ""
+
+
+def test_show_tells_labels_layers_parameters_and_figures(secondcoder, run_folder):
+    code, out, _ = secondcoder("show", run_folder)
+    assert code == 0
+    for expected in ("economic, social", "layer.1", "classifier", "n_parameters", "Figures on dev"):
+        assert expected in out
+    code, out, _ = secondcoder("show", run_folder / "model", "--json")
+    found = json.loads(out)
+    assert found["labels"] == ["economic", "social"]
+    assert sum(found["parts"].values()) == found["n_parameters"]
+
+
+def test_tokens_shows_what_is_read_and_what_is_cut(secondcoder, run_folder):
+    code, out, _ = secondcoder("tokens", run_folder, "tax [SEP] school", "--max-length", "8", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["tokens"][0] == "[CLS]"
+    assert found["tokens"][-1] == "[SEP]"
+    assert found["tokens"].count("[SEP]") == 1
+    assert len(found["ids"]) == len(found["attention_mask"]) == len(found["tokens"]) <= 8
+    code, out, _ = secondcoder("tokens", run_folder, "tax " * 100)
+    assert "Cut: tax tax" in out
+
+
+def test_report_makes_the_page_again(secondcoder, run_folder, trained):
+    page = run_folder / "report.html"
+    before = page.read_text(encoding="utf-8")
+    page.unlink()
+    assert secondcoder("report", run_folder)[0] == 0
+    assert page.read_text(encoding="utf-8") == before.replace(str(trained), str(run_folder))
+
+
+def test_an_existing_output_and_an_existing_column_are_refused(secondcoder, run_folder, corpus_file, tmp_path):
+    output = tmp_path / "labelled.csv"
+    assert secondcoder("label", run_folder, corpus_file, "--output", output)[0] == 0
+    before = output.read_bytes()
+    code, _, err = secondcoder("label", run_folder, corpus_file, "--output", output)
+    assert (code, output.read_bytes()) == (2, before)
+    code, _, err = secondcoder("label", run_folder, output, "--output", tmp_path / "again.csv")
+    assert code == 2
+    assert "--prefix" in err
+    assert secondcoder("label", run_folder, output, "--output", tmp_path / "again.csv", "--prefix", "second_")[0] == 0
+
+
+def test_another_name_for_the_text_column(secondcoder, run_folder, tmp_path):
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"sentence": "more tax"}\n', encoding="utf-8")
+    code, _, err = secondcoder("label", run_folder, path, "--output", "out.csv")
+    assert code == 2
+    assert "'text'" in err
+    assert secondcoder("label", run_folder, path, "--output", "out.csv", "--text", "sentence")[0] == 0
+
+
+def test_the_settings_file_supplies_any_option_and_the_command_line_wins(secondcoder, labelled_file, encoder_folder):
+    Path("secondcoder.toml").write_text(
+        f'[train]\ntext = "text"\nlabel = "area"\nmodel = "{encoder_folder}"\noutput = "run"\nepochs = 1\nseed = 7\n',
+        encoding="utf-8",
+    )
+    code, out, _ = secondcoder("train", labelled_file, "--seed", "8", "--json")
+    assert code == 0
+    run = Run("run")
+    assert (run.info["settings"]["train"]["epochs"], run.info["seed"]) == (1, 8)
+    assert json.loads(out)["status"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("epochs = 1", "outside a section"),
+        ("[trian]\nepochs = 1", "did you mean 'train'"),
+        ("[train]\nepoch = 1", "epoch"),
+        ("[train", "Cannot read"),
+    ],
+)
+def test_a_faulty_settings_file_is_not_passed_over(secondcoder, labelled_file, content, message):
+    Path("secondcoder.toml").write_text(content, encoding="utf-8")
+    code, _, err = secondcoder("train", labelled_file, *COLUMNS, "--output", "run")
+    assert code == 2
+    assert message in err
+
+
+def test_ctrl_c_in_training_leaves_with_130_and_the_best_epoch(secondcoder, labelled_file, encoder_folder, monkeypatch):
+    def interrupt(self, entry):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "append_history", interrupt)
+    words = ["train", labelled_file, *COLUMNS, "--model", encoder_folder, "--output", "run", "--epochs", "5"]
+    code, _, err = secondcoder(*words)
+    assert code == 130
+    assert "is kept in run" in err
+    assert Run("run").status == "interrupted"
+
+
+def test_ctrl_c_in_labelling_leaves_no_output(secondcoder, run_folder, corpus_file, monkeypatch):
+    def interrupt(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("secondcoder.model.model.Model.score", interrupt)
+    code, _, err = secondcoder("label", run_folder, corpus_file, "--output", "out.csv")
+    assert code == 130
+    assert "Interrupted" in err
+    assert not list(Path().glob("*out.csv*"))
+
+
+def test_a_model_that_loses_is_said_to_lose(secondcoder, labelled_file, encoder_folder):
+    words = ["train", labelled_file, *COLUMNS, "--model", encoder_folder, "--output", "run", "--epochs", "1"]
+    code, out, _ = secondcoder(*words, "--learning-rate", "1e-7")
+    assert code == 0
+    assert "LOSES to the baseline tfidf-logistic" in out
+
+
+def test_the_default_model_offline_says_what_to_do(secondcoder, labelled_file):
+    code, _, err = secondcoder("train", labelled_file, *COLUMNS, "--output", "run")
+    assert code == 2
+    assert "distilbert-base-uncased" in err
+    assert "--model minilm" in err
+
+
+def test_version_is_the_packages(secondcoder):
+    from importlib.metadata import version
+
+    assert version("secondcoder") in secondcoder("--version")[1]
