@@ -1,0 +1,160 @@
+"""Texts and labels handed over side by side, as scikit-learn's users do: X, y and groups.
+
+In: lists, arrays or columns of one length. Out: a `Corpus`, and the labels as they were before they became strings.
+Nothing is left out silently: predictions must stand beside the rows that were given.
+"""
+
+import math
+from collections.abc import Iterable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from secondcoder.corpus.corpus import Corpus, Source, natural_order
+from secondcoder.errors import DataError
+from secondcoder.storage import sha256_strings
+
+
+class InputError(DataError, ValueError):
+    """The texts or labels cannot be used as they are; a ValueError too, as scikit-learn promises its users."""
+
+
+def corpus_of(
+    X: Iterable[str],  # noqa: N803 - scikit-learn's name for it
+    y: Iterable[Any] | None,
+    groups: Iterable[Any] | None = None,
+    *,
+    positive: object = None,
+) -> tuple[Corpus, NDArray[Any]]:
+    """Return the corpus, rows numbered from 1, and the k different labels of y, sorted: ndarray of shape (k,).
+
+    Parameters
+    ----------
+    X, y, groups
+        One text, label and group for each row; no group where it is None, NaN or ``""``.
+    positive
+        The positive class, as it stands in y.
+
+    Raises
+    ------
+    InputError
+        If something is not a text or a label, is missing, or there are too few or too many.
+    """
+    texts = list_of_texts(X)
+    labels, classes = _labels_of(y, len(texts))
+    ids = [str(row) for row in range(1, len(texts) + 1)]
+    corpus = Corpus(
+        ids=tuple(ids),
+        texts=tuple(texts),
+        labels=tuple(labels),
+        label_names=natural_order(set(labels)),
+        columns=pa.table({"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())}),
+        source=Source("texts in memory", sha256_strings(ids, texts, labels)),
+        groups=None if groups is None else _groups_of(groups, len(texts)),
+        positive=None if positive is None else label_name(positive),
+    )
+    return corpus, classes
+
+
+def list_of_texts(given: Iterable[str]) -> list[str]:
+    """Return the texts as a list of strings.
+
+    Raises
+    ------
+    InputError
+        If something is not a text, or is an empty one.
+    """
+    if isinstance(given, str):
+        raise InputError(f"A single text was given: {given[:40]!r}.", "Put it in a list: [text].")
+    if getattr(given, "ndim", 1) != 1 or not hasattr(given, "__iter__"):
+        kind = f"{type(given).__module__}.{type(given).__qualname__}"
+        raise InputError(
+            f"X is a {kind} of shape {getattr(given, 'shape', 'unknown')}, and not a row of texts.",
+            "Give a list, a one-dimensional array or one column of strings, as in frame['text'].",
+        )
+    texts = list(given)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"X[{row}] is {text!r}, of type {type(text).__name__}.", "Give strings.")
+        if not text.strip():
+            raise InputError(f"X[{row}] is an empty text.", "Leave the row out.")
+        _require_characters(f"X[{row}]", text)
+    return [str(text) for text in texts]  # numpy's strings are a type of their own
+
+
+def label_name(label: object) -> str:
+    """Return the string that stands for a label, as `secondcoder.read` would: 1.0 is ``"1"``."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
+def _labels_of(given: Iterable[Any] | None, n: int) -> tuple[list[str], NDArray[Any]]:
+    """Return the name of each row's label, and the different labels as they were given, sorted."""
+    if given is None:
+        raise InputError("A classifier requires y to be passed, but the target y is None.", "Give each text its label.")
+    if getattr(given, "ndim", 1) != 1 or not hasattr(given, "__iter__"):
+        given = column_or_1d(given, warn=True)
+    values = list(given)
+    _require_length("labels", len(values), n)
+    kinds = {_kind(row, value): value for row, value in enumerate(values)}
+    if len(kinds) > 1:  # asked before numpy sees them, which turns [1, "1"] into two equal strings
+        raise InputError(f"The labels in y are of several types, as {list(kinds.values())}.", "Write them all alike.")
+    array = np.asarray(given) if hasattr(given, "dtype") else np.asarray(values)
+    # scikit-learn knows neither numpy's variable-width strings nor what pandas' nullable numbers become.
+    if array.dtype.kind == "T" or (array.dtype.kind == "O" and "text" not in kinds):
+        array = np.asarray(values)
+    check_classification_targets(array)
+    classes, position = np.unique(array, return_inverse=True)
+    if len(classes) < 2:
+        found = f"1 class, {values[0]!r}," if values else "0 classes"
+        raise InputError(f"y has {found} in {n} rows.", "Give texts of two classes or more, several of each.")
+    names = [label_name(label) for label in classes.tolist()]
+    return [names[i] for i in position], classes
+
+
+def _kind(row: int, label: Any) -> str:
+    """Return which kind of label this is; within one kind, different labels have different names."""
+    if isinstance(label, str):
+        if not label.strip():
+            raise InputError(f"y[{row}] is an empty label, {label!r}.", "Leave the row out, or give it its label.")
+        _require_characters(f"y[{row}]", label)
+        return "text"
+    if isinstance(label, bool | np.bool_):
+        return "truth value"
+    if isinstance(label, Real) and math.isfinite(label):
+        return "number"
+    raise InputError(
+        f"y[{row}] is {label!r}, of type {type(label).__name__}.",
+        "Give strings, whole numbers or booleans, and leave out the rows without a label.",
+    )
+
+
+def _groups_of(given: Iterable[Any], n: int) -> tuple[str, ...]:
+    groups = tuple("" if _is_missing(group) else str(group) for group in given)
+    _require_length("groups", len(groups), n)
+    return groups
+
+
+def _is_missing(value: object) -> bool:
+    # pandas' NA can be recognised by its name only, as pandas is not imported for it.
+    return (
+        value is None or type(value).__name__ in {"NAType", "NaTType"} or (isinstance(value, Real) and value != value)
+    )
+
+
+def _require_length(what: str, found: int, n: int) -> None:
+    if found != n:
+        raise InputError(f"X has {n} texts, and there are {found} {what}.", "Give one for each text.")
+
+
+def _require_characters(where: str, text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{where} has half a character (a lone surrogate) at position {error.start}.", "Repair its encoding."
+        ) from None

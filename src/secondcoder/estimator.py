@@ -1,0 +1,262 @@
+"""secondcoder as a scikit-learn estimator, for pipelines, cross-validation and searches.
+
+In: texts and labels in memory. Out: a fitted `SentenceClassifier`. It divides the texts into train and dev and hands
+them to the training loop that `secondcoder.train` uses; there is no other. No file stays behind but by `save`.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from secondcoder.corpus.arrays import InputError, corpus_of, label_name, list_of_texts
+from secondcoder.corpus.corpus import Corpus
+from secondcoder.corpus.dividing import Draft
+from secondcoder.corpus.findings import Finding
+from secondcoder.errors import SettingsError, SplitError, StorageError
+from secondcoder.model.loading import start_model
+from secondcoder.progress import LiveProgress, Progress, default_progress
+from secondcoder.settings import (
+    DEFAULT_MODEL,
+    DEFAULT_SEED,
+    Device,
+    Precision,
+    SplitSettings,
+    TrainSettings,
+    Truncation,
+)
+from secondcoder.training.loop import fit as fit_model
+
+
+class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A pre-trained transformer, fine-tuned to classify texts, as a scikit-learn estimator.
+
+    X is a sequence of strings: a list, a one-dimensional array, a pandas or polars column. Labels may be strings, whole
+    numbers or booleans, and come back as they were given; the saved model names them by strings.
+
+    A part of the rows given to `fit` becomes dev, which chooses the best epoch; the others are learned from. Judge the
+    model on rows that `fit` has not had, as `cross_val_score` does.
+
+    Parameters
+    ----------
+    model, epochs, batch_size, learning_rate, warmup, weight_decay, max_grad_norm, attention_dropout, max_length, \
+truncation, metric, device, precision, token_budget, deterministic
+        See `secondcoder.settings.TrainSettings`.
+    dev
+        Size of dev: a share of the rows below 1, a number of rows from 1 on. Label shares are kept, and rows of the
+        same text stay together; so do groups where `fit` is given any.
+    positive
+        The positive class of a two-class task, as it stands in y.
+    seed
+        Of the division, the head's first weights, the order of the data, and dropout: what other estimators call
+        ``random_state``, but always a number. Two fits with one seed give bit-identical probabilities on one machine's
+        CPU.
+    progress
+        Whether to show how far `fit` has come; unset, it is shown in notebooks.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (k,)
+        The labels, sorted, of the type that they had in y.
+    model_ : secondcoder.Model
+        The fine-tuned model, with the weights of its best epoch. Its label names are strings, in natural order.
+    history_ : list of dict
+        One entry per epoch, with its figures on dev.
+    best_epoch_ : int
+        The epoch whose weights the model holds, counted from 1.
+    findings_ : list of secondcoder.corpus.findings.Finding
+        What was noticed when dev was taken out.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from secondcoder import SentenceClassifier
+    >>> cross_val_score(SentenceClassifier(model="minilm"), texts, labels, scoring="f1_macro")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = DEFAULT_MODEL,
+        epochs: int = 2,
+        batch_size: int = 16,
+        learning_rate: float | Literal["auto"] = "auto",
+        warmup: float = 0.0,
+        weight_decay: float = 0.01,
+        max_grad_norm: float = 1.0,
+        attention_dropout: float = 0.0,
+        max_length: int | None = None,
+        truncation: Truncation = "head",
+        metric: str = "auto",
+        device: Device = "auto",
+        precision: Precision = "auto",
+        token_budget: int | None = None,
+        deterministic: bool = False,
+        dev: float = 0.2,
+        positive: str | int | bool | None = None,
+        seed: int = DEFAULT_SEED,
+        progress: bool | None = None,
+    ) -> None:
+        self.model = model
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.max_grad_norm = max_grad_norm
+        self.attention_dropout = attention_dropout
+        self.max_length = max_length
+        self.truncation = truncation
+        self.metric = metric
+        self.device = device
+        self.precision = precision
+        self.token_budget = token_budget
+        self.deterministic = deterministic
+        self.dev = dev
+        self.positive = positive
+        self.seed = seed
+        self.progress = progress
+
+    def fit(self, X: Iterable[str], y: Iterable[Any], groups: Iterable[Any] | None = None) -> Self:  # noqa: N803
+        """Fine-tune the model on the texts and return it fitted.
+
+        Parameters
+        ----------
+        X : array-like of str of shape (n,)
+            Texts, none of them empty.
+        y : array-like of shape (n,)
+            Their labels, of two classes or more.
+        groups : array-like of shape (n,), optional
+            The document, author or film that each text comes from: none will stand in train and in dev. In a pipeline
+            or a search it has to be passed on, as fit parameters are.
+
+        Raises
+        ------
+        InputError
+            If the texts or labels cannot be learned from; it is a ValueError and a DataError.
+        SettingsError
+            If a parameter is out of bounds.
+        ModelError
+            If the model cannot be had, or its loss diverges.
+        KeyboardInterrupt
+            If the user stopped it; the model is then fitted to its best epoch so far, if one was finished.
+        """
+        settings, seed = self._settings(), _plain(self.seed)
+        corpus, classes = corpus_of(X, y, groups, positive=self.positive)
+        train, dev, findings = _divide(corpus, SplitSettings(dev=_plain(self.dev)), seed)
+        model = start_model(settings, label_names=corpus.label_names, seed=seed, positive=corpus.positive)
+        with TemporaryDirectory(prefix="secondcoder-") as folder:
+            result = fit_model(
+                model,
+                train,
+                dev,
+                settings=settings,
+                seed=seed,
+                checkpoints=Path(folder),
+                progress=self._progress(),
+            )
+        if result.best_epoch is not None:
+            model.card = replace(model.card, interrupted=result.interrupted)
+            self.model_ = model
+            self.classes_ = classes
+            self.history_ = result.history
+            self.best_epoch_ = result.best_epoch
+            self.findings_ = findings
+        if result.interrupted:
+            # As it came: a search takes any other error for one failed candidate, and goes on with the next.
+            raise KeyboardInterrupt
+        return self
+
+    def predict(self, X: Iterable[str]) -> NDArray[Any]:  # noqa: N803
+        """Return the label of each text, ndarray of shape (n,), of the type that the labels had in y."""
+        best = self.predict_proba(X).argmax(axis=1)  # first of all, as it asks whether there is a model
+        found: NDArray[Any] = self.classes_[best]
+        return found
+
+    def predict_proba(self, X: Iterable[str]) -> NDArray[np.float64]:  # noqa: N803
+        """Return the probability of each class for each text, ndarray of shape (n, k), columns as ``classes_``.
+
+        Raises
+        ------
+        InputError
+            If something is not a text, or is an empty one; it is a ValueError and a DataError.
+        NotFittedError
+            If `fit` has not been called.
+        """
+        check_is_fitted(self, "model_")
+        columns = [self.model_.label_names.index(label_name(label)) for label in self.classes_.tolist()]
+        found: NDArray[np.float64] = self.model_.predict_proba(list_of_texts(X))[:, columns]
+        return found
+
+    def save(self, folder: Path | str) -> None:
+        """Write the model folder, which `secondcoder.load`, ``secondcoder label`` and `transformers.pipeline` read.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` has not been called.
+        StorageError
+            If something is in the folder, or it cannot be written.
+        """
+        check_is_fitted(self, "model_")
+        folder = Path(folder)
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise StorageError(f"{folder} is already there.", "Choose another folder, or remove it first.")
+        self.model_.save(folder)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def _settings(self) -> TrainSettings:
+        """Return the parameters of the training, checked."""
+        seed = _plain(self.seed)
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise SettingsError(f"seed is {seed!r}.", "Give a whole number, at least 0.")
+        return TrainSettings(**{field.name: _plain(getattr(self, field.name)) for field in fields(TrainSettings)})
+
+    def _progress(self) -> Progress:
+        if self.progress is None:
+            return default_progress()
+        return LiveProgress() if self.progress else Progress()
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as the settings take it: searches hand out numpy's scalars, users paths."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _divide(corpus: Corpus, settings: SplitSettings, seed: int) -> tuple[Corpus, Corpus, list[Finding]]:
+    """Return train and dev, made by the rules of `secondcoder.split`, without a test part: that is the caller's."""
+    draft = Draft(corpus, settings, seed)
+    by: Literal["stratified", "group"] = "stratified" if corpus.groups is None else "group"
+    try:
+        draft.divide(draft.rows, by, draft.wanted(len(draft.rows), ("dev",)))
+    except SplitError as error:
+        raise InputError(
+            f"The {len(corpus)} rows cannot be divided into train and dev. {error.what}",
+            "Give more texts of each class (and of more groups), leave out rare classes, or change dev.",
+        ) from error
+    train, dev = (
+        corpus.take([row for row in draft.rows if draft.part_of.get(row) == part]) for part in ("train", "dev")
+    )
+    learned = [name for name, count in train.label_counts().items() if count]
+    if len(learned) < 2 or not len(dev):
+        raise InputError(
+            f"Divided by group, train has {len(train)} rows with the labels {learned}, and dev has {len(dev)} rows.",
+            "Give more groups, choose another seed, or leave the groups out.",
+        )
+    return train, dev, draft.findings
