@@ -4,9 +4,10 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 import secondcoder as sc
-from secondcoder.errors import DataError, InterruptedRunError, RunError
+from secondcoder.errors import DataError, InterruptedRunError, ModelError, RunError, SettingsError
 from secondcoder.runs import Run
 from secondcoder.training import loop
 from secondcoder.workflow import evaluate_on
@@ -17,7 +18,7 @@ from tests.tiny import make_rows
 def run(encoder_folder, tmp_path_factory) -> Run:
     """A complete run, with its test part closed; tests that change it work on a copy."""
     return sc.train(
-        sc.split(read_rows(), seed=5),
+        sc.split(read_rows(), seed=7),
         output=tmp_path_factory.mktemp("runs") / "area",
         model=str(encoder_folder),
         learning_rate=5e-3,
@@ -55,6 +56,78 @@ def test_a_run_leaves_what_the_architecture_promises(run):
     assert {"settings", "versions", "machine", "seed", "data", "started", "finished", "results"} <= run.info.keys()
     assert len(run.history) == 4
     assert (run.folder.parent / "test-use.jsonl").exists() is False
+
+
+def test_both_seeds_are_written_down(run):
+    assert run.info["settings"]["split"]["seed"] == 7
+    assert run.info["seed"] == 5
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "split_seed" in page or "split seed" in page
+
+
+def test_how_the_data_was_read_is_written_down(tmp_path, encoder_folder):
+    rows = [
+        {"text": text, "code": str(label == "social"), "part": ("train", "dev", "test")[i % 3]}
+        for i, (text, label) in enumerate(make_rows(120))
+    ]
+    corpus = sc.read(
+        rows,
+        text="text",
+        label="code",
+        split_column="part",
+        sample_train=30,
+        label_names={"False": "economic", "True": "social"},
+    )
+    run = sc.train(sc.split(corpus), output=tmp_path / "run", model=str(encoder_folder), epochs=1)
+    assert run.info["settings"]["read"] == {
+        "label_names": {"False": "economic", "True": "social"},
+        "sample_train": 30,
+        "sample_seed": 42,
+    }
+
+
+def test_a_seed_below_zero_is_refused(tmp_path, encoder_folder):
+    with pytest.raises(SettingsError, match="seed is -1"):
+        sc.split(read_rows(), seed=-1)
+    with pytest.raises(SettingsError, match="seed is -1"):
+        sc.train(sc.split(read_rows()), output=tmp_path / "run", model=str(encoder_folder), seed=-1)
+
+
+def test_a_saved_model_that_differs_is_removed(tmp_path, encoder_folder, monkeypatch):
+    real = Run.store_model
+
+    def damage(self, model):
+        with torch.no_grad():
+            model.network.classifier.bias += 1
+        real(self, model)
+
+    monkeypatch.setattr(Run, "store_model", damage)
+    with pytest.raises(ModelError, match="gives other logits"):
+        sc.train(sc.split(read_rows()), output=tmp_path / "run", model=str(encoder_folder), epochs=1)
+    assert not (tmp_path / "run" / "model").exists()
+    assert Run(tmp_path / "run").status == "failed"
+
+
+def test_the_count_of_openings_does_not_fall_when_a_run_is_moved(copied, tmp_path):
+    copied.evaluate()
+    copied.evaluate()
+    moved = tmp_path / "elsewhere" / "area"
+    shutil.move(copied.folder, moved)
+    run = Run(moved)
+    run.evaluate()
+    assert run.info["test_openings"] == 3
+
+
+def test_a_precision_for_a_model_that_is_loaded_already_is_refused(run, tmp_path):
+    with pytest.raises(SettingsError, match="loaded already"):
+        sc.label(run, tmp_path / "any.csv", output=tmp_path / "out.csv", precision="fp32")
+
+
+def test_texts_that_were_removed_from_a_run_are_missed_with_a_cure(copied):
+    (copied.folder / "data.parquet").unlink()
+    with pytest.raises(RunError, match="no longer holds its texts"):
+        copied.evaluate()
+    assert not (copied.folder.parent / "test-use.jsonl").exists()
 
 
 def test_every_row_is_in_one_part_or_has_a_reason(run):
@@ -136,7 +209,7 @@ def test_a_strangers_folder_is_left_alone(tmp_path, encoder_folder):
 def test_a_failed_training_says_so_and_can_be_started_again(tmp_path, encoder_folder, monkeypatch):
     folder = tmp_path / "run"
     with monkeypatch.context() as broken:
-        broken.setattr(loop, "save_best", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        broken.setattr(loop, "save_epoch", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(OSError, match="No space"):
             sc.train(sc.split(read_rows()), output=folder, model=str(encoder_folder), epochs=1)
     assert Run(folder).status == "failed"
@@ -165,6 +238,20 @@ def test_an_interrupted_training_keeps_its_best_epoch_and_says_so(tmp_path, enco
     assert not run.checkpoints.exists()
     assert "interrupted" in (run.folder / "report.html").read_text(encoding="utf-8")
     assert run.evaluate().n == len(run.part("test"))
+
+
+def test_a_training_interrupted_in_its_first_epoch_keeps_nothing_and_says_so(tmp_path, encoder_folder, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "cut_step", interrupt)
+    with pytest.raises(InterruptedRunError, match="before its first epoch ended"):
+        sc.train(sc.split(read_rows()), output=tmp_path / "run", model=str(encoder_folder))
+    run = Run(tmp_path / "run")
+    assert run.status == "interrupted"
+    for attempt in (run.write_report, run.evaluate, lambda: run.model):
+        with pytest.raises(RunError, match="holds no model: its training is interrupted"):
+            attempt()
 
 
 def test_new_data_are_judged_and_what_was_seen_is_pointed_out(copied):

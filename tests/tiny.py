@@ -1,11 +1,13 @@
 """Tiny pre-trained models and tokenizers, made on the spot, so that no test downloads anything."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from random import Random
+from string import ascii_lowercase
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 FILLER = "the a we will and of to in our their this year every more less new british people".split()
@@ -29,14 +31,21 @@ def make_rows(n: int, seed: int = 0, longest: int = 20) -> list[tuple[str, str]]
 
 
 def make_wordpiece_tokenizer(texts: Iterable[str], vocabulary: int = 400) -> BertTokenizerFast:
-    """Return a lower-casing WordPiece tokenizer trained on the texts."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    """Return a lower-casing WordPiece tokenizer that knows the texts' letters and their most frequent words.
+
+    The library's trainer gives another vocabulary in each process; this one is always the same.
+    """
+    counts = Counter(word for text in texts for word in text.lower().split())
+    letters = sorted({letter for word in counts for letter in word} | set(ascii_lowercase))
+    known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"[].", *letters, *(f"##{letter}" for letter in letters)]
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    known = list(dict.fromkeys([*known, *words]))[: max(vocabulary, len(known))]
+    ids = {token: i for i, token in enumerate(known)}
+    tokenizer = Tokenizer(models.WordPiece(vocab=ids, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special))
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
     return BertTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, clean_up_tokenization_spaces=False)
 
 

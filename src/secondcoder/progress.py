@@ -5,6 +5,7 @@ The library works with `Progress`, which shows nothing; the command line and not
 """
 
 import contextlib
+import importlib.util
 import sys
 import time
 from collections.abc import Iterator
@@ -56,7 +57,9 @@ class LiveProgress(Progress):
     @contextlib.contextmanager
     def task(self, description: str, total: int | None, unit: str = "texts") -> Iterator[Task]:
         """Yield a `Task` shown as a bar or as log lines."""
-        if self._console.is_terminal or self._console.is_jupyter:
+        # In a notebook rich draws with ipywidgets, and without them warns and shows nothing.
+        widgets = self._console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
+        if self._console.is_terminal or widgets:
             with self._bar() as bar:
                 yield _BarTask(bar, bar.add_task(description, total=total, unit=unit, note="", rate=""), unit)
         else:

@@ -19,10 +19,11 @@ from secondcoder.corpus.splits import Split
 from secondcoder.environment import machine, versions
 from secondcoder.errors import RunError
 from secondcoder.runs import RUN_FILE, RUN_FORMAT, Run, now
-from secondcoder.storage import LOCK_FILE, atomic_path, write_json
+from secondcoder.settings import TrainSettings
+from secondcoder.storage import LOCK_FILE, atomic_path, read_json, storage_errors, write_json
 
 
-def start_run(folder: Path, *, split: Split, settings: dict[str, Any], seed: int) -> Run:
+def start_run(folder: Path, *, split: Split, settings: TrainSettings, seed: int) -> Run:
     """Return a new run, with the data and the split written down.
 
     Raises
@@ -39,7 +40,11 @@ def start_run(folder: Path, *, split: Split, settings: dict[str, Any], seed: int
             "status": "running",
             "started": now(),
             "seed": seed,
-            "settings": settings,
+            "settings": {
+                "read": split.train.source.options,
+                "split": split.settings.to_dict() | {"seed": split.seed},
+                "train": settings.to_dict(),
+            },
             "data": {
                 "source": split.train.source.name,
                 "sha256": split.train.source.sha256,
@@ -97,12 +102,16 @@ def finish_run(run: Run, *, interrupted: bool, results: dict[str, Any]) -> None:
 def _require_free(folder: Path) -> None:
     if all(path.name == LOCK_FILE for path in folder.iterdir()):
         return
-    if (folder / RUN_FILE).is_file() and not (folder / "model").exists():
-        for name in ("history.jsonl", "predictions.parquet", "evaluation.json", "report.html"):
-            (folder / name).unlink(missing_ok=True)  # left by a training that failed before it had a model
-        return
-    holds = "a finished run" if (folder / RUN_FILE).is_file() else "something else"
-    raise RunError(f"{folder} already holds {holds}.", "Choose another --output, or remove the folder first.")
+    if not (folder / RUN_FILE).is_file():
+        raise RunError(f"{folder} already holds something else.", "Choose another --output.")
+    if read_json(folder / RUN_FILE).get("results"):
+        raise RunError(
+            f"{folder} already holds a finished run.", "Choose another --output, or remove the folder first."
+        )
+    for name in ("history.jsonl", "predictions.parquet", "evaluation.json", "report.html"):
+        (folder / name).unlink(missing_ok=True)  # left by a training that did not come to its end
+    for name in ("model", "checkpoints"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _describe(rows: Corpus) -> dict[str, Any]:
@@ -116,5 +125,5 @@ def _describe(rows: Corpus) -> dict[str, Any]:
 def _write_rows(path: Path, names: Sequence[str], rows: Sequence[tuple[str | None, ...]]) -> None:
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
     table = pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)})
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, storage_errors(path):
         pq.write_table(table, temporary, compression="zstd")

@@ -32,6 +32,7 @@ from secondcoder.storage import (
     read_json,
     read_json_lines,
     sha256_strings,
+    storage_errors,
     write_json,
     write_text,
 )
@@ -86,7 +87,7 @@ class Run:
     def model(self) -> Model:
         """The trained model."""
         if not self.model_folder.exists():
-            raise RunError(f"{self.folder} holds no model: its training is {self.status}.", "Train again.")
+            raise self._no_model()
         return load_model(self.model_folder)
 
     @property
@@ -102,7 +103,15 @@ class Run:
         return {part: {who: Evaluation.from_dict(v) for who, v in by.items()} for part, by in stored.items()}
 
     def part(self, name: Part) -> Corpus:
-        """Return the rows of a part, with ids, texts, labels and groups."""
+        """Return the rows of a part, with ids, texts, labels and groups.
+
+        Raises
+        ------
+        RunError
+            If the texts have been removed from the folder.
+        """
+        if not (self.folder / "data.parquet").is_file():
+            raise RunError(f"{self.folder} no longer holds its texts (data.parquet).", "Put the file back.")
         table = pq.read_table(self.folder / "data.parquet", filters=[("part", "=", name)])
         data = self.info["data"]
         groups = table["group"].to_pylist()
@@ -155,7 +164,7 @@ class Run:
         path = self.folder / "predictions.parquet"
         if path.exists():
             table = pa.concat_tables([pq.read_table(path, filters=[("part", "!=", part)]), table])
-        with atomic_path(path) as temporary:
+        with atomic_path(path) as temporary, storage_errors(path):
             pq.write_table(table, temporary, compression="zstd")
         write_json(self.folder / "evaluation.json", stored)
 
@@ -170,6 +179,8 @@ class Run:
         RunError
             If the run holds no model.
         """
+        if not self.info.get("results"):
+            raise self._no_model()
         rows, model = self.part("test"), self.model
         with locked(self.folder):
             key = sha256_strings(*_sorted_columns(rows))
@@ -177,7 +188,9 @@ class Run:
             append_json_line(
                 book, {"test": key, "rows": len(rows), "run": self.folder.name, "model": model.sha256, "time": now()}
             )
-            openings = sum(line["test"] == key for line in read_json_lines(book))
+            # The run's own count goes on where the book was lost or the run was moved away from it.
+            counted = sum(line["test"] == key for line in read_json_lines(book))
+            openings = max(counted, self.info.get("test_openings", 0) + 1)
             with (progress or default_progress()).task("test", len(rows)) as task:
                 probabilities = model.score(rows.texts, progress=task).probabilities
             self.store_evaluation("test", rows, probabilities, baselines=fit_baselines(self.part("train")))
@@ -192,7 +205,15 @@ class Run:
         return path
 
     def report_content(self) -> ReportContent:
-        """Return what the report shows, from what the folder holds."""
+        """Return what the report shows, from what the folder holds.
+
+        Raises
+        ------
+        RunError
+            If the run holds no model, and so nothing to report.
+        """
+        if not self.info.get("results"):
+            raise self._no_model()
         data, results = self.info["data"], self.info["results"]
         columns = data["columns"]
         evaluations = {part: {who: e.to_dict() for who, e in by.items()} for part, by in self.evaluations.items()}
@@ -219,12 +240,28 @@ class Run:
             evaluations=evaluations,
             test_openings=self.info.get("test_openings", 0),
             seed=self.info["seed"],
-            settings={**self.info["settings"]["split"], **self.info["settings"]["train"], **_resolved(results)},
+            settings=self._shown_settings(),
             versions=self.info["versions"],
             machine=self.info["machine"] | {"device": results["device"], "threads": results["threads"]},
             started=self.info["started"],
             seconds=self.info["seconds"],
         )
+
+    def _shown_settings(self) -> dict[str, Any]:
+        """Return the settings as they were resolved, in the order of the steps."""
+        settings, results = self.info["settings"], self.info["results"]
+        resolved = ("learning_rate", "max_length", "precision", "metric", "backend", "revision")
+        return {
+            **{name: value for name, value in settings["read"].items() if value is not None},
+            **{("split_seed" if name == "seed" else name): value for name, value in settings["split"].items()},
+            **settings["train"],
+            **{name: results[name] for name in resolved if results[name] is not None},
+        }
+
+    def _no_model(self) -> RunError:
+        state = "was not finished" if self.status == "running" else f"is {self.status}"
+        why = f" ({self.info['error']})" if "error" in self.info else ""
+        return RunError(f"{self.folder} holds no model: its training {state}{why}.", "Train again.")
 
     def _repr_html_(self) -> str:
         figures = "".join(f"<h4>{part}</h4>{by[MODEL_NAME]._repr_html_()}" for part, by in self.evaluations.items())
@@ -253,11 +290,6 @@ def _predictions(part: Part, rows: Corpus, probabilities: NDArray[np.float64]) -
 def _sorted_columns(rows: Corpus) -> list[list[str | None]]:
     ordered = sorted(zip(rows.ids, rows.texts, rows.labels, strict=True))
     return [list(column) for column in zip(*ordered, strict=True)]
-
-
-def _resolved(results: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that were left to be chosen, as they were chosen."""
-    return {name: results[name] for name in ("learning_rate", "max_length", "precision", "metric", "backend")}
 
 
 def now() -> str:

@@ -185,6 +185,11 @@ def as_label_mapping(label_names: Mapping[str, str] | str | None) -> dict[str, s
     return parse_label_names(label_names) if isinstance(label_names, str) else dict(label_names)
 
 
+def check_seed(seed: int) -> None:
+    """Raise `SettingsError` unless the seed is a whole number from 0 on."""
+    _check_count("seed", seed, least=0)
+
+
 def keep_quiet() -> None:
     """Forbid dependencies their telemetry and background look-ups; to be called before they are imported."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -137,12 +137,13 @@ def locked(folder: Path) -> Iterator[None]:
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / LOCK_FILE)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise RunError(
-            f"{folder} is in use by another secondcoder process.", "Wait for it, or choose another folder."
-        ) from None
+    with storage_errors(folder):
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunError(
+                f"{folder} is in use by another secondcoder process.", "Wait for it, or choose another folder."
+            ) from None
     try:
         yield
     finally:

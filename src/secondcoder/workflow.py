@@ -4,16 +4,18 @@ In: what the user has and wants. Out: a run folder, figures, a labelled file. Ea
 computed here.
 """
 
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.splits import Split
-from secondcoder.errors import DataError, InterruptedRunError, ModelError
+from secondcoder.errors import DataError, InterruptedRunError, ModelError, SettingsError
 from secondcoder.evaluation.evaluate import Evaluation
 from secondcoder.labelling.stream import label_file
 from secondcoder.labelling.summary import LabelSummary
@@ -23,8 +25,8 @@ from secondcoder.model.model import Model, Scores
 from secondcoder.progress import Progress, default_progress
 from secondcoder.recording import finish_run, recorded, start_run
 from secondcoder.runs import Run, judge
-from secondcoder.settings import DEFAULT_MODEL, DEFAULT_SEED, Device, Precision, TrainSettings, Truncation
-from secondcoder.storage import locked, write_json
+from secondcoder.settings import DEFAULT_MODEL, DEFAULT_SEED, Device, Precision, TrainSettings, Truncation, check_seed
+from secondcoder.storage import locked, sha256_strings, write_json
 from secondcoder.training.baselines import fit_baselines
 from secondcoder.training.loop import Fit, fit
 
@@ -105,11 +107,10 @@ truncation, metric, device, precision, token_budget, deterministic
 
 def train_with(split: Split, settings: TrainSettings, *, output: Path, seed: int, progress: Progress) -> Run:
     """Do what `train` does, with the settings in one piece."""
-    _require_learnable(split.train, split.dev)
+    check_seed(seed)
+    _require_learnable(split)
     with locked(output):
-        run = start_run(
-            output, split=split, settings={"train": settings.to_dict(), "split": split.settings.to_dict()}, seed=seed
-        )
+        run = start_run(output, split=split, settings=settings, seed=seed)
         with recorded(run):
             columns = split.train.source.columns
             model = start_model(
@@ -142,7 +143,7 @@ def _keep(run: Run, split: Split, model: Model, result: Fit) -> None:
         )
     model.card = replace(model.card, interrupted=result.interrupted)
     run.store_model(model)
-    _compare_saved(run.model, split.dev, result.best_scores)
+    _compare_saved(run, model, split.dev, result.best_scores)
     run.store_evaluation("dev", split.dev, result.best_scores.probabilities, baselines=fit_baselines(split.train))
     lengths = describe_lengths(result.n_tokens, model.encoder)
     finish_run(run, interrupted=result.interrupted, results={**result.summary(), **model.summary(), "lengths": lengths})
@@ -178,12 +179,14 @@ def evaluate_on(run: Run, corpus: Corpus, *, progress: Progress | None = None) -
     findings = [*corpus.findings, *_against_training(run, corpus, rows)]
     with (progress or default_progress()).task(corpus.source.name, len(rows)) as task:
         evaluation = judge(rows, model.score(rows.texts, progress=task).probabilities)
-    name = f"{Path(corpus.source.name).stem}-{corpus.source.sha256[:8]}.json"
+    key = sha256_strings([corpus.source.sha256, *map(str, corpus.source.columns.items())])[:8]
+    name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(corpus.source.name).stem)}-{key}.json"
     write_json(
         run.folder / "evaluations" / name,
         {
             "source": corpus.source.name,
             "sha256": corpus.source.sha256,
+            "columns": corpus.source.columns,
             "findings": [finding.to_dict() for finding in findings],
             "evaluation": evaluation.to_dict(),
         },
@@ -227,10 +230,14 @@ def label(
     StorageError
         If the output is already there or cannot be written.
     """
-    if isinstance(model, Run):
-        model = model.model
-    elif not isinstance(model, Model):
-        model = load_model(Path(model), device=device, precision=precision)
+    if not isinstance(model, Run | Model):
+        model = load_model(model, device=device, precision=precision)
+    elif (device, precision) != ("auto", "auto"):
+        raise SettingsError(
+            f"device {device!r} and precision {precision!r} were named for a model that has been loaded already.",
+            "Name the run's folder instead, or load the model with them: secondcoder.load(folder, device=..., ...).",
+        )
+    model = model.model if isinstance(model, Run) else model
     return label_file(
         model,
         Path(source),
@@ -265,25 +272,30 @@ def _against_training(run: Run, corpus: Corpus, rows: Corpus) -> list[Finding]:
     return findings
 
 
-def _compare_saved(saved: Model, dev: Corpus, before: Scores) -> None:
-    """Raise `ModelError` unless the model that was saved gives the logits that the trained one gave."""
+def _compare_saved(run: Run, trained: Model, dev: Corpus, before: Scores) -> None:
+    """Load what was saved again; remove it and raise `ModelError` unless it gives the logits of the trained model."""
     rows = slice(0, _COMPARED)
+    saved = load_model(run.model_folder, device=cast(Device, trained.backend.device.type))
     after = saved.score(dev.texts[rows]).logits
     if not np.allclose(after, before.logits[rows], atol=_TOLERANCE[saved.precision], rtol=0):
+        shutil.rmtree(run.model_folder)
         difference = float(np.abs(after - before.logits[rows]).max())
         raise ModelError(
             f"The model that was saved gives other logits than the one that was trained, by up to {difference:.2g}.",
-            "Please report this with the model's name; do not use the run.",
+            "It was removed. Please report this with the model's name.",
         )
 
 
-def _require_learnable(train: Corpus, dev: Corpus) -> None:
-    for name, rows in (("train", train), ("dev", dev)):
+def _require_learnable(split: Split) -> None:
+    for finding in (*split.train.findings, *split.findings):
+        if finding.severity == "error":
+            raise DataError(finding.message, finding.cure)
+    for name, rows in (("train", split.train), ("dev", split.dev)):
         if not len(rows) or len(rows.usable()) < len(rows):
             raise DataError(
                 f"The {name} part has {len(rows)} rows, {len(rows.usable())} of them with text and label.",
                 "Make the parts with secondcoder.split.",
             )
-    found = [label for label, count in train.label_counts().items() if count]
+    found = [label for label, count in split.train.label_counts().items() if count]
     if len(found) < 2:
         raise DataError(f"The train part has only the label {found}.", "Label texts of at least two classes.")

@@ -101,6 +101,30 @@ def test_an_error_as_json_goes_to_standard_output_too(secondcoder):
     assert json.loads(out)["cure"]
 
 
+def test_check_without_columns_lists_them(secondcoder, labelled_file):
+    code, _, err = secondcoder("check", labelled_file)
+    assert code == 2
+    assert "'id', 'text', 'area', 'manifesto'" in err
+
+
+def test_check_shows_the_parts_that_training_would_make(secondcoder, labelled_file, encoder_folder):
+    code, out, _ = secondcoder("check", labelled_file, *COLUMNS, "--model", encoder_folder, "--json")
+    counts = json.loads(out)["label_counts"]
+    assert {part: sum(by.values()) for part, by in counts.items()} == {"all": 120, "train": 72, "dev": 24, "test": 24}
+    code, out, _ = secondcoder(
+        "check", labelled_file, *COLUMNS, "--model", encoder_folder, "--dev", "100", "--test", "50"
+    )
+    assert code == 2
+    assert "leave no train rows" in out
+
+
+def test_a_negative_seed_leaves_with_2(secondcoder, labelled_file, encoder_folder):
+    words = ["train", labelled_file, *COLUMNS, "--model", encoder_folder, "--output", "run", "--seed", "-1"]
+    code, _, err = secondcoder(*words)
+    assert code == 2
+    assert "seed is -1" in err
+
+
 def test_a_wrong_option_is_named_with_the_nearest(secondcoder, labelled_file):
     code, _, err = secondcoder("train", labelled_file, "--output", "run", "--epoch", "3")
     assert code == 2

@@ -101,7 +101,7 @@ def test_a_saved_model_gives_the_same_bits(model, saved):
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 1e-2)])
 def test_a_plain_pipeline_gives_the_same_labels_and_scores(encoder_folder, tmp_path, precision, tolerance):
-    ours = start(encoder_folder, precision=precision, max_length=64)
+    ours = start(encoder_folder, precision=precision, max_length=16)
     with torch.no_grad():  # an untrained head is so undecided that rounding would decide
         ours.network.classifier.weight *= 40
     ours.save(tmp_path / "model")
@@ -180,6 +180,27 @@ def test_a_checkpoint_that_leaves_the_encoder_random_is_refused(encoder_folder, 
     kept = {k: v for k, v in weights.items() if "layer.1." not in k}
     safetensors.torch.save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"lacks 16 of the encoder's"):
+        start(folder)
+
+
+def test_a_head_that_comes_with_a_checkpoint_is_not_kept(encoder_folder, saved):
+    fresh = start(encoder_folder).network.state_dict()
+    again = start(saved).network.state_dict()
+    assert torch.equal(
+        again["bert.encoder.layer.0.output.dense.weight"], fresh["bert.encoder.layer.0.output.dense.weight"]
+    )
+    trained = load_model(saved, device="cpu").network.state_dict()["classifier.weight"]
+    other = start_model(TrainSettings(model=str(saved), device="cpu"), label_names=LABELS, seed=4)
+    assert not torch.equal(other.network.classifier.weight, trained)
+
+
+def test_an_encoder_of_another_shape_is_refused(encoder_folder, tmp_path):
+    folder = tmp_path / "odd"
+    shutil.copytree(encoder_folder, folder)
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    weights["encoder.layer.0.output.dense.weight"] = torch.zeros(32, 7)
+    safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="lacks 1 of the encoder's"):
         start(folder)
 
 

@@ -129,7 +129,7 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(encoder_folder, train_and_dev, tmp_p
     result = fit(model, *train_and_dev, settings=settings, seed=1, checkpoints=tmp_path, on_evaluation=interrupt)
     assert result.interrupted
     assert len(result.history) == 2
-    best = safetensors.torch.load_file(tmp_path / "best.safetensors")
+    best = safetensors.torch.load_file(tmp_path / f"epoch-{result.best_epoch}.safetensors")
     assert all(torch.equal(value, best[name]) for name, value in weights(model).items() if name in best)
 
 

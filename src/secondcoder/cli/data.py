@@ -3,15 +3,19 @@
 In: a file. Out: what is in it, and what is wrong with it.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from secondcoder.cli.output import Columns, Json, print_json, print_table, say, tell
+from secondcoder.cli.output import Columns, Json, Parts, print_json, print_table, say, tell
 from secondcoder.cli.training import read_corpus
-from secondcoder.errors import SecondcoderError
-from secondcoder.settings import DEFAULT_MODEL, DEFAULT_SEED, ReadSettings
+from secondcoder.errors import MissingExtraError, SplitError
+from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings
 
 if TYPE_CHECKING:
     from secondcoder.corpus.checks import CheckReport
+    from secondcoder.corpus.corpus import Corpus
+    from secondcoder.corpus.findings import Finding
+    from secondcoder.corpus.splits import Split
     from secondcoder.model.encoding import TextEncoder
 
 
@@ -23,6 +27,7 @@ def check(
     max_length: int | None = None,
     seed: int = DEFAULT_SEED,
     read: Columns = ReadSettings(),
+    split: Parts = SplitSettings(),
     json: Json = False,
 ) -> int:
     """Say what is in a file of texts, and what is wrong with it, before anything is trained.
@@ -32,13 +37,15 @@ def check(
     file
         Texts: CSV, TSV, JSONL, Parquet, a data set folder, or hub:owner/name[:config].
     model
-        Model whose tokens are counted; unset: the default model, or minilm, whichever is on this machine.
+        Model whose tokens are counted; unset: minilm, if it is installed.
     max_length
         Longest text in tokens that the model is to read.
     seed
         Of the draw, where a sample of a part is asked for.
     read
         Columns.
+    split
+        Parts, as training would make them.
     json
         Print the result as JSON.
     """
@@ -47,7 +54,9 @@ def check(
     corpus = read_corpus(file, read, seed)
     encoder = _find_encoder(model, max_length)
     lengths = None if encoder is None else encoder.encode(corpus.texts).full_lengths
-    found = inspect(corpus, lengths=lengths, max_length=None if encoder is None else encoder.max_length)
+    parts, obstacles = _divide(corpus, split, seed)
+    found = inspect(corpus, lengths=lengths, max_length=None if encoder is None else encoder.max_length, split=parts)
+    found = replace(found, findings=(*obstacles, *found.findings))
     if json:
         print_json(found.to_dict())
     else:
@@ -98,18 +107,27 @@ def _short(cell: object) -> object:
     return f"{cell:,.1f}" if isinstance(cell, float) else cell
 
 
-def _find_encoder(model: str | None, max_length: int | None) -> "TextEncoder | None":
-    """Return the tokenisation to count with; without a name, only what is on this machine is used."""
-    from huggingface_hub import try_to_load_from_cache
+def _divide(corpus: "Corpus", settings: SplitSettings, seed: int) -> "tuple[Split | None, list[Finding]]":
+    """Return the parts that training would make, or what stands in their way."""
+    from secondcoder.corpus.findings import Finding
+    from secondcoder.corpus.splits import split
 
+    if not corpus.label_names:
+        return None, []
+    try:
+        return split(corpus, seed=seed, **settings.to_dict()), []
+    except SplitError as error:
+        return None, [Finding("impossible-split", "error", error.what, error.cure)]
+
+
+def _find_encoder(model: str | None, max_length: int | None) -> "TextEncoder | None":
+    """Return the tokenisation to count with; without a name, that of the packaged model, if it is there."""
     from secondcoder.model.loading import load_encoder
 
-    if model is None:
-        cached = isinstance(try_to_load_from_cache(DEFAULT_MODEL, "tokenizer.json"), str)
-        model = DEFAULT_MODEL if cached else "minilm"
-        try:
-            return load_encoder(model, max_length=max_length)
-        except SecondcoderError as error:
-            tell(f"note: token lengths are not counted. {error.what}")
-            return None
-    return load_encoder(model, max_length=max_length)
+    if model is not None:
+        return load_encoder(model, max_length=max_length)
+    try:
+        return load_encoder("minilm", max_length=max_length)
+    except MissingExtraError as error:
+        tell(f"note: lengths are counted in characters, as no --model was named. {error.what}")
+        return None

@@ -37,6 +37,7 @@ def label(run: Path, file: Path, /, *, output: Path, settings: Labelling = Label
         ["label", "texts", "share"],
         ([name, count, f"{summary.label_shares[name]:.1%}"] for name, count in summary.label_counts.items()),
     )
+    say("These shares are the model's, not corrected for its errors.")
     say(f"{summary.seconds:,.0f} s, {summary.texts_per_second:,.1f} texts/s; {summary.truncated:,} texts were cut.")
     reasons = "; ".join(f"{count:,} without ({reason})" for reason, count in summary.unlabelled.items())
     say(f"{summary.output}: {summary.rows:,} rows, {summary.labelled:,} labelled{'; ' if reasons else ''}{reasons}.")

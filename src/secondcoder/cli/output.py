@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 Columns = Annotated[ReadSettings, Parameter(name="*", group="Columns")]
-Parts = Annotated[SplitSettings, Parameter(name="*", group="Parts")]
-Training = Annotated[TrainSettings, Parameter(name="*", group="Training")]
+Parts = Annotated[SplitSettings, Parameter(name="*", group="Parts", negative="")]
+Training = Annotated[TrainSettings, Parameter(name="*", group="Training", negative="")]
 Labelling = Annotated[LabelSettings, Parameter(name="*", group="Labelling")]
 
 _WIDTH_WITHOUT_TERMINAL = 120
@@ -46,7 +46,9 @@ def tell(sentence: str) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """Print a table; the first column is flush left, numbers in the others flush right."""
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    if title:  # not the table's own, which would wrap at the table's width
+        say(title)
+    table = Table(box=None, pad_edge=False)
     for i, column in enumerate(columns):
         table.add_column(_plain(column), justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
@@ -86,7 +88,10 @@ def print_classes(evaluation: "Evaluation") -> None:
     """Print precision, recall, F1 and support of each class, and the confusion matrix."""
     print_table(
         ["label", "precision", "recall", "F1", "texts"],
-        ([name, f.precision, f.recall, f.f1, f.support] for name, f in evaluation.per_class.items()),
+        [
+            *([name, f.precision, f.recall, f.f1, f.support] for name, f in evaluation.per_class.items()),
+            *([f"({kind} average)", a.precision, a.recall, a.f1, ""] for kind, a in evaluation.averages.items()),
+        ],
         title="By label",
     )
     print_table(

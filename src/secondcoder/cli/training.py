@@ -61,9 +61,9 @@ def train(
     from secondcoder.corpus.splits import split as divide
     from secondcoder.workflow import train_with
 
-    corpus = read_corpus(file, read, seed)
-    if corpus.label_names == ():
+    if read.label is None:
         raise DataError("No --label was named.", "Name the column with the hand-given labels.")
+    corpus = read_corpus(file, read, seed)
     parts = divide(corpus, by=split.by, stratify=split.stratify, dev=split.dev, test=split.test, seed=seed)
     tell_findings((*corpus.findings, *parts.findings))
     _tell_parts(parts)
@@ -126,8 +126,6 @@ def read_corpus(file: str, settings: ReadSettings, seed: int) -> "Corpus":
     """Return the corpus that a file and the column options name."""
     from secondcoder.corpus.reading import read
 
-    if settings.text is None:
-        raise DataError("No --text was named.", "Name the column with the texts; `secondcoder check` lists columns.")
     return read(file, **settings.to_dict(), seed=seed)
 
 
@@ -178,5 +176,7 @@ def _say_winner(run: "Run", part: str) -> None:
     figures = run.evaluations[part]
     name, value = figures[MODEL_NAME].headline
     for who, evaluation in figures.items():
-        if who != MODEL_NAME and evaluation.figure(name) >= value:
-            say(f"The model LOSES to the baseline {who}: {name} {value:.3f} against {evaluation.figure(name):.3f}.")
+        other = evaluation.figure(name)
+        if who != MODEL_NAME and round(other, 3) >= round(value, 3):
+            verdict = "LOSES to" if round(other, 3) > round(value, 3) else "is no better than"
+            say(f"The model {verdict} the baseline {who}: {name} {value:.3f} against {other:.3f}.")

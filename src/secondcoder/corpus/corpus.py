@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -32,14 +32,17 @@ class Source:
         Hash of the file's bytes, or of the ids, texts and labels where there is no file.
     columns
         Which column was read as ``text``, ``label``, ``group``, ``id``, ``split``.
+    options
+        How else it was read: names given to codes, samples drawn, and by which seed.
     """
 
     name: str
     sha256: str
     columns: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Corpus:
     """Texts and labels, row by row.
 
@@ -96,6 +99,9 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"<Corpus of {len(self):,} texts, labels: {', '.join(self.label_names) or 'none'}>"
 
     def take(self, rows: Sequence[int]) -> "Corpus":
         """Return the named rows, in the order given, with the same label names."""

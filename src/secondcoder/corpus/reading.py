@@ -120,13 +120,23 @@ def read(
         labels=tuple(labels),
         label_names=names,
         columns=rows.table.replace_schema_metadata(None),
-        source=Source(rows.name, rows.sha256 or "", roles),
+        source=Source(rows.name, rows.sha256 or "", roles, _options(settings, mapping, seed)),
         groups=None if groups is None else tuple(groups),
         parts=_parts(rows, split_column),
         positive=positive,
         findings=tuple(findings),
     )
     return _with_hash(_single_part(_draw(corpus, settings, seed)))
+
+
+def _options(settings: ReadSettings, mapping: dict[str, str], seed: int) -> dict[str, Any]:
+    """Return how else the data was read, where anything else was asked for."""
+    drawn = {
+        name: value
+        for name in ("sample_train", "sample_dev", "sample_test", "dev_from")
+        if (value := getattr(settings, name)) is not None
+    }
+    return {**({"label_names": mapping} if mapping else {}), **drawn, **({"sample_seed": seed} if drawn else {})}
 
 
 def _rows(source: object) -> Rows:

@@ -12,7 +12,7 @@ from secondcoder.corpus.corpus import PARTS, Corpus, Part
 from secondcoder.corpus.dividing import Draft, Resolved
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import SplitError
-from secondcoder.settings import DEFAULT_SEED, By, SplitSettings
+from secondcoder.settings import DEFAULT_SEED, By, SplitSettings, check_seed
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,7 @@ def split(
     """
     columns = (stratify,) if isinstance(stratify, str) else tuple(stratify)
     settings = SplitSettings(by=by, stratify=columns, dev=dev, test=test)
+    check_seed(seed)
     resolved = _resolve(corpus, settings)
     draft = Draft(corpus, settings, seed)
     if resolved == "given":

@@ -55,12 +55,14 @@ def start_model(
         positive=positive,
         text_column=text_column,
     )
+    # What other consumers of the folder cut at, `pipeline(..., truncation=True)` for one.
+    pretrained.tokenizer.model_max_length = card.max_length
     encoder = TextEncoder(pretrained.tokenizer, max_length=card.max_length, truncation=settings.truncation)
     place(pretrained.network, device)
     return Model(pretrained.network, encoder, card)
 
 
-def load_model(folder: Path, *, device: Device = "auto", precision: Precision = "auto") -> Model:
+def load_model(folder: Path | str, *, device: Device = "auto", precision: Precision = "auto") -> Model:
     """Return a saved model.
 
     Parameters
@@ -138,11 +140,10 @@ def load_encoder(name: str, *, max_length: int | None = None, truncation: Trunca
     if (Path(name).is_dir() and not (Path(name) / "config.json").is_file()) or (Path(name) / CARD_FILE).is_file():
         folder = _find_model_folder(Path(name))
         card, _ = _read_card(folder)
-        return TextEncoder(
-            load_tokenizer(str(folder)),
-            max_length=max_length or card.max_length,
-            truncation=truncation or card.truncation,
-        )
+        with explain_loading(name), quiet_transformers():
+            tokenizer = load_tokenizer(str(folder))
+        limit = choose_max_length(max_length, tokenizer, card.max_length)
+        return TextEncoder(tokenizer, max_length=limit, truncation=truncation or card.truncation)
     location = locate(name)
     with explain_loading(name), quiet_transformers():
         config, tokenizer = read_config(location), load_tokenizer(location)
@@ -155,9 +156,9 @@ def _find_model_folder(folder: Path) -> Path:
     for candidate in (folder, folder / "model"):
         if (candidate / CARD_FILE).is_file():
             return candidate
+    there = f"there is no {CARD_FILE} in it" if folder.exists() else "there is no such folder"
     raise ModelError(
-        f"{folder} is not a secondcoder model or run: there is no {CARD_FILE} in it.",
-        "Name the folder that secondcoder train wrote." if folder.exists() else "There is no such folder.",
+        f"{folder} is not a secondcoder model or run: {there}.", "Name the folder that secondcoder train wrote."
     )
 
 

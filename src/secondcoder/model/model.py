@@ -24,7 +24,7 @@ from secondcoder.model.encoding import Encoded, TextEncoder
 from secondcoder.model.pretrained import quiet_transformers
 from secondcoder.progress import Task
 from secondcoder.settings import Truncation
-from secondcoder.storage import atomic_path, sha256_file, write_json
+from secondcoder.storage import atomic_path, sha256_file, storage_errors, write_json
 
 CARD_FILE = "secondcoder.json"
 CARD_FORMAT = 1
@@ -117,6 +117,9 @@ class Model:
         self.sha256 = sha256
         self.backend = TorchBackend(network, card.precision)
 
+    def __repr__(self) -> str:
+        return f"<Model from {self.card.base_model}, labels: {', '.join(self.label_names)}>"
+
     @property
     def label_names(self) -> tuple[str, ...]:
         """The classes, in the order of the columns of `predict_proba`."""
@@ -141,6 +144,7 @@ class Model:
         """Return what the run folder says about the model, as plain JSON values."""
         return {
             "base_model": self.card.base_model,
+            "revision": getattr(self.network.config, "_commit_hash", None),
             "model_type": self.network.config.model_type,
             "n_parameters": self.n_parameters,
             "max_length": self.card.max_length,
@@ -219,7 +223,7 @@ class Model:
 
     def save(self, folder: Path) -> None:
         """Write the model folder, whole or not at all; plain ``transformers.pipeline`` loads it too."""
-        with atomic_path(Path(folder)) as temporary, quiet_transformers():
+        with atomic_path(Path(folder)) as temporary, quiet_transformers(), storage_errors(Path(folder)):
             self.network.save_pretrained(temporary, max_shard_size="1000GB")
             self.encoder.tokenizer.save_pretrained(temporary)
             self.sha256 = sha256_file(temporary / WEIGHTS_FILE)

@@ -1,7 +1,7 @@
 """Pre-trained models: from a name to a network with a fresh head and its tokenizer.
 
 In: a hub name, a folder, or ``minilm``. Out: what `secondcoder.model.model.Model` is made of. Weights are read from
-safetensors only, code that comes with a model is never run, and files on this machine are preferred to the network.
+safetensors only, and code that comes with a model is never run.
 """
 
 import contextlib
@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import (
@@ -96,8 +95,13 @@ def load_pretrained(name: str, *, label_names: tuple[str, ...], seed: int, atten
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
+        absent = {
+            *info["missing_keys"],
+            *(key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]),
+        }
+        _require_encoder(name, network, absent)
+        _refresh_head(network, absent, seed)
         tokenizer = load_tokenizer(location)
-    _require_encoder(name, network, info["missing_keys"])
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     network.config.pad_token_id = tokenizer.pad_token_id
@@ -129,7 +133,7 @@ def explain_loading(name: str) -> Iterator[None]:
     """Turn what transformers and the hub say about a model that cannot be had into a `ModelError` with a cure."""
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         if Path(name).is_dir():
             raise ModelError(
@@ -181,11 +185,23 @@ def _locate_minilm() -> Path:
     return folder
 
 
-def _require_encoder(name: str, network: PreTrainedModel, missing: Any) -> None:
+def _refresh_head(network: PreTrainedModel, absent: set[str], seed: int) -> None:
+    """Give a head that came with the checkpoint random weights: it was trained for other labels, or on other rows."""
+    prefix = f"{network.base_model_prefix}."
+    head = {key: p for key, p in network.named_parameters() if not key.startswith(prefix)}
+    if head.keys() <= absent:
+        return
+    with seeded(seed), torch.no_grad():
+        fresh = dict(AutoModelForSequenceClassification.from_config(network.config).named_parameters())
+        for key, parameter in head.items():
+            parameter.copy_(fresh[key])
+
+
+def _require_encoder(name: str, network: PreTrainedModel, missing: set[str]) -> None:
     """Refuse a checkpoint that does not fill the encoder: its scores would come from random weights."""
     prefix = f"{network.base_model_prefix}."
     encoder = [key for key, _ in network.named_parameters() if key.startswith(prefix) and "pooler" not in key]
-    absent = sorted(set(missing) & set(encoder))
+    absent = sorted(missing & set(encoder))
     if absent:
         raise ModelError(
             f"{name} lacks {len(absent)} of the encoder's {len(encoder)} weights, {absent[0]} among them.",

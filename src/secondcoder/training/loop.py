@@ -7,6 +7,7 @@ on dev, and the history of how it came there. The test part never comes here.
 import contextlib
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from secondcoder.model.model import Model, Scores
 from secondcoder.model.pretrained import rate_for, seeded
 from secondcoder.progress import Progress, Task
 from secondcoder.settings import TrainSettings
-from secondcoder.training.checkpoints import restore_best, save_best
+from secondcoder.training.checkpoints import forget_epoch, restore_epoch, save_epoch
 
 logger = logging.getLogger(__name__)
 
@@ -134,8 +135,12 @@ def fit(
                     scores = model.score_encoded(dev_encoded, progress=task)
                 entry |= dev_figures(dev, scores, result.metric)
                 if is_better(result.metric, entry[result.metric], best):
-                    save_best(model.network, checkpoints)
-                    best, result.best_epoch, result.best_scores = entry[result.metric], epoch, scores
+                    save_epoch(model.network, checkpoints, epoch)
+                    # One statement: an interrupt falls before it or behind it, and either way the two belong together.
+                    outdone, (result.best_epoch, result.best_scores) = result.best_epoch, (epoch, scores)
+                    best = entry[result.metric]
+                    if outdone is not None:
+                        forget_epoch(checkpoints, outdone)
                 result.history.append(entry)
                 progress.say(_sentence(entry, settings.epochs, result.metric))
                 on_evaluation(entry)
@@ -143,7 +148,7 @@ def fit(
         logger.info("Training was interrupted in epoch %d.", len(result.history) + 1)
         result.interrupted = True
     if result.best_epoch is not None:
-        restore_best(model.network, checkpoints)
+        restore_epoch(model.network, checkpoints, result.best_epoch)
     return result
 
 
@@ -219,15 +224,15 @@ class _Stepper:
             loss = cross_entropy(logits.float(), targets, reduction="sum") / len(rows)
             self.accelerator.backward(loss)
             total += loss.detach()
-        self.accelerator.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         if not math.isfinite(mean := total.item()):
             raise ModelError(
                 f"The loss became {mean} at step {self.step} of {self.n_steps}.",
                 "Lower the learning rate, or compute in fp32.",
             )
+        self.accelerator.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         return mean
 
 
@@ -264,6 +269,8 @@ def _sentence(entry: dict[str, Any], epochs: int, metric: str) -> str:
 @contextlib.contextmanager
 def _deterministic(wanted: bool) -> Iterator[None]:
     """Deterministic CUDA kernels inside the block; the old setting back behind it."""
+    if wanted:  # cuBLAS reads it when it starts: https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(wanted or before)
     try:
