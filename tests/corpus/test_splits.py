@@ -438,6 +438,11 @@ def test_lopsided_groups_are_split_and_pointed_out() -> None:
     assert "sizes-off" in kinds(found)
 
 
+def test_groups_torn_apart_by_another_way_of_splitting_are_pointed_out() -> None:
+    found = split(rows(40, groups=[f"g{i // 4}" for i in range(40)]), by="stratified")
+    assert "group-in-two-parts" in kinds(found)
+
+
 def rows(n: int, **columns) -> Corpus:
     return make_corpus([f"t{i}" for i in range(n)], (["a", "b"] * n)[:n], **columns)
 

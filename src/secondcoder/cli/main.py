@@ -6,7 +6,6 @@ interrupted with everything saved. Errors become two lines here, what and how, a
 
 import json
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +70,8 @@ def _check_config() -> None:
     """Refuse what cyclopts would pass over in silence: options outside a command's section, unknown commands."""
     if not CONFIG_FILE.is_file():
         return
+    import tomllib
+
     try:
         found = tomllib.loads(CONFIG_FILE.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,6 +1,7 @@
 """What commands print: results to standard output, everything else to standard error.
 
-In: results of the library. Out: tables and sentences, or JSON.
+In: results of the library. Out: tables and sentences, or JSON. rich is imported where it prints, since importing it
+takes as long as all the rest of the command line.
 """
 
 import json
@@ -9,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
 from secondcoder.settings import LabelSettings, ReadSettings, SplitSettings, TrainSettings
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from secondcoder.corpus.findings import Finding
     from secondcoder.evaluation.evaluate import Evaluation
 
@@ -41,11 +42,15 @@ def say(sentence: str = "") -> None:
 
 def tell(sentence: str) -> None:
     """Print a line that is not a result."""
+    from rich.console import Console
+
     Console(stderr=True).print(sentence, soft_wrap=True, markup=False, highlight=False)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """Print a table; the first column is flush left, numbers in the others flush right."""
+    from rich.table import Table
+
     if title:  # not the table's own, which would wrap at the table's width
         say(title)
     table = Table(box=None, pad_edge=False)
@@ -101,7 +106,9 @@ def print_classes(evaluation: "Evaluation") -> None:
     )
 
 
-def _console() -> Console:
+def _console() -> "Console":
+    from rich.console import Console
+
     console = Console()
     return console if console.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL)
 

@@ -111,7 +111,6 @@ class Draft:
                 "Correct the split column, or split with by='stratified' or by='group'.",
             )
         self._refuse_leaky_test()
-        self._note_groups_in_two_parts()
         self._leave_out_repeated("warning")
         if "dev" not in present:
             train = [row for row, part in self.part_of.items() if part == "train"]
@@ -120,7 +119,8 @@ class Draft:
         return "given"
 
     def look_at_parts(self) -> None:
-        """Note what the parts lack; refuse an empty one."""
+        """Note what the parts lack, and groups that stand in two of them; refuse an empty part."""
+        self._note_groups_in_two_parts()
         counts: dict[Part, Counter[str]] = {part: Counter() for part in PARTS}
         for row, part in self.part_of.items():
             counts[part][str(self.corpus.labels[row])] += 1
@@ -197,7 +197,7 @@ class Draft:
         if several:
             self._note(
                 "group-in-two-parts",
-                f"Groups that stand in more than one of the given parts: {len(several):,} of {len(parts):,}; figures "
+                f"Groups that stand in more than one part: {len(several):,} of {len(parts):,}; figures "
                 "on test say little about groups that the model has not seen.",
                 cure="Split with by='group' if the model is to label new groups.",
                 rows=[row for row in self.part_of if self.corpus.groups[row] in several],
