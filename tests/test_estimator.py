@@ -240,7 +240,8 @@ def test_cross_validation_by_group_takes_dev_by_group_too(tiny: Tiny, parts: dic
 
 
 def test_a_search_over_epochs_takes_numpy_s_whole_numbers_and_refits_the_best(tiny: Tiny) -> None:
-    search = GridSearchCV(tiny(), {"epochs": np.array([1, 12])}, cv=2, error_score="raise").fit(TEXTS, LABELS)
+    texts, labels = zip(*make_rows(120), strict=True)
+    search = GridSearchCV(tiny(), {"epochs": np.array([1, 12])}, cv=2, error_score="raise").fit(texts, labels)
     assert search.best_params_ == {"epochs": 12}
     assert len(search.best_estimator_.history_) == 12
     assert search.predict(TEXTS).shape == (32,)
