@@ -1,4 +1,6 @@
 import inspect
+import os
+import signal
 import tempfile
 from collections.abc import Callable
 from dataclasses import fields
@@ -20,8 +22,10 @@ from secondcoder import SentenceClassifier, estimator
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.splits import Split
 from secondcoder.errors import DataError, SettingsError, StorageError
+from secondcoder.model.model import Model
 from secondcoder.settings import DEFAULT_SEED, SplitSettings, TrainSettings
-from secondcoder.training.loop import Fit
+from secondcoder.training.fitting import Fit
+from secondcoder.training.steps import Stepper
 from tests.tiny import make_rows
 
 TEXTS, LABELS = (list(column) for column in zip(*make_rows(32), strict=True))
@@ -33,7 +37,7 @@ Tiny = Callable[..., SentenceClassifier]
 @pytest.fixture
 def tiny(encoder_folder: Path) -> Tiny:
     def make(**parameters: Any) -> SentenceClassifier:
-        quick = {"epochs": 1, "batch_size": 8, "learning_rate": 0.005, "device": "cpu", "precision": "fp32"}
+        quick = {"epochs": 1, "batch_size": 8, "learning_rate": 0.005, "device": "cpu", "freeze": 0.0}
         return SentenceClassifier(model=str(encoder_folder), **(quick | parameters))
 
     return make
@@ -44,12 +48,12 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Corpus]:
     """The train and dev parts of the last fit."""
     seen: dict[str, Corpus] = {}
 
-    def spy(model: Any, train: Corpus, dev: Corpus, **rest: Any) -> Fit:
+    def spy(start: Any, train: Corpus, dev: Corpus, **rest: Any) -> tuple[Model, Fit]:
         seen.update(train=train, dev=dev)
-        return real(model, train, dev, **rest)
+        return real(start, train, dev, **rest)
 
-    real = estimator.fit_model
-    monkeypatch.setattr(estimator, "fit_model", spy)
+    real = estimator.fit_seeds
+    monkeypatch.setattr(estimator, "fit_seeds", spy)
     return seen
 
 
@@ -262,18 +266,19 @@ def test_fit_leaves_no_file_behind(tiny: Tiny, tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interruption_goes_up_and_keeps_the_best_epoch_so_far(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(entry: dict[str, Any]) -> None:
-        raise KeyboardInterrupt
+def test_an_interruption_goes_up_and_leaves_what_was_fitted_before(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = tiny().fit(TEXTS, LABELS)
+    before = classifier.predict_proba(TEXTS)
+    real = Stepper.take
 
-    real = estimator.fit_model
-    monkeypatch.setattr(estimator, "fit_model", lambda *data, **rest: real(*data, **rest, on_evaluation=interrupt))
-    classifier = tiny(epochs=5)
+    def press(self: Stepper, *given: Any, **named: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return real(self, *given, **named)
+
+    monkeypatch.setattr(Stepper, "take", press)
     with pytest.raises(KeyboardInterrupt):
-        classifier.fit(TEXTS, LABELS)
-    assert (classifier.best_epoch_, len(classifier.history_)) == (1, 1)
-    assert classifier.model_.card.interrupted
-    assert classifier.predict(TEXTS).shape == (32,)
+        classifier.set_params(seed=7).fit(TEXTS, LABELS)
+    assert np.array_equal(classifier.predict_proba(TEXTS), before)
 
 
 def test_progress_is_shown_where_it_is_asked_for(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:

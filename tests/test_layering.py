@@ -25,6 +25,7 @@ ORDER = (
     "labelling",
     "reporting",
     "runs",
+    "evaluating",
     "recording",
     "workflow",
     "estimator",

@@ -41,7 +41,7 @@ def test_another_name_is_an_attribute_error():
     [
         (sc.read, ReadSettings, {"source", "seed"}),
         (sc.split, SplitSettings, {"corpus", "seed"}),
-        (sc.train, TrainSettings, {"split", "output", "seed", "progress"}),
+        (sc.train, TrainSettings, {"split", "output", "seed", "resume", "progress"}),
         (sc.label, LabelSettings, {"model", "source", "output", "progress"}),
     ],
 )

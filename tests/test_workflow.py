@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -8,9 +10,11 @@ import torch
 
 import secondcoder as sc
 from secondcoder.errors import DataError, InterruptedRunError, ModelError, RunError, SettingsError
+from secondcoder.evaluating import evaluate_on
+from secondcoder.model.encoding import TextEncoder
 from secondcoder.runs import Run
-from secondcoder.training import loop
-from secondcoder.workflow import evaluate_on
+from secondcoder.training import keeping
+from secondcoder.training.steps import Stepper
 from tests.tiny import make_rows
 
 
@@ -43,6 +47,7 @@ def read_rows(n: int = 120, seed: int = 0):
 def test_a_run_leaves_what_the_architecture_promises(run):
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
+        ".lock",
         "run.json",
         "split.parquet",
         "data.parquet",
@@ -178,7 +183,7 @@ def test_training_cannot_reach_the_test_part(encoder_folder, tmp_path, monkeypat
         seen.extend(texts)
         return real(self, texts)
 
-    real = loop.Model.score.__globals__["TextEncoder"].encode
+    real = TextEncoder.encode
     monkeypatch.setattr("secondcoder.model.encoding.TextEncoder.encode", spy)
     split = sc.split(read_rows())
     sc.train(split, output=tmp_path / "run", model=str(encoder_folder), epochs=1)
@@ -209,7 +214,7 @@ def test_a_strangers_folder_is_left_alone(tmp_path, encoder_folder):
 def test_a_failed_training_says_so_and_can_be_started_again(tmp_path, encoder_folder, monkeypatch):
     folder = tmp_path / "run"
     with monkeypatch.context() as broken:
-        broken.setattr(loop, "save_epoch", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        broken.setattr(keeping.Keeper, "save", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
         with pytest.raises(OSError, match="No space"):
             sc.train(sc.split(read_rows()), output=folder, model=str(encoder_folder), epochs=1)
     assert Run(folder).status == "failed"
@@ -220,38 +225,57 @@ def test_a_failed_training_says_so_and_can_be_started_again(tmp_path, encoder_fo
     assert len(Run(folder).history) == 1
 
 
-def test_an_interrupted_training_keeps_its_best_epoch_and_says_so(tmp_path, encoder_folder, monkeypatch):
-    real, calls = Run.append_history, []
+def test_an_interrupted_training_keeps_everything_and_goes_on(run, tmp_path, encoder_folder, monkeypatch):
+    """Ctrl-C in the middle of an epoch, then --resume: the end is that of the run without a break."""
+    options = {"model": str(encoder_folder), "learning_rate": 5e-3, "epochs": 4, "device": "cpu", "seed": 5}
+    folder = tmp_path / "run"
+    real, calls = Stepper.take, []
 
-    def interrupt(self, entry):
-        real(self, entry)
-        calls.append(entry)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
+    def press(self, *given, **named):
+        calls.append(given)
+        if len(calls) == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, *given, **named)
 
-    monkeypatch.setattr(Run, "append_history", interrupt)
-    with pytest.raises(InterruptedRunError, match="after 2 of its epochs"):
-        sc.train(sc.split(read_rows()), output=tmp_path / "run", model=str(encoder_folder), epochs=5)
-    run = Run(tmp_path / "run")
-    assert run.status == "interrupted"
-    assert run.model.card.interrupted
-    assert not run.checkpoints.exists()
-    assert "interrupted" in (run.folder / "report.html").read_text(encoding="utf-8")
-    assert run.evaluate().n == len(run.part("test"))
-
-
-def test_a_training_interrupted_in_its_first_epoch_keeps_nothing_and_says_so(tmp_path, encoder_folder, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop, "cut_step", interrupt)
-    with pytest.raises(InterruptedRunError, match="before its first epoch ended"):
-        sc.train(sc.split(read_rows()), output=tmp_path / "run", model=str(encoder_folder))
-    run = Run(tmp_path / "run")
-    assert run.status == "interrupted"
-    for attempt in (run.write_report, run.evaluate, lambda: run.model):
+    with monkeypatch.context() as pressed:
+        pressed.setattr(Stepper, "take", press)
+        with pytest.raises(InterruptedRunError, match=r"at step 9 of 20; everything is saved") as caught:
+            sc.train(sc.split(read_rows(), seed=7), output=folder, **options)
+    assert "--resume" in caught.value.cure
+    assert Run(folder).status == "interrupted"
+    for attempt in (Run(folder).write_report, Run(folder).evaluate, lambda: Run(folder).model):
         with pytest.raises(RunError, match="holds no model: its training is interrupted"):
             attempt()
+    with pytest.raises(RunError, match="did not come to its end") as caught:
+        sc.train(sc.split(read_rows(), seed=7), output=folder, **options)
+    assert "--resume" in caught.value.cure
+    resumed = sc.train(sc.split(read_rows(), seed=7), output=folder, resume=True, **options)
+    assert resumed.status == "complete"
+    assert resumed.model.sha256 == run.model.sha256
+    assert timeless(resumed.history) == timeless(run.history)
+    assert not resumed.checkpoints.exists()
+    again = sc.train(sc.split(read_rows(), seed=7), output=folder, resume=True, **options)
+    assert again.info["finished"] == resumed.info["finished"]
+
+
+def test_a_run_is_resumed_with_the_data_and_options_it_was_begun_with(copied, encoder_folder):
+    copied.update(status="interrupted")
+    options = {"model": str(encoder_folder), "learning_rate": 5e-3, "epochs": 4, "device": "cpu", "seed": 5}
+    with pytest.raises(RunError, match="epochs 4, now 5"):
+        sc.train(sc.split(read_rows(), seed=7), output=copied.folder, resume=True, **options | {"epochs": 5})
+    with pytest.raises(RunError, match="other data"):
+        sc.train(sc.split(read_rows(110), seed=7), output=copied.folder, resume=True, **options)
+
+
+def test_resume_with_nothing_there_begins(tmp_path, encoder_folder):
+    made = sc.train(
+        sc.split(read_rows()), output=tmp_path / "run", model=str(encoder_folder), epochs=1, device="cpu", resume=True
+    )
+    assert made.status == "complete"
+
+
+def timeless(history):
+    return [{name: value for name, value in entry.items() if "second" not in name} for entry in history]
 
 
 def test_new_data_are_judged_and_what_was_seen_is_pointed_out(copied):

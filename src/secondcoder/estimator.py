@@ -6,7 +6,7 @@ them to the training loop that `secondcoder.train` uses; there is no other. No f
 
 import os
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self
@@ -21,19 +21,21 @@ from secondcoder.corpus.arrays import InputError, corpus_of, label_name, list_of
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.dividing import Draft
 from secondcoder.corpus.findings import Finding
-from secondcoder.errors import SettingsError, SplitError, StorageError
+from secondcoder.errors import InterruptedRunError, SettingsError, SplitError, StorageError
 from secondcoder.model.loading import start_model
 from secondcoder.progress import LiveProgress, Progress, default_progress
 from secondcoder.settings import (
     DEFAULT_MODEL,
     DEFAULT_SEED,
     Device,
+    Effort,
+    HeadStart,
     Precision,
     SplitSettings,
     TrainSettings,
     Truncation,
 )
-from secondcoder.training.loop import fit as fit_model
+from secondcoder.training.studies import fit_seeds
 
 
 class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -47,8 +49,8 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     Parameters
     ----------
-    model, epochs, batch_size, learning_rate, warmup, weight_decay, max_grad_norm, attention_dropout, max_length, \
-truncation, metric, device, precision, token_budget, deterministic
+    model, effort, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, max_grad_norm, \
+attention_dropout, max_length, truncation, metric, device, precision, token_budget, deterministic, checkpoint_minutes
         See `secondcoder.settings.TrainSettings`.
     dev
         Size of dev: a share of the rows below 1, a number of rows from 1 on. Label shares are kept, and rows of the
@@ -73,7 +75,7 @@ truncation, metric, device, precision, token_budget, deterministic
     best_epoch_ : int
         The epoch whose weights the model holds, counted from 1.
     findings_ : list of secondcoder.corpus.findings.Finding
-        What was noticed when dev was taken out.
+        What was noticed when dev was taken out, and what to know about how the training went.
 
     Examples
     --------
@@ -86,7 +88,11 @@ truncation, metric, device, precision, token_budget, deterministic
         self,
         *,
         model: str = DEFAULT_MODEL,
-        epochs: int = 2,
+        effort: Effort = "normal",
+        epochs: int | None = None,
+        freeze: float | None = None,
+        head_start: HeadStart | None = None,
+        seeds: int | None = None,
         batch_size: int = 16,
         learning_rate: float | Literal["auto"] = "auto",
         warmup: float = 0.0,
@@ -94,19 +100,24 @@ truncation, metric, device, precision, token_budget, deterministic
         max_grad_norm: float = 1.0,
         attention_dropout: float = 0.0,
         max_length: int | None = None,
-        truncation: Truncation = "head",
+        truncation: Truncation | None = None,
         metric: str = "auto",
         device: Device = "auto",
         precision: Precision = "auto",
         token_budget: int | None = None,
         deterministic: bool = False,
+        checkpoint_minutes: float = 5.0,
         dev: float = 0.2,
         positive: str | int | bool | None = None,
         seed: int = DEFAULT_SEED,
         progress: bool | None = None,
     ) -> None:
         self.model = model
+        self.effort = effort
         self.epochs = epochs
+        self.freeze = freeze
+        self.head_start = head_start
+        self.seeds = seeds
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.warmup = warmup
@@ -120,6 +131,7 @@ truncation, metric, device, precision, token_budget, deterministic
         self.precision = precision
         self.token_budget = token_budget
         self.deterministic = deterministic
+        self.checkpoint_minutes = checkpoint_minutes
         self.dev = dev
         self.positive = positive
         self.seed = seed
@@ -147,32 +159,32 @@ truncation, metric, device, precision, token_budget, deterministic
         ModelError
             If the model cannot be had, or its loss diverges.
         KeyboardInterrupt
-            If the user stopped it; the model is then fitted to its best epoch so far, if one was finished.
+            If the user stopped it; what was fitted before stays as it was.
         """
         settings, seed = self._settings(), _plain(self.seed)
         corpus, classes = corpus_of(X, y, groups, positive=self.positive)
         train, dev, findings = _divide(corpus, SplitSettings(dev=_plain(self.dev)), seed)
-        model = start_model(settings, label_names=corpus.label_names, seed=seed, positive=corpus.positive)
         with TemporaryDirectory(prefix="secondcoder-") as folder:
-            result = fit_model(
-                model,
-                train,
-                dev,
-                settings=settings,
-                seed=seed,
-                checkpoints=Path(folder),
-                progress=self._progress(),
-            )
-        if result.best_epoch is not None:
-            model.card = replace(model.card, interrupted=result.interrupted)
-            self.model_ = model
-            self.classes_ = classes
-            self.history_ = result.history
-            self.best_epoch_ = result.best_epoch
-            self.findings_ = findings
-        if result.interrupted:
-            # As it came: a search takes any other error for one failed candidate, and goes on with the next.
-            raise KeyboardInterrupt
+            try:
+                model, result = fit_seeds(
+                    lambda seed: start_model(
+                        settings, label_names=corpus.label_names, seed=seed, positive=corpus.positive
+                    ),
+                    train,
+                    dev,
+                    settings=settings,
+                    seed=seed,
+                    checkpoints=Path(folder),
+                    progress=self._progress(),
+                )
+            except InterruptedRunError:
+                # A search takes any other error for one failed candidate, and goes on with the next.
+                raise KeyboardInterrupt from None
+        self.model_ = model
+        self.classes_ = classes
+        self.history_ = result.history
+        self.best_epoch_ = result.best_epoch
+        self.findings_ = findings + result.findings
         return self
 
     def predict(self, X: Iterable[str]) -> NDArray[Any]:  # noqa: N803

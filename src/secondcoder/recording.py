@@ -4,6 +4,7 @@ In: a split and settings, later the results. Out: the files that `secondcoder.ru
 """
 
 import contextlib
+import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,49 +18,108 @@ import pyarrow.parquet as pq
 from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.corpus.splits import Split
 from secondcoder.environment import machine, versions
-from secondcoder.errors import RunError
+from secondcoder.errors import InterruptedRunError, RunError, StorageError
 from secondcoder.runs import RUN_FILE, RUN_FORMAT, Run, now
 from secondcoder.settings import TrainSettings
-from secondcoder.storage import LOCK_FILE, atomic_path, read_json, storage_errors, write_json
+from secondcoder.storage import LOCK_FILES, atomic_path, storage_errors, write_json
+
+_DATA_THAT_MATTERS = ("sha256", "columns", "label_names", "positive", "parts", "unused", "split_by")
+# What does not change the result, or is looked after otherwise: where a training goes on is its own affair.
+_FREE_TO_CHANGE = ("train checkpoint_minutes", "train device")
 
 
-def start_run(folder: Path, *, split: Split, settings: TrainSettings, seed: int) -> Run:
-    """Return a new run, with the data and the split written down.
+def require_ours(folder: Path) -> None:
+    """Raise `RunError` if the folder holds something, and no run; asked before anything of ours is put there."""
+    ours = not folder.is_dir() or (folder / RUN_FILE).is_file()
+    if not ours and any(path.name not in LOCK_FILES for path in folder.iterdir()):
+        raise RunError(f"{folder} already holds something else.", "Choose another --output.")
+
+
+def start_run(folder: Path, *, split: Split, settings: TrainSettings, seed: int, resume: bool = False) -> Run:
+    """Return a new run, with the data and the split written down; or the one in the folder, if it is to be resumed.
 
     Raises
     ------
     RunError
-        If something is in the folder that would be lost.
+        If something is in the folder that would be lost, or a run is to be resumed with other data or settings.
     """
-    _require_free(folder)
-    label_names = split.train.label_names
-    write_json(
-        folder / RUN_FILE,
-        {
-            "format": RUN_FORMAT,
-            "status": "running",
-            "started": now(),
-            "seed": seed,
-            "settings": {
-                "read": split.train.source.options,
-                "split": split.settings.to_dict() | {"seed": split.seed},
-                "train": settings.to_dict(),
+    described = _describe_run(split, settings, seed)
+    if resume and (folder / RUN_FILE).is_file():
+        run = Run(folder)
+        _require_same(run, described)
+        if run.status == "complete":
+            return run
+        for name in ("error", "finished"):
+            run.info.pop(name, None)
+        run.update(status="running", resumed=[*run.info.get("resumed", []), now()])
+    else:
+        _require_free(folder)
+        write_json(
+            folder / RUN_FILE,
+            {
+                "format": RUN_FORMAT,
+                "status": "running",
+                "started": now(),
+                **described,
+                "versions": versions(),
+                "machine": machine(),
             },
-            "data": {
-                "source": split.train.source.name,
-                "sha256": split.train.source.sha256,
-                "columns": split.train.source.columns,
-                "label_names": list(label_names),
-                "positive": split.train.positive,
-                "parts": {part: _describe(getattr(split, part)) for part in PARTS},
-                "unused": dict(Counter(unused.reason for unused in split.unused)),
-                "split_by": split.by,
-                "findings": [finding.to_dict() for finding in (*split.train.findings, *split.findings)],
-            },
-            "versions": versions(),
-            "machine": machine(),
+        )
+        run = Run(folder)
+    _write_data(folder, split)
+    return run
+
+
+def _describe_run(split: Split, settings: TrainSettings, seed: int) -> dict[str, Any]:
+    """Return what a run is about, as plain JSON values."""
+    described = {
+        "seed": seed,
+        "settings": {
+            "read": split.train.source.options,
+            "split": split.settings.to_dict() | {"seed": split.seed},
+            "train": settings.to_dict(),
         },
+        "data": {
+            "source": split.train.source.name,
+            "sha256": split.train.source.sha256,
+            "columns": split.train.source.columns,
+            "label_names": list(split.train.label_names),
+            "positive": split.train.positive,
+            "parts": {part: _describe(getattr(split, part)) for part in PARTS},
+            "unused": dict(Counter(unused.reason for unused in split.unused)),
+            "split_by": split.by,
+            "findings": [finding.to_dict() for finding in (*split.train.findings, *split.findings)],
+        },
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(described))  # tuples become lists, as they are when read back
+    return plain
+
+
+def _require_same(run: Run, described: dict[str, Any]) -> None:
+    """Raise `RunError` if a run was begun with other data or settings than it is to be resumed with."""
+    before, now_ = (
+        {
+            "seed": d["seed"],
+            "data": {name: d["data"][name] for name in _DATA_THAT_MATTERS},
+            **{f"{step} {name}": value for step, by in d["settings"].items() for name, value in by.items()},
+        }
+        for d in (run.info, described)
     )
+    changed = [name for name in now_ if name not in _FREE_TO_CHANGE and before.get(name) != now_[name]]
+    if "data" in changed:
+        raise RunError(
+            f"{run.folder} was begun with other data: {run.info['data']['source']} has changed, or is another file.",
+            "Resume with the file as it was, or train into another --output.",
+        )
+    if changed:
+        said = ", ".join(f"{name.split()[-1]} {before.get(name)!r}, now {now_[name]!r}" for name in changed)
+        raise RunError(
+            f"{run.folder} was begun with other options: {said}.",
+            "Resume with the same ones, or train into another --output.",
+        )
+
+
+def _write_data(folder: Path, split: Split) -> None:
     parts = [(part, getattr(split, part)) for part in PARTS]
     ids: list[tuple[str | None, ...]] = [(id_, part, None) for part, rows in parts for id_ in rows.ids]
     ids += [(unused.id, None, unused.reason) for unused in split.unused]
@@ -72,44 +132,52 @@ def start_run(folder: Path, *, split: Split, settings: TrainSettings, seed: int)
         )
     ]
     _write_rows(folder / "data.parquet", ("id", "part", "text", "label", "group"), rows_of_all)
-    return Run(folder)
 
 
 @contextlib.contextmanager
 def recorded(run: Run) -> Iterator[None]:
-    """Write down a failure inside the block as one."""
+    """Write down how the block ended, if not well."""
     try:
         yield
     except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt | InterruptedRunError)
         if run.status == "running":
-            run.update(status="failed", error=f"{type(error).__name__}: {error}", finished=now())
+            # Where the disk is full even this may fail; what happened first is what must be told.
+            with contextlib.suppress(StorageError):
+                run.update(
+                    status="interrupted" if stopped else "failed",
+                    error=f"{type(error).__name__}: {error}",
+                    finished=now(),
+                )
         raise
 
 
-def finish_run(run: Run, *, interrupted: bool, results: dict[str, Any]) -> None:
-    """Mark the run as done, or as interrupted, and clear away what was only needed on the way."""
-    started = datetime.fromisoformat(run.info["started"])
-    finished = datetime.now(UTC)
-    run.update(
-        status="interrupted" if interrupted else "complete",
-        finished=finished.isoformat(timespec="seconds"),
-        seconds=round((finished - started).total_seconds(), 1),
-        results=results,
-    )
+def finish_run(run: Run) -> None:
+    """Mark the run as done, and clear away what was only needed on the way."""
+    run.update(status="complete")
     shutil.rmtree(run.checkpoints, ignore_errors=True)
 
 
+def since(started: str) -> float:
+    """Return the seconds since a time of day that `secondcoder.runs.now` gave."""
+    return round((datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds(), 1)
+
+
 def _require_free(folder: Path) -> None:
-    if all(path.name == LOCK_FILE for path in folder.iterdir()):
-        return
     if not (folder / RUN_FILE).is_file():
-        raise RunError(f"{folder} already holds something else.", "Choose another --output.")
-    if read_json(folder / RUN_FILE).get("results"):
+        return
+    run = Run(folder)
+    if run.status == "complete":
         raise RunError(
             f"{folder} already holds a finished run.", "Choose another --output, or remove the folder first."
         )
+    if any(run.checkpoints.rglob("checkpoint-*")):
+        raise RunError(
+            f"{folder} holds a training that did not come to its end.",
+            "Go on with it by --resume, choose another --output, or remove the folder first.",
+        )
     for name in ("history.jsonl", "predictions.parquet", "evaluation.json", "report.html"):
-        (folder / name).unlink(missing_ok=True)  # left by a training that did not come to its end
+        (folder / name).unlink(missing_ok=True)  # left by a training that did not come to a first checkpoint
     for name in ("model", "checkpoints"):
         shutil.rmtree(folder / name, ignore_errors=True)
 

@@ -40,6 +40,7 @@ from secondcoder.training.baselines import Baseline, fit_baselines
 
 RUN_FILE = "run.json"
 TEST_USE_FILE = "test-use.jsonl"
+CHECKPOINTS = "checkpoints"
 MODEL_NAME = "model"
 """Key of the trained model's figures, beside those of the baselines."""
 RUN_FORMAT = 1
@@ -80,8 +81,8 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Where weights are kept while training goes on."""
-        return self.folder / "checkpoints"
+        """What a training can go on from, until it is done."""
+        return self.folder / CHECKPOINTS
 
     @cached_property
     def model(self) -> Model:
@@ -134,6 +135,10 @@ class Run:
     def append_history(self, entry: dict[str, Any]) -> None:
         """Store an evaluation on dev."""
         append_json_line(self.folder / "history.jsonl", entry)
+
+    def forget_history(self) -> None:
+        """Start the history anew: a training that goes on tells again what its checkpoint remembers."""
+        (self.folder / "history.jsonl").unlink(missing_ok=True)
 
     def store_model(self, model: Model) -> None:
         """Write the model folder and forget a model that was loaded before."""
@@ -219,7 +224,6 @@ class Run:
         evaluations = {part: {who: e.to_dict() for who, e in by.items()} for part, by in self.evaluations.items()}
         return ReportContent(
             run=str(self.folder),
-            interrupted=self.status == "interrupted",
             text_column=columns.get("text", "text"),
             label_column=columns.get("label", "label"),
             group_column=columns.get("group"),
@@ -235,7 +239,7 @@ class Run:
             parts={part: PartContent(**content) for part, content in data["parts"].items()},
             lengths=LengthContent(**results["lengths"]),
             unused=data["unused"],
-            findings=[Finding(**finding) for finding in data["findings"]],
+            findings=[Finding(**finding) for finding in (*data["findings"], *results["findings"])],
             history=self.history,
             evaluations=evaluations,
             test_openings=self.info.get("test_openings", 0),
@@ -261,7 +265,9 @@ class Run:
     def _no_model(self) -> RunError:
         state = "was not finished" if self.status == "running" else f"is {self.status}"
         why = f" ({self.info['error']})" if "error" in self.info else ""
-        return RunError(f"{self.folder} holds no model: its training {state}{why}.", "Train again.")
+        return RunError(
+            f"{self.folder} holds no model: its training {state}{why}.", "Go on with it by train … --resume."
+        )
 
     def _repr_html_(self) -> str:
         figures = "".join(f"<h4>{part}</h4>{by[MODEL_NAME]._repr_html_()}" for part, by in self.evaluations.items())

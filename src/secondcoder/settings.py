@@ -8,8 +8,8 @@ stores them. The string under a field is its help text.
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self, get_args
 
 from secondcoder.errors import SettingsError, nearest
 
@@ -20,6 +20,8 @@ By = Literal["auto", "random", "stratified", "group", "given"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 Truncation = Literal["head", "head-tail"]
+Effort = Literal["quick", "normal", "thorough"]
+HeadStart = Literal["random", "logistic"]
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,16 @@ class TrainSettings(Settings):
 
     model: str = DEFAULT_MODEL
     """Pre-trained model: a hub name, a folder, or minilm for the one that the demo extra installs."""
-    epochs: int = 2
-    """Passes over the train part."""
+    effort: Effort = "normal"
+    """How much work to spend: quick, normal or thorough. It stands for the options left unset (docs/efforts.md)."""
+    epochs: int | None = None
+    """Passes over the train part. Unset: by effort."""
+    freeze: float | None = None
+    """Share of the encoder's layers, from below, that stay as pre-trained, embeddings with them. Unset: by effort."""
+    head_start: HeadStart | None = None
+    """First weights of the head: random, or a logistic regression on what the encoder says. Unset: by effort."""
+    seeds: int | None = None
+    """Train so often, with the seed and those that follow it; the best on dev is kept. Unset: by effort."""
     batch_size: int = 16
     """Texts per optimizer step."""
     learning_rate: float | Literal["auto"] = "auto"
@@ -109,9 +119,9 @@ class TrainSettings(Settings):
     attention_dropout: float = 0.0
     """Dropout inside attention; anything above 0 makes training on a CPU 2 to 3 times slower."""
     max_length: int | None = None
-    """Longest text in tokens; longer ones are cut. Unset: the model's maximum, at most 512."""
-    truncation: Truncation = "head"
-    """What is kept of a text that is too long: its head, or its head and its tail."""
+    """Longest text in tokens; longer ones are cut. Unset: the model's maximum, but no more than the effort allows."""
+    truncation: Truncation | None = None
+    """What is kept of a text that is too long: its head, or its head and its tail. Unset: by effort."""
     metric: str = "auto"
     """Figure on dev that chooses the best epoch; auto is the positive class's F1 if there is one, else macro-f1."""
     device: Device = "auto"
@@ -122,8 +132,11 @@ class TrainSettings(Settings):
     """Most tokens in one forward and backward pass; a step is cut into as many passes as needed. Unset: by device."""
     deterministic: bool = False
     """On CUDA, use deterministic kernels only (slower). On a CPU runs are bit-identical anyway."""
+    checkpoint_minutes: float = 5.0
+    """Save so often what --resume needs, besides the end of each epoch; 0: after every step."""
 
     def __post_init__(self) -> None:
+        _check_choice("effort", self.effort, get_args(Effort))
         _check_count("epochs", self.epochs, least=1)
         _check_count("batch_size", self.batch_size, least=1)
         _check_count("max_length", self.max_length, least=8)
@@ -134,9 +147,46 @@ class TrainSettings(Settings):
         _check_range("weight_decay", self.weight_decay, least=0.0, most=1.0)
         _check_range("max_grad_norm", self.max_grad_norm, above=0.0)
         _check_range("attention_dropout", self.attention_dropout, least=0.0, below=1.0)
-        _check_choice("truncation", self.truncation, get_args(Truncation))
+        if self.freeze is not None:
+            _check_range("freeze", self.freeze, least=0.0, most=1.0)
+        _check_count("seeds", self.seeds, least=1)
+        _check_range("checkpoint_minutes", self.checkpoint_minutes, least=0.0)
+        if self.head_start is not None:
+            _check_choice("head_start", self.head_start, get_args(HeadStart))
+        if self.truncation is not None:
+            _check_choice("truncation", self.truncation, get_args(Truncation))
         _check_choice("device", self.device, get_args(Device))
         _check_choice("precision", self.precision, get_args(Precision))
+
+    @property
+    def recipe(self) -> "Recipe":
+        """What the effort stands for, with what was set explicitly in its place."""
+        recipe = EFFORTS[self.effort]
+        named = {name: getattr(self, name) for name in recipe.to_dict() if getattr(self, name) is not None}
+        return replace(recipe, **named)
+
+    def resolved(self) -> Self:
+        """Return the settings with what the effort stands for filled in; a length stays unset, as models differ."""
+        return replace(self, **{**self.recipe.to_dict(), "max_length": self.max_length})
+
+
+@dataclass(frozen=True)
+class Recipe(Settings):
+    """What an effort stands for; see the options of the same names."""
+
+    epochs: int
+    freeze: float
+    head_start: HeadStart
+    max_length: int
+    truncation: Truncation
+    seeds: int
+
+
+EFFORTS: dict[Effort, Recipe] = {
+    "quick": Recipe(epochs=2, freeze=0.7, head_start="logistic", max_length=128, truncation="head-tail", seeds=1),
+    "normal": Recipe(epochs=2, freeze=0.5, head_start="random", max_length=512, truncation="head", seeds=1),
+    "thorough": Recipe(epochs=3, freeze=0.0, head_start="random", max_length=512, truncation="head-tail", seeds=3),
+}
 
 
 @dataclass(frozen=True)

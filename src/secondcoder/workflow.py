@@ -1,34 +1,45 @@
-"""The table of contents: the steps of `train`, `evaluate` and `label`, in order.
+"""The table of contents: the steps of `train` and `label`, in order.
 
-In: what the user has and wants. Out: a run folder, figures, a labelled file. Each step lives elsewhere; nothing is
+In: what the user has and wants. Out: a run folder, a labelled file. Each step lives elsewhere; nothing is
 computed here.
 """
 
-import re
+import contextlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.splits import Split
-from secondcoder.errors import DataError, InterruptedRunError, ModelError, SettingsError
-from secondcoder.evaluation.evaluate import Evaluation
+from secondcoder.errors import DataError, ModelError, SettingsError
 from secondcoder.labelling.stream import label_file
 from secondcoder.labelling.summary import LabelSummary
+from secondcoder.model.backends import resolve_device
 from secondcoder.model.encoding import describe_lengths
 from secondcoder.model.loading import load_model, start_model
 from secondcoder.model.model import Model, Scores
 from secondcoder.progress import Progress, default_progress
-from secondcoder.recording import finish_run, recorded, start_run
-from secondcoder.runs import Run, judge
-from secondcoder.settings import DEFAULT_MODEL, DEFAULT_SEED, Device, Precision, TrainSettings, Truncation, check_seed
-from secondcoder.storage import locked, sha256_strings, write_json
+from secondcoder.recording import finish_run, recorded, require_ours, since, start_run
+from secondcoder.runs import CHECKPOINTS, Run, now
+from secondcoder.settings import (
+    DEFAULT_MODEL,
+    DEFAULT_SEED,
+    Device,
+    Effort,
+    HeadStart,
+    Precision,
+    TrainSettings,
+    Truncation,
+    check_seed,
+)
+from secondcoder.storage import locked
 from secondcoder.training.baselines import fit_baselines
-from secondcoder.training.loop import Fit, fit
+from secondcoder.training.fitting import Fit
+from secondcoder.training.ranks import join_ranks
+from secondcoder.training.studies import fit_seeds
 
 # A saved model is loaded again and compared on so many dev texts: enough to notice weights that went wrong.
 _COMPARED = 200
@@ -41,7 +52,11 @@ def train(
     *,
     output: Path | str,
     model: str = DEFAULT_MODEL,
-    epochs: int = 2,
+    effort: Effort = "normal",
+    epochs: int | None = None,
+    freeze: float | None = None,
+    head_start: HeadStart | None = None,
+    seeds: int | None = None,
     batch_size: int = 16,
     learning_rate: float | Literal["auto"] = "auto",
     warmup: float = 0.0,
@@ -49,13 +64,15 @@ def train(
     max_grad_norm: float = 1.0,
     attention_dropout: float = 0.0,
     max_length: int | None = None,
-    truncation: Truncation = "head",
+    truncation: Truncation | None = None,
     metric: str = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
     token_budget: int | None = None,
     deterministic: bool = False,
+    checkpoint_minutes: float = 5.0,
     seed: int = DEFAULT_SEED,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Return a run: the model fine-tuned on train, its best epoch chosen on dev, and everything written down.
@@ -65,12 +82,15 @@ def train(
     split
         Train, dev and test; the test part is stored and not looked at.
     output
-        The run folder; it must be new or empty.
-    model, epochs, batch_size, learning_rate, warmup, weight_decay, max_grad_norm, attention_dropout, max_length, \
-truncation, metric, device, precision, token_budget, deterministic
+        The run folder; it must be new or empty, or hold the run to resume.
+    model, effort, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, max_grad_norm, \
+attention_dropout, max_length, truncation, metric, device, precision, token_budget, deterministic, checkpoint_minutes
         See `secondcoder.settings.TrainSettings`.
     seed
         Of the head's first weights, the order of the data, and dropout.
+    resume
+        Go on with the run in the folder, from its newest whole checkpoint; the result is the one of a training without
+        a break. Data and settings must be those that it was begun with. Without a run there, one is begun.
     progress
         Where to show how far it has come; a bar in notebooks, nothing elsewhere, unless given.
 
@@ -81,13 +101,17 @@ truncation, metric, device, precision, token_budget, deterministic
     ModelError
         If the model cannot be had, or its loss diverges.
     RunError
-        If the folder holds something already.
+        If the folder holds something already, or another process works in it.
     InterruptedRunError
-        If the user stopped it; the best epoch so far is kept in the folder.
+        If the user stopped it; everything is saved for `resume`.
     """
     settings = TrainSettings(
         model=model,
+        effort=effort,
         epochs=epochs,
+        freeze=freeze,
+        head_start=head_start,
+        seeds=seeds,
         batch_size=batch_size,
         learning_rate=learning_rate,
         warmup=warmup,
@@ -101,97 +125,84 @@ truncation, metric, device, precision, token_budget, deterministic
         precision=precision,
         token_budget=token_budget,
         deterministic=deterministic,
+        checkpoint_minutes=checkpoint_minutes,
     )
-    return train_with(split, settings, output=Path(output), seed=seed, progress=progress or default_progress())
+    progress = progress or default_progress()
+    return train_with(split, settings, output=Path(output), seed=seed, resume=resume, progress=progress)
 
 
-def train_with(split: Split, settings: TrainSettings, *, output: Path, seed: int, progress: Progress) -> Run:
-    """Do what `train` does, with the settings in one piece."""
+def train_with(
+    split: Split, settings: TrainSettings, *, output: Path, seed: int, resume: bool = False, progress: Progress
+) -> Run:
+    """Do what `train` does, with the settings in one piece.
+
+    Launched in several processes, all train and the first one writes; they return when it is done.
+    """
     check_seed(seed)
     _require_learnable(split)
-    with locked(output):
-        run = start_run(output, split=split, settings=settings, seed=seed)
-        with recorded(run):
-            columns = split.train.source.columns
-            model = start_model(
-                settings,
-                label_names=split.train.label_names,
-                seed=seed,
-                positive=split.train.positive,
-                text_column=columns.get("text"),
-            )
-            result = fit(
-                model,
+    settings = settings.resolved()
+    ranks = join_ranks(on_cpu=resolve_device(settings.device).type == "cpu")
+    if not ranks.leads:
+        progress = Progress()
+    require_ours(output)
+    with locked(output) if ranks.leads else contextlib.nullcontext():
+        run = start_run(output, split=split, settings=settings, seed=seed, resume=resume) if ranks.leads else None
+        begun: dict[str, Any] = ranks.from_leader(run and run.info)
+        if begun["status"] == "complete":
+            progress.say(f"{output} is complete; nothing is left to do.")
+            return run or Run(output)
+        # Resolved once: a machine that goes on with it computes as the one that began it did.
+        settings = replace(settings, precision=begun.get("precision", settings.precision))
+        with recorded(run) if run else contextlib.nullcontext():
+            if run:
+                run.forget_history()
+            model, result = fit_seeds(
+                lambda seed: _start(split, settings, seed, run),
                 split.train,
                 split.dev,
                 settings=settings,
                 seed=seed,
-                checkpoints=run.checkpoints,
+                checkpoints=output / CHECKPOINTS,
+                resume=resume,
+                ranks=ranks,
                 progress=progress,
-                on_evaluation=run.append_history,
+                on_evaluation=run.append_history if run else lambda entry: None,
             )
-            _keep(run, split, model, result)
-    return run
+            if run:
+                _keep(run, split, model, result)
+            ranks.wait()
+    return run or Run(output)
+
+
+def _start(split: Split, settings: TrainSettings, seed: int, run: Run | None) -> Model:
+    """Return the model with an untrained head; the run learns what arithmetic it computes in."""
+    train = split.train
+    model = start_model(
+        settings,
+        label_names=train.label_names,
+        seed=seed,
+        positive=train.positive,
+        text_column=train.source.columns.get("text"),
+    )
+    if run and "precision" not in run.info:
+        run.update(precision=model.precision)
+    return model
 
 
 def _keep(run: Run, split: Split, model: Model, result: Fit) -> None:
     """Save the model, judge it and the baselines on dev, and write the report."""
-    if result.best_scores is None:
-        finish_run(run, interrupted=True, results={})
-        raise InterruptedRunError(
-            "Training was interrupted before its first epoch ended.", f"No model was kept in {run.folder}."
-        )
-    model.card = replace(model.card, interrupted=result.interrupted)
+    assert result.best_scores is not None  # a training that came to its end was evaluated
     run.store_model(model)
     _compare_saved(run, model, split.dev, result.best_scores)
     run.store_evaluation("dev", split.dev, result.best_scores.probabilities, baselines=fit_baselines(split.train))
     lengths = describe_lengths(result.n_tokens, model.encoder)
-    finish_run(run, interrupted=result.interrupted, results={**result.summary(), **model.summary(), "lengths": lengths})
-    run.write_report()
-    if result.interrupted:
-        raise InterruptedRunError(
-            f"Training was interrupted after {len(result.history)} of its epochs.",
-            f"The best one so far, epoch {result.best_epoch}, is kept in {run.folder}.",
-        )
-
-
-def evaluate_on(run: Run, corpus: Corpus, *, progress: Progress | None = None) -> tuple[Evaluation, list[Finding]]:
-    """Return the figures of a run's model on newly labelled data, and what is to be known of that data.
-
-    The figures are written into the run folder, under ``evaluations``.
-
-    Raises
-    ------
-    DataError
-        If the data has no labelled text, or a label that the model does not know.
-    """
-    model = run.model
-    unknown = sorted(set(corpus.label_names) - set(model.label_names))
-    if unknown:
-        raise DataError(
-            f"{corpus.source.name} has labels that the model does not know: {unknown}; it knows "
-            f"{list(model.label_names)}.",
-            "Leave those rows out, or name coded labels with --label-names.",
-        )
-    rows = replace(corpus, label_names=model.label_names, positive=model.card.positive).take(corpus.usable())
-    if not len(rows):
-        raise DataError(f"{corpus.source.name} has no row with both a text and a label.", "Label some texts first.")
-    findings = [*corpus.findings, *_against_training(run, corpus, rows)]
-    with (progress or default_progress()).task(corpus.source.name, len(rows)) as task:
-        evaluation = judge(rows, model.score(rows.texts, progress=task).probabilities)
-    key = sha256_strings([corpus.source.sha256, *map(str, corpus.source.columns.items())])[:8]
-    name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(corpus.source.name).stem)}-{key}.json"
-    write_json(
-        run.folder / "evaluations" / name,
-        {
-            "source": corpus.source.name,
-            "sha256": corpus.source.sha256,
-            "columns": corpus.source.columns,
-            "findings": [finding.to_dict() for finding in findings],
-            "evaluation": evaluation.to_dict(),
-        },
+    run.update(
+        finished=now(),
+        seconds=since(run.info["started"]),
+        results={**result.summary(), **model.summary(), "lengths": lengths},
     )
-    return evaluation, findings
+    run.write_report()
+    finish_run(run)
 
 
 def label(
@@ -247,29 +258,6 @@ def label(
         prefix=prefix,
         progress=progress or default_progress(),
     )
-
-
-def _against_training(run: Run, corpus: Corpus, rows: Corpus) -> list[Finding]:
-    """Return what makes new data less than new, or less than whole."""
-    findings = []
-    if left_out := len(corpus) - len(rows):
-        findings.append(
-            Finding(
-                "unused", "warning", f"{left_out:,} rows have no label or no text and are not judged.", rows=left_out
-            )
-        )
-    learned = {text for part in ("train", "dev") for text in run.part(part).texts}
-    if seen := sum(text in learned for text in rows.texts):
-        findings.append(
-            Finding(
-                "seen",
-                "warning",
-                f"{seen:,} of the {len(rows):,} texts stand in the run's train or dev part too; the figures flatter.",
-                "Judge on texts that the model has not seen.",
-                rows=seen,
-            )
-        )
-    return findings
 
 
 def _compare_saved(run: Run, trained: Model, dev: Corpus, before: Scores) -> None:

@@ -226,12 +226,6 @@ def test_a_test_part_opened_again_is_pointed_out() -> None:
     assert "was opened" not in Page(render(content())).text
 
 
-def test_an_interrupted_run_says_so_with_or_without_figures() -> None:
-    assert "figures of the best epoch so far" in Page(render(content(interrupted=True))).text
-    assert "there are no figures" in Page(render(content(interrupted=True, evaluations={}, best_epoch=None))).text
-    assert "interrupted" not in Page(render(content())).text
-
-
 def test_the_positive_class_leads() -> None:
     evaluations = {"test": compared(88, 80, positive="social")}
     text = Page(render(content(evaluations=evaluations, positive="social"))).text

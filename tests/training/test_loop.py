@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
 from secondcoder.errors import ModelError
@@ -10,7 +9,9 @@ from secondcoder.evaluation.evaluate import evaluate
 from secondcoder.model.loading import start_model
 from secondcoder.settings import TrainSettings
 from secondcoder.training import loop
-from secondcoder.training.loop import Fit, fit, make_optimizer, schedule
+from secondcoder.training.fitting import Fit
+from secondcoder.training.loop import fit
+from secondcoder.training.steps import make_optimizer, schedule
 from tests.tiny import make_rows
 
 
@@ -24,7 +25,14 @@ def start(settings: TrainSettings, seed: int = 1):
 
 
 def settings_for(encoder_folder, **changes) -> TrainSettings:
-    defaults = {"model": str(encoder_folder), "device": "cpu", "precision": "fp32", "learning_rate": 5e-3, "epochs": 3}
+    defaults = {
+        "model": str(encoder_folder),
+        "device": "cpu",
+        "precision": "fp32",
+        "learning_rate": 5e-3,
+        "epochs": 3,
+        "freeze": 0.0,
+    }
     return TrainSettings(**{**defaults, **changes})
 
 
@@ -118,31 +126,6 @@ def test_the_history_holds_the_figures_that_evaluation_gives(encoder_folder, tra
     json.dumps(entries, allow_nan=False)
 
 
-def test_ctrl_c_keeps_the_best_epoch_so_far(encoder_folder, train_and_dev, tmp_path):
-    settings = settings_for(encoder_folder, epochs=5)
-    model = start(settings)
-
-    def interrupt(entry):
-        if entry["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    result = fit(model, *train_and_dev, settings=settings, seed=1, checkpoints=tmp_path, on_evaluation=interrupt)
-    assert result.interrupted
-    assert len(result.history) == 2
-    best = safetensors.torch.load_file(tmp_path / f"epoch-{result.best_epoch}.safetensors")
-    assert all(torch.equal(value, best[name]) for name, value in weights(model).items() if name in best)
-
-
-def test_ctrl_c_before_the_first_evaluation_keeps_nothing(encoder_folder, train_and_dev, tmp_path, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", interrupt)
-    _, result = run(train_and_dev, settings_for(encoder_folder), tmp_path)
-    assert result.interrupted
-    assert (result.best_epoch, result.best_scores, result.history) == (None, None, [])
-
-
 def test_a_loss_that_is_no_number_stops_with_a_cure(encoder_folder, train_and_dev, tmp_path):
     settings = settings_for(encoder_folder)
     model = start(settings)
@@ -150,13 +133,15 @@ def test_a_loss_that_is_no_number_stops_with_a_cure(encoder_folder, train_and_de
         model.network.classifier.weight.fill_(float("inf"))
     with pytest.raises(ModelError, match="step 1 of 15") as caught:
         fit(model, *train_and_dev, settings=settings, seed=1, checkpoints=tmp_path)
-    assert "learning rate" in caught.value.cure
+    assert "--learning-rate" in caught.value.cure
 
 
 def test_biases_and_norms_are_free_of_weight_decay(encoder_folder):
     network = start(settings_for(encoder_folder)).network
     names = {id(p): name for name, p in network.named_parameters()}
-    decayed, free = ({names[id(p)] for p in group["params"]} for group in make_optimizer(network, 0.01).param_groups)
+    decayed, free = (
+        {names[id(p)] for p in group["params"]} for group in make_optimizer(network.parameters(), 0.01).param_groups
+    )
     assert decayed | free == set(names.values())
     assert free == {name for name in names.values() if name.endswith("bias") or "LayerNorm" in name}
 
@@ -170,4 +155,4 @@ def test_the_rate_rises_and_falls_linearly_to_zero():
 
 
 def test_the_summary_is_plain():
-    assert json.loads(json.dumps(Fit("macro-f1", 1e-4).summary()))["best_epoch"] is None
+    assert json.loads(json.dumps(Fit("macro-f1", 1e-4, 1).summary()))["best_epoch"] is None

@@ -33,7 +33,6 @@ def show(folder: Path, /, *, json: Json = False) -> None:
         "hidden_size": getattr(config, "hidden_size", None),
         "truncation": model.card.truncation,
         "text_column": model.card.text_column,
-        "interrupted": model.card.interrupted,
     }
     if run is not None:
         facts |= {"status": run.status, "trained_on": run.info["data"]["source"], "finished": run.info.get("finished")}

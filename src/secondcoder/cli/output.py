@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from secondcoder.evaluation.evaluate import Evaluation
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
+Resume = Annotated[bool, Parameter(name="--resume", negative="")]
 
 Columns = Annotated[ReadSettings, Parameter(name="*", group="Columns")]
 Parts = Annotated[SplitSettings, Parameter(name="*", group="Parts", negative="")]

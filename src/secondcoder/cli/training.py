@@ -3,6 +3,7 @@
 In: a hand-labelled file or a run. Out: figures, and the run folder.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from secondcoder.cli.output import (
     Columns,
     Json,
     Parts,
+    Resume,
     Training,
     print_classes,
     print_figures,
@@ -37,6 +39,7 @@ def train(
     read: Columns = ReadSettings(),
     split: Parts = SplitSettings(),
     training: Training = TrainSettings(),
+    resume: Resume = False,
     json: Json = False,
 ) -> None:
     """Fine-tune a model on a hand-labelled file; figures on dev. The test part stays closed.
@@ -55,6 +58,8 @@ def train(
         Parts.
     training
         Training.
+    resume
+        Go on with the run in the output folder where it was stopped; with none there, begin.
     json
         Print the result as JSON.
     """
@@ -65,10 +70,12 @@ def train(
         raise DataError("No --label was named.", "Name the column with the hand-given labels.")
     corpus = read_corpus(file, read, seed)
     parts = divide(corpus, by=split.by, stratify=split.stratify, dev=split.dev, test=split.test, seed=seed)
-    tell_findings((*corpus.findings, *parts.findings))
-    _tell_parts(parts)
-    run = train_with(parts, training, output=output, seed=seed, progress=LiveProgress())
-    _print_run(run, as_json=json)
+    if _leads():
+        tell_findings((*corpus.findings, *parts.findings))
+        _tell_parts(parts)
+    run = train_with(parts, training, output=output, seed=seed, resume=resume, progress=LiveProgress())
+    if _leads():
+        _print_run(run, as_json=json)
 
 
 def evaluate(run: Path, file: str | None = None, /, *, read: Columns = ReadSettings(), json: Json = False) -> None:
@@ -132,7 +139,7 @@ def read_corpus(file: str, settings: ReadSettings, seed: int) -> "Corpus":
 def _evaluate_on(run: "Run", file: str, settings: ReadSettings, *, as_json: bool) -> None:
     from dataclasses import replace
 
-    from secondcoder.workflow import evaluate_on
+    from secondcoder.evaluating import evaluate_on
 
     known = run.info["data"]["columns"]
     settings = replace(settings, text=settings.text or known.get("text"), label=settings.label or known.get("label"))
@@ -143,6 +150,11 @@ def _evaluate_on(run: "Run", file: str, settings: ReadSettings, *, as_json: bool
         return
     print_figures({"model": evaluation}, title=f"{file} ({evaluation.n:,} texts)")
     print_classes(evaluation)
+
+
+def _leads() -> bool:
+    """Whether this process speaks: of several that were launched together, the first."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _tell_parts(parts: "Split") -> None:

@@ -38,4 +38,4 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as plain JSON values."""
-        return asdict(self)
+        return asdict(self) | {"examples": list(self.examples)}

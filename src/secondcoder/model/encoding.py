@@ -192,8 +192,14 @@ class TextEncoder:
         return self._room - tail, n - tail
 
 
-def choose_max_length(asked: int | None, tokenizer: PreTrainedTokenizerBase, position_limit: int | None) -> int:
-    """Return the asked maximum length, or the model's own, at most 512 tokens.
+def choose_max_length(
+    asked: int | None,
+    tokenizer: PreTrainedTokenizerBase,
+    position_limit: int | None,
+    *,
+    most: int = LONGEST_BY_DEFAULT,
+) -> int:
+    """Return the asked maximum length, or the model's own, at most `most` tokens.
 
     Raises
     ------
@@ -203,7 +209,7 @@ def choose_max_length(asked: int | None, tokenizer: PreTrainedTokenizerBase, pos
     limits = [n for n in (tokenizer.model_max_length, position_limit) if n is not None]
     limit = min(limits, default=LONGEST_BY_DEFAULT)
     if asked is None:
-        return min(limit, LONGEST_BY_DEFAULT)
+        return min(limit, most)
     if asked > limit:
         raise SettingsError(f"max_length is {asked}; this model reads at most {limit} tokens.", f"Set at most {limit}.")
     return asked

@@ -42,14 +42,16 @@ def start_model(
     SettingsError
         If the device is not there or the maximum length too long.
     """
-    device = resolve_device(settings.device)
+    device, recipe = resolve_device(settings.device), settings.recipe
     pretrained = load_pretrained(
         settings.model, label_names=label_names, seed=seed, attention_dropout=settings.attention_dropout
     )
     card = ModelCard(
         label_names=label_names,
-        max_length=choose_max_length(settings.max_length, pretrained.tokenizer, _position_limit(pretrained.network)),
-        truncation=settings.truncation,
+        max_length=choose_max_length(
+            settings.max_length, pretrained.tokenizer, _position_limit(pretrained.network), most=recipe.max_length
+        ),
+        truncation=recipe.truncation,
         precision=resolve_precision(settings.precision, device),
         base_model=settings.model,
         positive=positive,
@@ -57,7 +59,7 @@ def start_model(
     )
     # What other consumers of the folder cut at, `pipeline(..., truncation=True)` for one.
     pretrained.tokenizer.model_max_length = card.max_length
-    encoder = TextEncoder(pretrained.tokenizer, max_length=card.max_length, truncation=settings.truncation)
+    encoder = TextEncoder(pretrained.tokenizer, max_length=card.max_length, truncation=card.truncation)
     place(pretrained.network, device)
     return Model(pretrained.network, encoder, card)
 

@@ -55,8 +55,6 @@ class ModelCard:
         What the figures in the run were computed with, and so what labels.
     base_model
         The pre-trained model it was made from.
-    interrupted
-        Whether training was stopped before its end.
     """
 
     label_names: tuple[str, ...]
@@ -67,7 +65,6 @@ class ModelCard:
     backend: str = "torch"
     positive: str | None = None
     text_column: str | None = None
-    interrupted: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,8 +66,6 @@ class ReportContent:
     ----------
     run
         The run folder as the user would type it; the report prints commands with it.
-    interrupted
-        Whether training was stopped before its end.
     text_column, label_column, group_column
         Names in the source; the last is None where texts are not grouped.
     source, source_sha256
@@ -116,7 +114,6 @@ class ReportContent:
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
-    interrupted: bool = False
     group_column: str | None = None
     positive: str | None = None
     model_description: str = ""

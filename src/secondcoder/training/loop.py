@@ -1,80 +1,42 @@
 """The one training loop.
 
 In: a model with an untrained head, the train and dev parts, settings. Out: the model with the weights of its best epoch
-on dev, and the history of how it came there. The test part never comes here.
+on dev, and how it came there. The test part never comes here. Stopped at any moment, it goes on as if it had not been.
 """
 
 import contextlib
-import logging
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from numpy.typing import NDArray
-from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel
 
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.errors import ModelError
-from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.corpus.findings import Finding
+from secondcoder.errors import InterruptedRunError
 from secondcoder.evaluation.metrics import is_better, resolve_metric
-from secondcoder.model.backends import TRAINING_TOKENS, computing
-from secondcoder.model.batches import Batch, cut_step, training_steps
-from secondcoder.model.encoding import Encoded
+from secondcoder.model.backends import TRAINING_TOKENS
+from secondcoder.model.batches import training_steps
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.pretrained import rate_for, seeded
-from secondcoder.progress import Progress, Task
+from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
-from secondcoder.training.checkpoints import forget_epoch, restore_epoch, save_epoch
+from secondcoder.training.alarms import predicts_one_class
+from secondcoder.training.checkpoints import Checkpoint
+from secondcoder.training.exactness import deterministic, set_generators
+from secondcoder.training.fitting import Fit, State, class_indices, describe, dev_figures
+from secondcoder.training.frozen import Frozen, TokenInputs, cache_activations, freeze, upper_layers
+from secondcoder.training.heads import start_from_logistic
+from secondcoder.training.keeping import Keeper
+from secondcoder.training.memory import fitting_budget
+from secondcoder.training.ranks import ALONE, Ranks
+from secondcoder.training.steps import Inputs, Stepper, schedule
+from secondcoder.training.stopping import Stop, StoppableProgress, Stopped, listening
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Fit:
-    """How a training went.
-
-    Attributes
-    ----------
-    metric
-        The figure on dev that chose the best epoch.
-    learning_rate
-        The peak rate that was used.
-    best_epoch
-        The epoch whose weights the model holds, counted from 1; None if no epoch was finished.
-    best_scores
-        What the model of that epoch says about dev.
-    history
-        One entry per evaluation on dev.
-    interrupted
-        Whether the user stopped it before its end.
-    n_tokens : ndarray of shape (n,)
-        Lengths of the train and dev texts in tokens, before truncation.
-    """
-
-    metric: str
-    learning_rate: float
-    best_epoch: int | None = None
-    best_scores: Scores | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-    interrupted: bool = False
-    n_tokens: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-
-    def summary(self) -> dict[str, Any]:
-        """Return what the run folder says about it, as plain JSON values."""
-        return {
-            "metric": self.metric,
-            "learning_rate": self.learning_rate,
-            "best_epoch": self.best_epoch,
-            "epochs_finished": len(self.history),
-        }
+OnEvaluation = Callable[[dict[str, Any]], None]
 
 
 def fit(
@@ -85,8 +47,10 @@ def fit(
     settings: TrainSettings,
     seed: int,
     checkpoints: Path,
+    resume: bool = False,
+    ranks: Ranks = ALONE,
     progress: Progress | None = None,
-    on_evaluation: Callable[[dict[str, Any]], None] = lambda entry: None,
+    on_evaluation: OnEvaluation = lambda entry: None,
 ) -> Fit:
     """Fine-tune the model in place and return how it went; the model ends with the weights of its best epoch.
 
@@ -101,179 +65,245 @@ def fit(
     seed
         Of the data order and of dropout.
     checkpoints
-        Folder for weights while training goes on.
+        Folder for checkpoints; they stay until the caller removes them.
+    resume
+        Go on from the newest checkpoint there that is whole, if there is one.
+    ranks
+        The processes that train this model together.
     progress
         Where to show how far it has come.
     on_evaluation
-        Called with each entry of the history as soon as it is there.
+        Called with each entry of the history as soon as it is saved; also with those that `resume` brings back.
 
     Raises
     ------
+    InterruptedRunError
+        If the user stopped it; everything is saved for `resume`.
     ModelError
-        If the loss is no longer a finite number.
+        If the loss is no longer a finite number, or memory does not suffice.
+    StorageError
+        If a checkpoint cannot be written; those before are still there.
     """
     progress = progress or Progress()
-    result = Fit(
-        metric=resolve_metric(settings.metric, positive=model.card.positive, label_names=model.label_names),
-        learning_rate=rate_for(model.network.config) if settings.learning_rate == "auto" else settings.learning_rate,
-    )
-    # Placement is ours (see TorchBackend) and so is autocast: training, evaluation and labelling compute alike.
-    accelerator = Accelerator(cpu=model.backend.device.type == "cpu", device_placement=False, mixed_precision="no")
-    if accelerator.num_processes > 1:
-        raise ModelError("Training was launched in several processes.", "Launch one; several are not supported yet.")
-    encoded, dev_encoded = model.encoder.encode(train.texts), model.encoder.encode(dev.texts)
-    result.n_tokens = np.concatenate([encoded.full_lengths, dev_encoded.full_lengths])
-    targets = class_indices(train, model.label_names)
-    stepper = _Stepper(accelerator, model, encoded, targets, settings, result.learning_rate)
-    best: float | None = None
-    try:
-        with seeded(seed), _deterministic(settings.deterministic):
-            for epoch in range(1, settings.epochs + 1):
-                with progress.task(f"epoch {epoch}/{settings.epochs}", len(train)) as task:
-                    entry = stepper.run_epoch(epoch, np.random.default_rng([seed, epoch]), task)
-                with progress.task("dev", len(dev)) as task:
-                    scores = model.score_encoded(dev_encoded, progress=task)
-                entry |= dev_figures(dev, scores, result.metric)
-                if is_better(result.metric, entry[result.metric], best):
-                    save_epoch(model.network, checkpoints, epoch)
-                    # One statement: an interrupt falls before it or behind it, and either way the two belong together.
-                    outdone, (result.best_epoch, result.best_scores) = result.best_epoch, (epoch, scores)
-                    best = entry[result.metric]
-                    if outdone is not None:
-                        forget_epoch(checkpoints, outdone)
-                result.history.append(entry)
-                progress.say(_sentence(entry, settings.epochs, result.metric))
+    with seeded(seed + ranks.index), deterministic(settings.deterministic), listening() as stop:
+        training = _Training(model, train, dev, settings.resolved(), seed, checkpoints, ranks, progress, stop)
+        if resume:
+            training.go_back()
+            for entry in training.result.history:
                 on_evaluation(entry)
-    except KeyboardInterrupt:
-        logger.info("Training was interrupted in epoch %d.", len(result.history) + 1)
-        result.interrupted = True
-    if result.best_epoch is not None:
-        restore_epoch(model.network, checkpoints, result.best_epoch)
-    return result
+        training.run(on_evaluation)
+    return training.result
 
 
-def class_indices(corpus: Corpus, label_names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the position of each row's label among the label names, shape (n,)."""
-    position = {name: i for i, name in enumerate(label_names)}
-    return np.array([position[label] for label in corpus.labels if label is not None], dtype=np.int64)
-
-
-def dev_figures(dev: Corpus, scores: Scores, metric: str) -> dict[str, float]:
-    """Return the figures that go into the history: the choosing one and the usual ones."""
-    labels = [label for label in dev.labels if label is not None]
-    evaluation = evaluate(labels, scores.probabilities, dev.label_names, positive=dev.positive)
-    return {name: evaluation.figure(name) for name in dict.fromkeys((metric, "accuracy", "macro-f1", "log-loss"))}
-
-
-class _Stepper:
-    """Optimizer, schedule and the epochs' steps."""
+class _Training:
+    """One training: what stays the same through it, and how far it has come."""
 
     def __init__(
         self,
-        accelerator: Accelerator,
         model: Model,
-        encoded: Encoded,
-        targets: NDArray[np.int64],
+        train: Corpus,
+        dev: Corpus,
         settings: TrainSettings,
-        learning_rate: float,
+        seed: int,
+        checkpoints: Path,
+        ranks: Ranks,
+        progress: Progress,
+        stop: Stop,
     ) -> None:
-        self.accelerator, self.model, self.encoded, self.settings = accelerator, model, encoded, settings
-        self.network: PreTrainedModel = accelerator.prepare_model(model.network, device_placement=False)
-        self.targets = torch.from_numpy(targets)
-        self.peak_rate = learning_rate
-        self.optimizer = make_optimizer(model.network, settings.weight_decay)
-        self.n_steps = settings.epochs * math.ceil(len(encoded) / settings.batch_size)
-        self.step = 0
-        self.budget = settings.token_budget or TRAINING_TOKENS[model.backend.device.type]
+        self.model, self.dev, self.settings, self.seed = model, dev, settings, seed
+        self.ranks, self.stop = ranks, stop
+        # Several processes must stop at the same step, so only those look whether they should.
+        self.progress = StoppableProgress(progress, stop) if ranks.count == 1 else progress
+        self.encoded, self.dev_encoded = model.encoder.encode(train.texts), model.encoder.encode(dev.texts)
+        self.targets = class_indices(train, model.label_names)
+        rate = rate_for(model.network.config) if settings.learning_rate == "auto" else settings.learning_rate
+        metric = resolve_metric(settings.metric, positive=model.card.positive, label_names=model.label_names)
+        n_tokens = np.concatenate([self.encoded.full_lengths, self.dev_encoded.full_lengths])
+        self.result = Fit(metric, rate, seed, n_tokens=n_tokens)
+        self.frozen = freeze(model.network, settings.freeze or 0.0)
+        # Named now, as the whole network names them: while lower layers are put aside the others have other numbers.
+        self.parameters = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
+        self.keeper = Keeper(model, train, dev, self.parameters, checkpoints, ranks)
+        self.epochs = settings.epochs or 0
+        self.n_steps = self.epochs * math.ceil(len(train) / settings.batch_size)
+        self.state = State()
+        self.stepper: Stepper | None = None
+        self.saved_at = time.monotonic()
+        self.resumed: Checkpoint | None = None
 
-    def run_epoch(self, epoch: int, generator: np.random.Generator, task: Task) -> dict[str, Any]:
-        """Take every row once; return the epoch's history entry, without figures on dev."""
-        started, loss_sum, padded_tokens = time.monotonic(), 0.0, 0
-        self.network.train()
-        n_seen = 0
-        for rows in training_steps(self.encoded.lengths, batch_size=self.settings.batch_size, generator=generator):
-            batches = cut_step(rows, self.encoded.lengths, token_budget=self.budget)
-            rate = self.peak_rate * schedule(self.step, self.n_steps, self.settings.warmup)
-            loss = self._take_step(rows, batches, rate)
-            n_seen += len(rows)
-            loss_sum += loss * len(rows)
-            padded_tokens += sum(batch.shape[0] * batch.shape[1] for batch in batches)
-            task.advance(len(rows), note=f"loss {loss_sum / n_seen:.3f}")
-        seconds = time.monotonic() - started
+    def run(self, on_evaluation: OnEvaluation) -> None:
+        """Train from where it is to the end, and put the weights of the best epoch into the model."""
+        try:
+            if self.state.epoch <= self.epochs:
+                self._train(on_evaluation)
+        except Stopped:
+            self._leave()
+        self.keeper.load(self.keeper.best())
+        self.model.network.requires_grad_(True)
+
+    def _train(self, on_evaluation: OnEvaluation) -> None:
+        inputs, cut = self._inputs()
+        if self.settings.head_start == "logistic" and not self.state.step and not self.result.history:
+            with self._on(cut):
+                start_from_logistic(
+                    self.model.network,
+                    inputs,
+                    self.targets,
+                    precision=self.model.precision,
+                    max_length=self.model.encoder.max_length,
+                    progress=self.progress,
+                )
+            self._judge({"epoch": 0, "step": 0}, on_evaluation)
+        stepper = self._make_stepper(inputs)
+        while self.state.epoch <= self.epochs:
+            with self._on(cut):
+                self._run_epoch(stepper)
+            self._judge(self._entry(inputs), on_evaluation)
+
+    def _inputs(self) -> tuple[Inputs, Frozen | None]:
+        """Return what the network reads while it is trained, and what is put aside meanwhile."""
+        kept = None
+        if self.frozen.layers and self.ranks.count == 1:
+            kept = cache_activations(
+                self.model.network,
+                self.model.encoder,
+                self.encoded,
+                self.frozen,
+                precision=self.model.precision,
+                path=self.keeper.folder / "activations.f16",
+                progress=self.progress,
+            )
+        return (TokenInputs(self.model.encoder, self.encoded), None) if kept is None else (kept, self.frozen)
+
+    def _on(self, cut: Frozen | None) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if cut is None else upper_layers(self.model.network, cut)
+
+    def _make_stepper(self, inputs: Inputs) -> Stepper:
+        """Return the stepper, with optimizer and random generators as they were if this training goes on."""
+        network, device = self.model.network, self.model.backend.device
+        budget = self.settings.token_budget or TRAINING_TOKENS[device.type]
+        if device.type == "cpu":
+            longest = int(inputs.lengths.max())
+            budget, warning = fitting_budget(network, self.settings, wanted=budget, longest=longest)
+            if warning:
+                self.progress.say(warning)
+        self.stepper = Stepper(
+            network,
+            self.parameters,
+            inputs,
+            self.targets,
+            settings=self.settings,
+            precision=self.model.precision,
+            token_budget=budget,
+            ranks=self.ranks,
+            say=self.progress.say,
+        )
+        if self.resumed is not None and self.state.step:
+            self.stepper.restore(self.resumed.tensors)
+            self.stepper.token_budget = self.resumed.plain["token_budget"]
+            set_generators(self.resumed.tensors, self.ranks)
+        self.resumed = None
+        return self.stepper
+
+    def _run_epoch(self, stepper: Stepper) -> None:
+        """Take every row once, from where the epoch is."""
+        state = self.state
+        self.model.network.train()
+        self.frozen.stay_still()
+        order = np.random.default_rng([self.seed, state.epoch])
+        steps = list(training_steps(self.encoded.lengths, batch_size=self.settings.batch_size, generator=order))
+        with self.progress.task(f"epoch {state.epoch}/{self.epochs}", len(self.targets)) as task:
+            task.advance(state.texts)
+            for rows in steps[state.steps :]:
+                started = time.monotonic()
+                rate = self.result.learning_rate * schedule(state.step, self.n_steps, self.settings.warmup)
+                loss, padded_tokens = stepper.take(rows, rate, name=f"step {state.step + 1} of {self.n_steps}")
+                seconds = time.monotonic() - started
+                state.add(texts=len(rows), loss=loss, padded_tokens=padded_tokens, seconds=seconds)
+                task.advance(len(rows), note=f"loss {state.loss:.3f}")
+                self._look_around()
+
+    def _look_around(self) -> None:
+        """Between two steps: stop if asked to, save if it is time, together with the other processes."""
+        due = time.monotonic() - self.saved_at >= 60 * self.settings.checkpoint_minutes
+        if self.ranks.count > 1:
+            wishes = torch.tensor([self.stop.asked, due and self.ranks.leads], dtype=torch.int32)
+            wishes = wishes.to(self.model.backend.device)
+            self.ranks.add_up([wishes])
+            self.stop.asked, due = bool(wishes[0]), bool(wishes[1])
+            if self.stop.asked:
+                raise Stopped
+        if due:
+            self._save(is_best=False)
+
+    def _entry(self, inputs: Inputs) -> dict[str, Any]:
+        """Return the epoch's history entry, without figures on dev."""
+        state = self.state
         return {
-            "epoch": epoch,
-            "step": self.step,
-            "train_loss": loss_sum / n_seen,
-            "padding": 1 - int(self.encoded.lengths.sum()) / padded_tokens,
-            "seconds": round(seconds, 2),
-            "texts_per_second": round(n_seen / seconds, 2),
+            "epoch": state.epoch,
+            "step": state.step,
+            "train_loss": state.loss,
+            "padding": 1 - int(inputs.lengths.sum()) / sum(self.ranks.gather(state.padded_tokens)),
+            "seconds": round(state.seconds, 2),
+            "texts_per_second": round(state.texts / state.seconds, 2),
         }
 
-    def _take_step(self, rows: NDArray[np.int64], batches: list[Batch], rate: float) -> float:
-        """One optimizer step; returns the mean loss of its texts."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        total = torch.zeros((), device=self.model.backend.device)
-        for batch in batches:
-            tensors = self.model.encoder.batch(self.encoded, batch.rows, batch.shape)
-            tensors = {name: tensor.to(self.model.backend.device) for name, tensor in tensors.items()}
-            targets = self.targets[batch.rows].to(self.model.backend.device)
-            with computing(self.model.backend.device, self.model.precision):
-                logits = self.network(**tensors).logits  # (rows, k)
-            # The step's mean, whatever the cut into micro-batches: each text weighs 1 / len(rows).
-            loss = cross_entropy(logits.float(), targets, reduction="sum") / len(rows)
-            self.accelerator.backward(loss)
-            total += loss.detach()
-        self.step += 1
-        if not math.isfinite(mean := total.item()):
-            raise ModelError(
-                f"The loss became {mean} at step {self.step} of {self.n_steps}.",
-                "Lower the learning rate, or compute in fp32.",
-            )
-        self.accelerator.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return mean
+    def _judge(self, entry: dict[str, Any], on_evaluation: OnEvaluation) -> None:
+        """Evaluate on dev, save, and tell."""
+        result = self.result
+        with self.progress.task("dev", len(self.dev)) as task:
+            scores = self.model.score_encoded(self.dev_encoded, progress=task)
+        entry |= dev_figures(self.dev, scores, result.metric)
+        best = is_better(result.metric, entry[result.metric], result.best)
+        if best:
+            result.best_epoch, result.best_scores = entry["epoch"], scores
+        alarm = predicts_one_class(self.dev, scores, entry["epoch"])
+        result.findings = [alarm] if alarm and best else [] if best else result.findings
+        result.history.append(entry)
+        if entry["epoch"]:
+            self.state = self.state.next_epoch()
+        self._save(is_best=best)
+        self.progress.say(describe(entry, self.epochs, result.metric))
+        if alarm:
+            self.progress.say(f"warning: {alarm.message}\n  {alarm.cure}")
+        on_evaluation(entry)
 
+    def _leave(self) -> None:
+        """Save everything and say how to go on."""
+        if self.stepper is None:
+            raise InterruptedRunError("Training was interrupted before its first step.", "Start it again.") from None
+        self._save(is_best=False)
+        raise InterruptedRunError(
+            f"Training was interrupted at step {self.state.step} of {self.n_steps}; everything is saved.",
+            "Go on with the same command and --resume.",
+        ) from None
 
-def make_optimizer(network: PreTrainedModel, weight_decay: float) -> torch.optim.Optimizer:
-    """Return AdamW with weight decay on matrices only: biases and norms, the one-dimensional weights, go free.
+    def go_back(self) -> None:
+        """Put everything back to what the newest whole checkpoint says."""
+        self.resumed = self.keeper.newest(self.progress.say)
+        if self.resumed is None:
+            return
+        plain, tensors, result = self.resumed.plain, self.resumed.tensors, self.result
+        self.keeper.load(self.resumed.weights)
+        self.state = State.from_dict(plain["state"])
+        result.history, result.best_epoch = plain["history"], plain["best_epoch"]
+        result.findings = [Finding(**finding) for finding in plain["findings"]]
+        if "dev.logits" in tensors:
+            logits = tensors["dev.logits"].numpy()
+            result.best_scores = Scores(logits, self.dev_encoded.truncated, self.dev_encoded.full_lengths)
+        self.progress.say(f"Going on from step {self.state.step} of {self.n_steps}.")
 
-    References
-    ----------
-    Loshchilov & Hutter 2019, Decoupled weight decay regularization, arXiv:1711.05101.
-    """
-    weights = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in weights if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, fused=weights[0].device.type in {"cpu", "cuda"})
-
-
-def schedule(step: int, n_steps: int, warmup: float) -> float:
-    """Return the share of the peak rate at a step, counted from 0: a linear rise, then a linear fall to zero."""
-    rise = round(warmup * n_steps)
-    if step < rise:
-        return (step + 1) / (rise + 1)
-    return (n_steps - step) / max(1, n_steps - rise)
-
-
-def _sentence(entry: dict[str, Any], epochs: int, metric: str) -> str:
-    return (
-        f"epoch {entry['epoch']}/{epochs}: loss {entry['train_loss']:.3f}, dev {metric} {entry[metric]:.3f}, "
-        f"{entry['seconds']:.0f} s, {entry['texts_per_second']:.1f} texts/s"
-    )
-
-
-@contextlib.contextmanager
-def _deterministic(wanted: bool) -> Iterator[None]:
-    """Deterministic CUDA kernels inside the block; the old setting back behind it."""
-    if wanted:  # cuBLAS reads it when it starts: https://docs.nvidia.com/cuda/cublas/#results-reproducibility
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(wanted or before)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
+    def _save(self, *, is_best: bool) -> None:
+        stepper, scores = self.stepper, self.result.best_scores
+        tensors = stepper.state() if stepper else {}
+        if scores is not None:
+            tensors["dev.logits"] = torch.from_numpy(scores.logits)
+        plain = {
+            "state": self.state.to_dict(),
+            "best_epoch": self.result.best_epoch,
+            "history": self.result.history,
+            "findings": [finding.to_dict() for finding in self.result.findings],
+            "token_budget": stepper.token_budget if stepper else None,
+        }
+        self.keeper.save(tensors, plain, is_best=is_best)
+        self.saved_at = time.monotonic()

@@ -1,0 +1,45 @@
+"""What should be said loudly about a training, with what to try.
+
+In: what the model says about dev. Out: findings.
+"""
+
+import numpy as np
+
+from secondcoder.corpus.corpus import Corpus
+from secondcoder.corpus.findings import Finding
+from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.metrics import is_better
+from secondcoder.model.model import Scores
+from secondcoder.training.baselines import MajorityClass
+
+
+def predicts_one_class(dev: Corpus, scores: Scores, epoch: int) -> Finding | None:
+    """Return a warning if every dev text was given one and the same label."""
+    given = np.unique(scores.logits.argmax(axis=1))
+    if len(given) > 1 or len(scores.logits) < 2:
+        return None
+    return Finding(
+        "one-class",
+        "warning",
+        f"After epoch {epoch}, the model gives every one of the {len(scores.logits):,} dev texts the label "
+        f"{dev.label_names[given[0]]!r}.",
+        "If it stays so: train longer (--epochs), try another --learning-rate (a tenth, or three times), look whether "
+        "the labels can be told from the texts, or label more texts of the rare classes.",
+    )
+
+
+def below_majority(train: Corpus, dev: Corpus, metric: str, best: float) -> Finding | None:
+    """Return a warning if the model's best figure on dev is no better than that of always saying the same."""
+    labels = [label for label in dev.labels if label is not None]
+    always = MajorityClass().fit(train).predict_proba(dev.texts)
+    figure = evaluate(labels, always, dev.label_names, positive=dev.positive).figure(metric)
+    if is_better(metric, best, figure):
+        return None
+    return Finding(
+        "below-majority",
+        "warning",
+        f"On dev the model is no better than always giving the most frequent label: {metric} {best:.3f} against "
+        f"{figure:.3f}. Do not use its labels.",
+        "Label more texts, train longer (--epochs), try another --learning-rate, or look whether the labels can be "
+        "told from the texts at all.",
+    )

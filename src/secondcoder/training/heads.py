@@ -1,0 +1,123 @@
+"""A head that starts from what can be read off the encoder as it is, instead of from chance.
+
+In: a network and the train part. Out: the same network, whose last layer is a logistic regression.
+"""
+
+from collections import Counter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+from transformers import PreTrainedModel
+
+from secondcoder.errors import ModelError
+from secondcoder.model.backends import PREDICTION_TOKENS, ResolvedPrecision, computing
+from secondcoder.model.batches import fixed_shapes
+from secondcoder.progress import Progress
+from secondcoder.training.steps import Inputs
+
+_STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
+_FOLDS = 5
+
+
+def start_from_logistic(
+    network: PreTrainedModel,
+    inputs: Inputs,
+    targets: NDArray[np.int64],
+    *,
+    precision: ResolvedPrecision,
+    max_length: int,
+    progress: Progress,
+) -> None:
+    """Fit a logistic regression on what the last layer of the head reads, and put its weights into that layer.
+
+    How strongly it is held to zero is chosen by cross-validation on train. A class without rows keeps its weights.
+
+    Parameters
+    ----------
+    network
+        The classifier.
+    inputs
+        The train part.
+    targets : ndarray of shape (n,)
+        Classes, as positions among the label names.
+    precision
+        Arithmetic.
+    max_length
+        Longest text in tokens.
+    progress
+        Where to show how far it has come.
+    """
+    last = _last_layer(network)
+    features = _features(network, last, inputs, precision, max_length, progress)
+    classes, weights, biases = _fit(features, targets)
+    with torch.no_grad():
+        for row, weight, bias in zip(classes, weights, biases, strict=True):
+            last.weight[row] = torch.from_numpy(weight).to(last.weight)
+            if last.bias is not None:
+                last.bias[row] = float(bias)
+
+
+def _fit(
+    features: NDArray[np.float32], targets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the classes that occur, their weights, shape (classes, features), and their biases."""
+    scaler = StandardScaler()
+    scaled = scaler.fit_transform(features.astype(np.float64))
+    if min(Counter(targets.tolist()).values()) < _FOLDS:
+        found = LogisticRegression(C=_STRENGTHS[2], max_iter=1000).fit(scaled, targets)
+    else:
+        found = LogisticRegressionCV(
+            Cs=_STRENGTHS,
+            cv=_FOLDS,
+            scoring="neg_log_loss",
+            max_iter=1000,
+            use_legacy_attributes=False,
+            l1_ratios=(0.0,),
+        ).fit(scaled, targets)
+    weights, biases = found.coef_, found.intercept_
+    if len(found.classes_) == 2:  # one row says how far the second class is ahead of the first
+        weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
+    weights = weights / scaler.scale_
+    return found.classes_, weights, biases - weights @ scaler.mean_
+
+
+def _features(
+    network: PreTrainedModel,
+    last: nn.Linear,
+    inputs: Inputs,
+    precision: ResolvedPrecision,
+    max_length: int,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """Return what the last layer reads for each text, shape (n, features)."""
+    found: list[torch.Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _module, given: found.append(given[0]))
+    features = np.empty((len(inputs.lengths), last.in_features), np.float32)
+    plan = fixed_shapes(inputs.lengths, token_budget=PREDICTION_TOKENS[network.device.type], max_length=max_length)
+    network.eval()
+    try:
+        with progress.task("head", len(features)) as task, torch.no_grad(), computing(network.device, precision):
+            for batch in plan:
+                tensors = inputs.batch(batch.rows, (len(batch.rows), batch.shape[1]))
+                network(**{name: tensor.to(network.device) for name, tensor in tensors.items()})
+                read = found.pop().float().cpu().numpy()
+                features[batch.rows] = read if read.ndim == 2 else read[:, 0]
+                task.advance(len(batch.rows))
+    finally:
+        hook.remove()
+    return features
+
+
+def _last_layer(network: PreTrainedModel) -> nn.Linear:
+    k = network.config.num_labels
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear) and module.out_features == k]
+    if not linear:
+        raise ModelError(
+            f"{type(network).__name__} has no last layer that a logistic regression could fill.",
+            "Train with --head-start random.",
+        )
+    return linear[-1]

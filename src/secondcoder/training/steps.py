@@ -1,0 +1,210 @@
+"""Optimizer steps: rows in, weights moved.
+
+In: a network, padded inputs, targets. Out: the mean loss of each step, and what of the state must be kept to go on. A
+step is `batch_size` texts however it is cut: into passes that fit in memory, and over processes.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from secondcoder.errors import ModelError
+from secondcoder.model.backends import ResolvedPrecision, attention_for, computing
+from secondcoder.model.batches import cut_step
+from secondcoder.settings import TrainSettings
+from secondcoder.training.ranks import Ranks
+
+Parameters = dict[str, torch.nn.Parameter]
+
+
+class Inputs(Protocol):
+    """What the network reads: token ids, or what the frozen part made of them."""
+
+    lengths: NDArray[np.int64]
+
+    def batch(self, rows: NDArray[np.int64], shape: tuple[int, int]) -> dict[str, torch.Tensor]:
+        """Return the rows padded to `shape` (rows, tokens), as the network's keyword arguments."""
+
+
+class Stepper:
+    """Takes optimizer steps.
+
+    Parameters
+    ----------
+    network
+        The classifier, on its device.
+    parameters
+        Those of its weights that are trained, by the name that they have in the whole network.
+    inputs
+        The train part.
+    targets : ndarray of shape (n,)
+        Classes, as positions among the label names.
+    settings
+        Batch size, weight decay, clipping.
+    precision
+        Arithmetic of the forward and backward pass.
+    token_budget
+        Most padded tokens in one pass; halved where memory runs out.
+    ranks
+        The processes that share each step.
+    say
+        Where to tell the user something.
+    """
+
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        parameters: Parameters,
+        inputs: Inputs,
+        targets: NDArray[np.int64],
+        *,
+        settings: TrainSettings,
+        precision: ResolvedPrecision,
+        token_budget: int,
+        ranks: Ranks,
+        say: Callable[[str], None],
+    ) -> None:
+        self.network, self.parameters, self.inputs, self.ranks = network, parameters, inputs, ranks
+        self.targets = torch.from_numpy(targets)
+        self.device, self.precision, self.token_budget = network.device, precision, token_budget
+        self.max_grad_norm = settings.max_grad_norm
+        self.optimizer = make_optimizer(parameters.values(), settings.weight_decay)
+        self._say, self._said_memory = say, False
+
+    def take(self, rows: NDArray[np.int64], rate: float, *, name: str) -> tuple[float, int]:
+        """Move the weights by the gradient of these rows' mean loss; return it, and the padded tokens computed here.
+
+        The step's `name` is for errors.
+
+        Raises
+        ------
+        ModelError
+            If the loss is not a finite number, or memory does not suffice for a single text.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        total, padded_tokens = self._gradients(rows)
+        self.ranks.add_up([total])
+        if not math.isfinite(mean := total.item()):
+            raise ModelError(
+                f"The loss became {mean} at {name}.",
+                "Lower --learning-rate, or compute with --precision fp32; if it happens at once, look for damaged "
+                "weights in the pre-trained model.",
+            )
+        self.ranks.add_up(self._all_gradients() if self.ranks.count > 1 else ())
+        torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return mean, padded_tokens
+
+    def _gradients(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, int]:
+        """Add up the gradients of this process's share of the rows; out of memory, halve the budget and repeat."""
+        while True:
+            try:
+                return self._passes(rows)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self.optimizer.zero_grad(set_to_none=True)
+                self._shrink(int(self.inputs.lengths[rows].max()), error)
+
+    def _passes(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, int]:
+        total = torch.zeros((), dtype=torch.float64 if self.network.dtype == torch.float64 else torch.float32)
+        total, padded_tokens = total.to(self.device), 0
+        mine = self.ranks.share(rows, self.inputs.lengths)
+        for batch in cut_step(mine, self.inputs.lengths, token_budget=self.token_budget):
+            tensors = self.inputs.batch(batch.rows, batch.shape)
+            tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+            targets = self.targets[batch.rows].to(self.device)
+            with (
+                computing(self.device, self.precision),
+                attention_for(self.network, self.precision, batch.shape[1]),
+            ):
+                logits = self.network(**tensors).logits  # (rows, k)
+            logits = logits if logits.dtype == torch.float64 else logits.float()
+            # The step's mean, whatever the cut into passes and processes: each text weighs 1 / len(rows).
+            loss = cross_entropy(logits, targets, reduction="sum") / len(rows)
+            loss.backward()
+            total += loss.detach()
+            padded_tokens += batch.shape[0] * batch.shape[1]
+        return total, padded_tokens
+
+    def _all_gradients(self) -> list[torch.Tensor]:
+        """Every gradient; zeros where this process had no rows."""
+        for parameter in self.parameters.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+
+    def _shrink(self, longest: int, error: Exception) -> None:
+        if self.token_budget <= longest:
+            raise ModelError(
+                f"Memory does not suffice for a single text of {longest} tokens on {self.device}.",
+                "Set a smaller --max-length, train fewer layers (--freeze), or choose a smaller model or --device cpu.",
+            ) from error
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+        self.token_budget = max(longest, self.token_budget // 2)
+        if not self._said_memory:
+            self._say(
+                f"Out of memory on {self.device}: steps are cut into passes of at most {self.token_budget} tokens from "
+                "here on (halved again if need be). The texts of a step stay the same."
+            )
+            self._said_memory = True
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return the optimizer's state, by parameter and quantity."""
+        return {
+            f"optimizer.{name}.{quantity}": value
+            for name, parameter in self.parameters.items()
+            for quantity, value in self.optimizer.state[parameter].items()
+        }
+
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Put back what `state` returned."""
+        for name, parameter in self.parameters.items():
+            prefix = f"optimizer.{name}."
+            # AdamW counts its steps on the CPU unless it is fused on a card.
+            self.optimizer.state[parameter] = {
+                key.removeprefix(prefix): value.clone()
+                if value.ndim == 0 and self.device.type == "cpu"
+                else value.to(self.device, copy=True)
+                for key, value in tensors.items()
+                if key.startswith(prefix)
+            }
+
+
+def make_optimizer(parameters: Iterable[torch.nn.Parameter], weight_decay: float) -> torch.optim.Optimizer:
+    """Return AdamW with weight decay on matrices only: biases and norms, the one-dimensional weights, go free.
+
+    References
+    ----------
+    Loshchilov & Hutter 2019, Decoupled weight decay regularization, arXiv:1711.05101.
+    """
+    weights = list(parameters)
+    groups = [
+        {"params": [p for p in weights if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=0.0, fused=weights[0].device.type in {"cpu", "cuda"})
+
+
+def schedule(step: int, n_steps: int, warmup: float) -> float:
+    """Return the share of the peak rate at a step, counted from 0: a linear rise, then a linear fall to zero."""
+    rise = round(warmup * n_steps)
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return (n_steps - step) / max(1, n_steps - rise)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # MPS raises a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError) or "MPS backend out of memory" in str(error)
