@@ -5,19 +5,33 @@ and renamed; a reader sees the old state or the new one, never half of it.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
+import sys
+import time
 import uuid
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from secondcoder.errors import RunError, StorageError
+from secondcoder.errors import RunError, SecondcoderError, StorageError
 
 TEMPORARY_MARK = ".partial-"
 LOCK_FILE = ".lock"
+HOLDER_FILE = ".lock-holder.json"
+LOCK_FILES = (LOCK_FILE, HOLDER_FILE)  # what `locked` puts into a folder; the first stays there
+_ASIDE = "old-"  # after the mark: a folder that is about to be replaced
+_PROCESS = uuid.uuid4().hex[:8]  # in the names of temporaries: a process id can be another host's, or be used again
+_held: set[Path] = set()
+_ABANDONED = 7 * 24 * 3600  # seconds; far longer than any writer goes without writing
+_ERROR_NUMBER = re.compile(r"(?:os error|\[errno) (\d+)", re.I)  # safetensors, tokenizers; pyarrow
+_log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -25,29 +39,33 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system says about a path into a `StorageError` that says what to do."""
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(
-            f"Cannot write {path}: {reason}.", "Free space or choose a folder that you may write to."
-        ) from error
+    except Exception as error:
+        number = _error_number(error)
+        if isinstance(error, SecondcoderError) or (number is None and not isinstance(error, OSError)):
+            raise
+        reason = os.strerror(number) if number else str(error)
+        raise StorageError(f"Cannot write {path}: {reason}.", _cure(number, path)) from error
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well, it becomes `path`.
 
-    Works for a file or a folder. If the block fails, `path` stays as it was and the temporary one is removed.
+    Works for a file or a folder. If the block fails, `path` stays as it was and the temporary one is removed. What a
+    killed writer of the same name left behind is cleared away first.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}{TEMPORARY_MARK}{uuid.uuid4().hex[:8]}")
+    temporary = _temporary(path)
     try:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _clear_leftovers(path)
         yield temporary
         with storage_errors(path):
-            _sync_tree(temporary)
+            for written in [temporary, *temporary.rglob("*")]:
+                _sync(written)
             _replace(temporary, path)
-            _sync_folder(path.parent)
+            _sync(path.parent)
     finally:
         with contextlib.suppress(OSError):  # the error that brought us here says more
             _remove(temporary)
@@ -75,30 +93,53 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StorageError(
-            f"Cannot read {path}: {error}.", "Check the path; if the file is damaged, make it again."
-        ) from error
+        raise StorageError(f"Cannot read {path}: {error}.", "Check the path, or make the file again.") from error
 
 
 def append_json_line(path: Path, value: Any) -> None:
-    """Append one line to a JSON-lines file and sync it; a line is never split by another writer on this machine."""
+    """Append one line to a JSON-lines file and sync it; if that fails, the file keeps the lines that it had.
+
+    A last line that a killed process left half-written is cut off. Writers take turns (not on Windows).
+    """
     line = (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode()
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(descriptor, line)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with path.open("a+b", buffering=0) as stream:
+            if sys.platform != "win32":  # no writer mends or splits what another one is writing
+                import fcntl
+
+                with contextlib.suppress(OSError):  # some network file systems have no locks
+                    fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.seek(0)
+            there = stream.read()  # these files are short
+            end = there.rfind(b"\n") + 1
+            if _last_value(there[end:]):  # a whole line that lacks only its end, as some editors leave it
+                end, line = len(there), b"\n" + line
+            elif there[end:]:
+                _log.warning("Cut a half-written last line off %s.", path)
+                stream.truncate(end)
+            try:
+                while line:  # a disk that fills up takes a part
+                    line = line[stream.write(line) :]
+                os.fsync(stream.fileno())
+                if not there:
+                    _sync(path.parent)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    stream.truncate(end)
+                raise
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """Return the values of a JSON-lines file, or an empty list where there is none."""
-    if not path.exists():
-        return []
+    """Return the values of a JSON-lines file, or an empty list where there is none.
+
+    A last line that breaks off was being written when a process was killed; it is left out.
+    """
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        *lines, tail = path.read_bytes().split(b"\n")
+        return [json.loads(line.decode()) for line in lines if line.strip()] + _last_value(tail)
+    except FileNotFoundError:
+        return []
     except (OSError, ValueError) as error:
         raise StorageError(f"Cannot read {path}: {error}.", "Mend or move the file.") from error
 
@@ -130,44 +171,101 @@ def locked(folder: Path) -> Iterator[None]:
     Raises
     ------
     RunError
-        If another process holds the folder.
+        If another process holds the folder; says which, and since when.
     """
+    import getpass
+    import platform
+
     import filelock
 
+    folder = Path(folder)
+    lock = filelock.FileLock(folder / LOCK_FILE, mode=0o666)  # it stays: colleagues must be able to open it
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / LOCK_FILE)
-    with storage_errors(folder):
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise RunError(
-                f"{folder} is in use by another secondcoder process.", "Wait for it, or choose another folder."
-            ) from None
+            raise RunError(f"{folder} is in use by {_holder(folder)}.", "Wait, or choose another folder.") from None
+    held = folder.absolute()
+    _held.add(held)
     try:
+        user = None
+        with contextlib.suppress(OSError, KeyError, ImportError):  # in a container, it may have no name
+            user = getpass.getuser()
+        since = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+        note = {"process": os.getpid(), "host": platform.node(), "user": user, "since": since}
+        write_json(folder / HOLDER_FILE, note)  # not into the lock file: whoever tries to lock it empties it
         yield
     finally:
-        lock.release()
-        (folder / LOCK_FILE).unlink(missing_ok=True)
+        _held.discard(held)
+        with contextlib.suppress(OSError):
+            (folder / HOLDER_FILE).unlink(missing_ok=True)
+        lock.release()  # not removed: a process that has it open would lock a file that is gone, the next a new one
 
 
-def _sync_tree(path: Path) -> None:
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    for file in files:
-        descriptor = os.open(file, os.O_RDWR)  # Windows syncs only what is open for writing
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    if path.is_dir():
-        for folder in [path, *(p for p in path.rglob("*") if p.is_dir())]:
-            _sync_folder(folder)
+def _holder(folder: Path) -> str:
+    try:
+        note = read_json(folder / HOLDER_FILE)
+        user = f" of user {note['user']}" if note["user"] else ""
+        return f"another secondcoder process: {note['process']}{user} on host {note['host']}, since {note['since']}"
+    except (StorageError, LookupError, TypeError):  # not written yet, or damaged
+        return "another secondcoder process"
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows has no directory sync
+def _error_number(error: Exception) -> int | None:
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    found = _ERROR_NUMBER.search(str(error))
+    if found and os.name == "nt" and found[0].startswith("os"):  # Windows' own number, which Python translates
+        return OSError(0, "", None, int(found[1])).errno
+    return int(found[1]) if found else None
+
+
+def _cure(number: int | None, path: Path) -> str:
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        left = ""
+        with contextlib.suppress(OSError):
+            there = next(folder for folder in path.absolute().parents if folder.is_dir())
+            left = f" ({shutil.disk_usage(there).free / 1e6:,.1f} MB were left on the disk)"
+        return f"Free space{left} or choose another folder."
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "Choose a folder that you may write to."
+    if number == errno.EIO:
+        return "The device failed: copy what is there elsewhere, and write to another disk."
+    return "Check the path, or choose another folder."
+
+
+def _temporary(path: Path, kind: str = "") -> Path:
+    return path.with_name(f".{path.name}{TEMPORARY_MARK}{kind}{_PROCESS}-{uuid.uuid4().hex[:8]}")
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it, if that is certain.
+
+    A held folder has no other writer, so what is there of another process is of a dead one. In any other folder, only
+    what nobody has touched for long is removed: another process may be writing the same name just now.
+    """
+    prefix = f".{path.name}{TEMPORARY_MARK}"
+    held = not _held.isdisjoint(path.absolute().parents)
+    with contextlib.suppress(OSError):  # what cannot be cleared away is no reason not to write
+        for old in [p for p in path.parent.iterdir() if p.name.startswith(prefix) and _PROCESS not in p.name]:
+            if old.name.startswith(prefix + _ASIDE) and not path.exists():
+                old.rename(path)  # its writer was killed between the renames of `_replace`
+            elif held or time.time() - max(p.lstat().st_mtime for p in [old, *old.rglob("*")]) > _ABANDONED:
+                _remove(old)
+
+
+def _last_value(tail: bytes) -> list[Any]:
+    """Return what is on a last line that lacks its end, or nothing where it breaks off."""
+    with contextlib.suppress(ValueError):
+        return [json.loads(tail.decode())]
+    return []
+
+
+def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # Windows has no directory sync
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # and syncs only what it may write to
     try:
         os.fsync(descriptor)
     finally:
@@ -175,22 +273,38 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    """Rename; an old folder is moved aside first, since only empty folders can be replaced in one step."""
+    """Rename; where a folder is replaced, the old one is at `temporary` afterwards.
+
+    Only an empty folder can be renamed over. Linux swaps two names in one step, so that the old or the new folder is
+    there at any time. Elsewhere (macOS, Windows, NFS) the old one is moved aside first; were the process killed just
+    then, the next writer of the name puts it back (`_clear_leftovers`). A reader cannot: the writer may be alive.
+    """
     if not path.is_dir():
         temporary.replace(path)
-        return
-    old = path.with_name(f".{path.name}{TEMPORARY_MARK}old-{uuid.uuid4().hex[:8]}")
-    path.rename(old)
-    try:
-        temporary.rename(path)
-    except OSError:
-        old.rename(path)
-        raise
-    shutil.rmtree(old)
+    elif not _swap(temporary, path):
+        aside = _temporary(path, _ASIDE)
+        path.rename(aside)
+        try:
+            temporary.rename(path)
+        except OSError:
+            aside.rename(path)
+            raise
+        aside.rename(temporary)  # not removed under the name from which it would be put back
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; return False where the system or the file system cannot."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
