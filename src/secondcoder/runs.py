@@ -41,6 +41,8 @@ from secondcoder.training.baselines import Baseline, fit_baselines
 RUN_FILE = "run.json"
 TEST_USE_FILE = "test-use.jsonl"
 CHECKPOINTS = "checkpoints"
+TOKENS = ".tokens"
+"""Folder beside the runs that keeps token ids, so that texts are tokenised once for all runs on them."""
 MODEL_NAME = "model"
 """Key of the trained model's figures, beside those of the baselines."""
 RUN_FORMAT = 1

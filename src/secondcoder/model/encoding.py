@@ -114,6 +114,10 @@ class TextEncoder:
     def _room(self) -> int:
         return self.max_length - len(self.prefix) - len(self.suffix)
 
+    def identity(self) -> list[str]:
+        """Return what token ids depend on besides the text and the tokenizer."""
+        return [str(self.max_length), self.truncation, str(self.prefix), str(self.suffix)]
+
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Return the token ids of the texts.
 

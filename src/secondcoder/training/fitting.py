@@ -113,6 +113,23 @@ class State:
         """Mean loss of the texts of this epoch so far."""
         return self.loss_sum / self.texts
 
+    def entry(self, filling: float) -> dict[str, Any]:
+        """Return the epoch's history entry, without figures on dev.
+
+        Parameters
+        ----------
+        filling
+            Real tokens as a share of the padded ones that were computed.
+        """
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "train_loss": self.loss,
+            "padding": 1 - float(filling),
+            "seconds": round(self.seconds, 2),
+            "texts_per_second": round(self.texts / self.seconds, 2),
+        }
+
     def next_epoch(self) -> "State":
         """Return the state at the start of the next epoch."""
         return State(step=self.step, epoch=self.epoch + 1)

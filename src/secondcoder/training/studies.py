@@ -11,6 +11,7 @@ from typing import Any
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.model.model import Model
+from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from secondcoder.training.alarms import below_majority
@@ -29,6 +30,7 @@ def fit_seeds(
     checkpoints: Path,
     resume: bool = False,
     ranks: Ranks = ALONE,
+    tokens: TokenCache | None = None,
     progress: Progress,
     on_evaluation: Callable[[dict[str, Any]], None] = lambda entry: None,
 ) -> tuple[Model, Fit]:
@@ -38,7 +40,7 @@ def fit_seeds(
     ----------
     start
         Gives the model with a fresh head for a seed.
-    train, dev, settings, seed, ranks, progress, on_evaluation
+    train, dev, settings, seed, ranks, tokens, progress, on_evaluation
         As in `secondcoder.training.loop.fit`; the other seeds follow `seed`.
     checkpoints
         Folder for a folder of checkpoints for each seed; what is there of a finished one is all that is read of it.
@@ -61,6 +63,7 @@ def fit_seeds(
             checkpoints=checkpoints / f"seed-{this}",
             resume=resume,
             ranks=ranks,
+            tokens=tokens,
             progress=progress,
             on_evaluation=lambda entry, this=this: on_evaluation({"seed": this, **entry}),  # type: ignore[misc]
         )
