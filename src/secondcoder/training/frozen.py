@@ -7,7 +7,7 @@ layers see it.
 import contextlib
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,20 +58,19 @@ def freeze(network: PreTrainedModel, share: float) -> Frozen:
     """
     if share == 0:
         return Frozen(0, ())
-    layers = _layers(network)
-    n = math.floor(share * len(layers) + 1e-9) if layers is not None else 0
-    kept = list(layers)[n:] if layers is not None else []
-    trained = {id(p) for layer in kept for p in layer.parameters()}
+    layers, embeddings = _layers(network), _embeddings(network)
+    if layers is None:
+        return Frozen(0, () if embeddings is None else (embeddings.requires_grad_(False),))
+    n = math.floor(share * len(layers) + 1e-9)
+    trained = {id(p) for layer in list(layers)[n:] for p in layer.parameters()}
+    in_layers = {id(p) for p in layers.parameters()}
     before = True
-    modules: list[nn.Module] = [] if layers is None else list(layers)[:n]
-    in_layers = {id(p) for p in layers.parameters()} if layers is not None else set()
     for parameter in network.base_model.parameters():
         # Weights stand in the order in which they are used: those before the first layer's are the embeddings'.
         before = before and id(parameter) not in in_layers
         if id(parameter) not in trained and (before or id(parameter) in in_layers):
             parameter.requires_grad_(False)
-    if (embeddings := _embeddings(network)) is not None:
-        modules.append(embeddings)
+    modules = list(layers)[:n] + ([] if embeddings is None else [embeddings])
     return Frozen(n, tuple(modules))
 
 
@@ -146,8 +145,12 @@ def cache_activations(
     if len(encoded) < _CHECKED or not _agree(network, encoder, few, frozen, precision, path.with_suffix(".few")):
         logger.info("Activations of %s are not kept: its layers cannot be run by themselves.", type(network).__name__)
         return None
-    with progress.task("frozen layers", len(encoded)) as task:
-        for done in _write(network, encoder, encoded, frozen, precision, path):
+    with (
+        progress.task("frozen layers", len(encoded)) as task,
+        # Closed at once when the task stops the work: until then the network has its lower layers only.
+        contextlib.closing(_write(network, encoder, encoded, frozen, precision, path)) as written,
+    ):
+        for done in written:
             task.advance(done)
     return ActivationInputs(path, encoded, hidden_size)
 
@@ -166,8 +169,8 @@ def _write(
     frozen: Frozen,
     precision: ResolvedPrecision,
     path: Path,
-) -> Iterator[int]:
-    """Write the activations, batch by batch; yield how many texts were done."""
+) -> Generator[int, None, None]:
+    """Write the activations, batch by batch; yield how many texts were done. No part of a file is left behind."""
     found: list[torch.Tensor] = []
     plan = fixed_shapes(
         encoded.lengths, token_budget=PREDICTION_TOKENS[network.device.type], max_length=encoder.max_length
@@ -191,6 +194,10 @@ def _write(
                     stream.seek(int(encoded.offsets[row]) * values.shape[2] * values.itemsize)
                     stream.write(values[b, : encoded.lengths[row]].tobytes())
                 yield len(batch.rows)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)  # on a full disk, it is this that fills it
+        raise
     finally:
         hook.remove()
 
