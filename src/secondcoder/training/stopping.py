@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from secondcoder.errors import InterruptedRunError
 from secondcoder.progress import Progress, Task
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -58,6 +59,11 @@ def listening() -> Iterator[Stop]:
 
     Python hands signals to the main thread only: in another one nothing is changed. The handler prints nothing, since
     it may have come in the middle of a print.
+
+    Raises
+    ------
+    InterruptedRunError
+        If the block came to its end without heeding the signal: what follows must not go on as if none had come.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -69,8 +75,11 @@ def listening() -> Iterator[Stop]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+    unheeded: list[int] = []
+
     def heed(number: int, frame: FrameType | None) -> None:
         stop.asked = True
+        unheeded.append(number)
         give_back()
 
     try:
@@ -79,3 +88,8 @@ def listening() -> Iterator[Stop]:
         yield stop
     finally:
         give_back()
+    if unheeded and before[unheeded[0]] is not signal.SIG_IGN:
+        raise InterruptedRunError(
+            "Training was interrupted when it had come to its end; everything is saved.",
+            "Go on with the same command and --resume.",
+        )
