@@ -4,7 +4,9 @@ In: texts. Out: logits, probabilities, labels. A model is saved as an ordinary t
 ``secondcoder.json``, and is whole or refused when it is loaded.
 """
 
+import contextlib
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -222,8 +224,15 @@ class Model:
         """Write the model folder, whole or not at all; plain ``transformers.pipeline`` loads it too."""
         with atomic_path(Path(folder)) as temporary, quiet_transformers(), storage_errors(Path(folder)):
             self.network.save_pretrained(temporary, max_shard_size="1000GB")
+            share(temporary / WEIGHTS_FILE, like=temporary / "config.json")
             self.encoder.tokenizer.save_pretrained(temporary)
             self.sha256 = sha256_file(temporary / WEIGHTS_FILE)
             write_json(
                 temporary / CARD_FILE, {"format": CARD_FORMAT, **asdict(self.card), "weights_sha256": self.sha256}
             )
+
+
+def share(path: Path, *, like: Path) -> None:
+    """Let those read a file who may read its neighbour: what safetensors writes is its owner's only."""
+    with contextlib.suppress(OSError):  # some file systems have no modes
+        shutil.copymode(like, path)

@@ -24,6 +24,7 @@ import safetensors.torch
 import torch
 
 from secondcoder.errors import StorageError
+from secondcoder.model.model import share
 from secondcoder.storage import atomic_path, read_json, sha256_file, storage_errors, write_json
 
 Tensors = dict[str, torch.Tensor]
@@ -114,6 +115,8 @@ class CheckpointFolder:
                 _link(before[-1] / _BEST, temporary / _BEST)
                 hashes[_BEST] = read_json(before[-1] / _MANIFEST)[_BEST]
             write_json(temporary / _MANIFEST, hashes)
+            for name in hashes:
+                share(temporary / name, like=temporary / _MANIFEST)
         for old in before[: 1 - _KEPT]:
             shutil.rmtree(old, ignore_errors=True)
         return path
@@ -138,7 +141,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Return what a checkpoint holds, tensors on the CPU."""
     plain = read_json(path / _PLAIN)
     if plain.pop("format", None) != FORMAT:
-        raise StorageError(f"{path} was written by another version of secondcoder.", "Train again without --resume.")
+        raise StorageError(f"{path} was written by another version of secondcoder.", "Train into another folder.")
     return Checkpoint(safetensors.torch.load_file(path / _WEIGHTS), safetensors.torch.load_file(path / _STATE), plain)
 
 
