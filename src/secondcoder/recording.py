@@ -21,7 +21,7 @@ from secondcoder.environment import machine, versions
 from secondcoder.errors import InterruptedRunError, RunError, StorageError
 from secondcoder.runs import RUN_FILE, RUN_FORMAT, Run, now
 from secondcoder.settings import TrainSettings
-from secondcoder.storage import LOCK_FILES, atomic_path, storage_errors, write_json
+from secondcoder.storage import LOCK_FILES, TEMPORARY_MARK, atomic_path, storage_errors, write_json
 
 _DATA_THAT_MATTERS = ("sha256", "columns", "label_names", "positive", "parts", "unused", "split_by")
 # What does not change the result, or is looked after otherwise: where a training goes on is its own affair.
@@ -31,8 +31,13 @@ _FREE_TO_CHANGE = ("train checkpoint_minutes", "train device")
 def require_ours(folder: Path) -> None:
     """Raise `RunError` if the folder holds something, and no run; asked before anything of ours is put there."""
     ours = not folder.is_dir() or (folder / RUN_FILE).is_file()
-    if not ours and any(path.name not in LOCK_FILES for path in folder.iterdir()):
+    if not ours and not all(_is_from_a_start(path.name) for path in folder.iterdir()):
         raise RunError(f"{folder} already holds something else.", "Choose another --output.")
+
+
+def _is_from_a_start(name: str) -> bool:
+    """Return whether a training that was killed before its first file was whole leaves such a name behind."""
+    return name in LOCK_FILES or (name.startswith(".") and TEMPORARY_MARK in name)
 
 
 def start_run(folder: Path, *, split: Split, settings: TrainSettings, seed: int, resume: bool = False) -> Run:
@@ -48,6 +53,7 @@ def start_run(folder: Path, *, split: Split, settings: TrainSettings, seed: int,
         run = Run(folder)
         _require_same(run, described)
         if run.status == "complete":
+            finish_run(run)  # it may have been killed while it cleared away
             return run
         for name in ("error", "finished"):
             run.info.pop(name, None)
@@ -154,7 +160,8 @@ def recorded(run: Run) -> Iterator[None]:
 
 def finish_run(run: Run) -> None:
     """Mark the run as done, and clear away what was only needed on the way."""
-    run.update(status="complete")
+    if run.status != "complete":
+        run.update(status="complete")
     shutil.rmtree(run.checkpoints, ignore_errors=True)
 
 
