@@ -1,0 +1,186 @@
+"""Killed at any moment and resumed, a training ends with the same bits as one that was left alone.
+
+Processes are killed with SIGKILL at moments drawn at random, up to several in a row: half of them at any moment of a
+whole training, half while they do something drawn first, so that what takes no time is hit as well. With the
+environment variable SECONDCODER_TALLY naming a file, the long test writes down there what it did.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import signal
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from secondcoder.runs import Run
+from tests.training.processes import PLACES, Commands, Ended, Order
+
+RECIPES = {
+    "all layers trained": ["--freeze", "0"],
+    "half of the layers frozen, two seeds": ["--freeze", "0.5", "--seeds", "2"],
+    "head read off the encoder": ["--freeze", "0.5", "--head-start", "logistic"],
+}
+MOST_IN_A_ROW = 3
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill, as the tally shows it."""
+
+    recipe: str
+    drawn: str
+    place: str
+    resumed: str
+    equal: bool
+
+
+@pytest.fixture
+def words(labelled_file, encoder_folder):
+    """A training with dropout that saves after every step."""
+    columns = ["--text", "text", "--label", "area", "--id", "id"]
+    options = ["--epochs", "3", "--learning-rate", "5e-3", "--device", "cpu", "--checkpoint-minutes", "0", "--resume"]
+    return ["train", labelled_file, *columns, "--model", encoder_folder, *options]
+
+
+def test_three_kills_change_no_bit(commands, words, tmp_path):
+    generator = np.random.default_rng(3)
+    one, other, _ = RECIPES
+    assert len(kill_and_resume(commands, words, tmp_path, one, 1, generator)) == 1
+    assert len(kill_and_resume(commands, words, tmp_path, other, 2, generator)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_twenty_five_kills_change_no_bit(commands, words, tmp_path):
+    generator = np.random.default_rng(25)
+    kills = [
+        kill
+        for recipe, n in zip(RECIPES, (8, 9, 8), strict=True)
+        for kill in kill_and_resume(commands, words, tmp_path, recipe, n, generator)
+    ]
+    assert len(kills) == 25
+    if tally := os.environ.get("SECONDCODER_TALLY"):
+        Path(tally).write_text(describe(kills), encoding="utf-8")
+
+
+def kill_and_resume(
+    commands: Commands, words: list[object], folder: Path, recipe: str, n: int, generator: np.random.Generator
+) -> list[Kill]:
+    """Kill trainings n times, each up to three times in a row, and compare each with one that was left alone."""
+    folder = folder / str(list(RECIPES).index(recipe))
+    folder.mkdir()
+    words = [*words, *RECIPES[recipe]]
+    alone = commands.run(*words, "--output", "alone", folder=folder)
+    assert alone.code == 0, alone.said
+    expected = content(folder / "alone")
+    kills: list[Kill] = []
+    trainings = 0
+    while len(kills) < n:
+        trainings += 1
+        output = f"killed-{trainings}"
+        pending: list[tuple[str, str]] = []  # of the kills of this training: how they were drawn, where they hit
+        resumed: list[str] = []
+        ended = None
+        for _ in range(min(n - len(kills), int(generator.integers(1, MOST_IN_A_ROW, endpoint=True)))):
+            order = draw(alone, generator)
+            ended = commands.run(*words, "--output", output, folder=folder, orders=[order])
+            if pending:
+                resumed.append(beginning(ended))
+            assert ended.code in (0, -signal.SIGKILL), ended.said
+            if ended.code == 0:  # it was quicker than the order
+                break
+            pending.append(("place" if order.place else "moment", ended.last))
+        if ended is None or ended.code:
+            ended = commands.run(*words, "--output", output, folder=folder)
+            assert ended.code == 0, ended.said
+            resumed.append(beginning(ended))
+        found = content(folder / output)
+        equal = found == expected
+        kills += [
+            Kill(recipe, drawn, place, start, equal) for (drawn, place), start in zip(pending, resumed, strict=True)
+        ]
+        assert equal, f"killed at {pending}, resumed from {resumed}: {differences(found, expected)}\n{ended.said}"
+    return kills
+
+
+def draw(alone: Ended, generator: np.random.Generator) -> Order:
+    """Return a kill at a random moment of a training like this one, or of what is done at a random place of it."""
+    _, seconds = alone.places[-1]
+    if generator.random() < 0.5:
+        return Order(signal.SIGKILL, delay=float(generator.uniform(1e-3, seconds)))
+    times: dict[str, list[float]] = {}
+    for (place, begin), (_, end) in zip(alone.places, alone.places[1:], strict=False):
+        if place in PLACES:
+            times.setdefault(place, []).append(end - begin)
+    place = str(generator.choice(list(times)))
+    nth = int(generator.integers(1, len(times[place]), endpoint=True))
+    return Order(signal.SIGKILL, place, nth, delay=float(generator.uniform(1e-6, np.mean(times[place]))))
+
+
+def beginning(ended: Ended) -> str:
+    """Return where a training went on, in the words of the tally."""
+    lines = [line.rstrip(".") for line in ended.said.splitlines()]
+    starts = {
+        "Going on from ": lambda line: line.removeprefix("Going on from "),
+        "There is no whole checkpoint": lambda line: "the beginning",
+        "nothing is left to do": lambda line: "the end",
+    }
+    found = [say(line) for line in lines for words, say in starts.items() if words in line]
+    return ", then ".join(dict.fromkeys(found)) or "nothing: killed again first"
+
+
+def content(folder: Path) -> dict[str, object]:
+    """Return what a run is, without times of day and durations."""
+    run = Run(folder)
+    assert run.status == "complete"
+    model = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in run.model_folder.iterdir()}
+    return {
+        "files": sorted(path.name for path in folder.iterdir()),
+        "model": model,
+        "history": [{name: value for name, value in entry.items() if "second" not in name} for entry in run.history],
+        "evaluation": json.loads((folder / "evaluation.json").read_text(encoding="utf-8")),
+        "predictions": pq.read_table(folder / "predictions.parquet").to_pylist(),
+        "results": run.info["results"],
+    }
+
+
+def differences(found: dict[str, object], expected: dict[str, object]) -> str:
+    return "\n".join(f"{name}: {found[name]} != {value}" for name, value in expected.items() if found[name] != value)
+
+
+def describe(kills: list[Kill]) -> str:
+    """Return the tally as a page."""
+    equal = sum(kill.equal for kill in kills)
+    places = ", ".join(f"{place} ({n})" for place, n in Counter(kill.place for kill in kills).most_common())
+    rows = "\n".join(
+        f"| {i} | {kill.recipe} | {kill.drawn} | {kill.place} | {kill.resumed} | {'yes' if kill.equal else 'NO'} |"
+        for i, kill in enumerate(kills, 1)
+    )
+    return f"""# Killed and resumed
+
+Trainings of a tiny encoder (dropout on, three epochs of five steps, a checkpoint after every step) were killed with
+SIGKILL at random and resumed with `--resume`, some of them several times in a row, until {len(kills)} kills had been
+made. Each was compared with a training that was left alone: the SHA-256 of every file of the model folder, the history,
+the evaluation, the predictions and the results, without times of day and durations.
+
+**{len(kills)} kills, {equal} ended with the same bits.** Hit were: {places}.
+
+"Drawn" says how the moment was chosen: *moment*, at any time of a whole training; *place*, while it did something that
+was drawn first. "Resumed from" is what the process that came next said; one that was killed before it had looked says
+nothing.
+
+| | training | drawn | killed in | resumed from | same bits |
+|---:|---|---|---|---|---|
+{rows}
+
+Made by `SECONDCODER_TALLY=docs/kill-test.md pytest -m slow tests/training/test_kills.py` on {platform.system()}, Python
+{platform.python_version()}, torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), one thread. `make
+test` makes three such kills, `make test-all` these 25.
+"""
