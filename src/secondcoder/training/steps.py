@@ -16,11 +16,14 @@ from transformers import PreTrainedModel
 
 from secondcoder.errors import ModelError
 from secondcoder.model.backends import ResolvedPrecision, attention_for, computing
-from secondcoder.model.batches import cut_step
+from secondcoder.model.batches import Batch, cut_step
 from secondcoder.settings import TrainSettings
 from secondcoder.training.ranks import Ranks
 
 Parameters = dict[str, torch.nn.Parameter]
+
+# How memory runs out besides by `torch.OutOfMemoryError`: on MPS, in CUDA's own libraries, on a CPU that says so.
+_OUT_OF_MEMORY = ("MPS backend out of memory", "CUDA error: out of memory", "ALLOC_FAILED", "DefaultCPUAllocator")
 
 
 class Inputs(Protocol):
@@ -105,20 +108,23 @@ class Stepper:
 
     def _gradients(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, int]:
         """Add up the gradients of this process's share of the rows; out of memory, halve the budget and repeat."""
+        mine = self.ranks.share(rows, self.inputs.lengths)
         while True:
+            passes = cut_step(mine, self.inputs.lengths, token_budget=self.token_budget)
             try:
-                return self._passes(rows)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+                return self._compute(passes, len(rows))
+            except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
-                self.optimizer.zero_grad(set_to_none=True)
-                self._shrink(int(self.inputs.lengths[rows].max()), error)
+                # What the pass computed hangs on the traceback; it must go before memory can be had again.
+                reason = error.with_traceback(None)
+            self._shrink(passes, reason)
 
-    def _passes(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, int]:
+    def _compute(self, passes: list[Batch], n: int) -> tuple[torch.Tensor, int]:
+        """Add up the gradients of some passes of a step of n texts; return their share of its mean loss."""
         total = torch.zeros((), dtype=torch.float64 if self.network.dtype == torch.float64 else torch.float32)
         total, padded_tokens = total.to(self.device), 0
-        mine = self.ranks.share(rows, self.inputs.lengths)
-        for batch in cut_step(mine, self.inputs.lengths, token_budget=self.token_budget):
+        for batch in passes:
             tensors = self.inputs.batch(batch.rows, batch.shape)
             tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
             targets = self.targets[batch.rows].to(self.device)
@@ -128,8 +134,8 @@ class Stepper:
             ):
                 logits = self.network(**tensors).logits  # (rows, k)
             logits = logits if logits.dtype == torch.float64 else logits.float()
-            # The step's mean, whatever the cut into passes and processes: each text weighs 1 / len(rows).
-            loss = cross_entropy(logits, targets, reduction="sum") / len(rows)
+            # The step's mean, whatever the cut into passes and processes: each text weighs 1 / n.
+            loss = cross_entropy(logits, targets, reduction="sum") / n
             loss.backward()
             total += loss.detach()
             padded_tokens += batch.shape[0] * batch.shape[1]
@@ -142,8 +148,11 @@ class Stepper:
                 parameter.grad = torch.zeros_like(parameter)
         return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
 
-    def _shrink(self, longest: int, error: Exception) -> None:
-        if self.token_budget <= longest:
+    def _shrink(self, passes: list[Batch], error: Exception) -> None:
+        """Halve the budget, counted from the largest of the passes that memory did not suffice for."""
+        self.optimizer.zero_grad(set_to_none=True)
+        longest, largest = passes[0].shape[1], max(math.prod(batch.shape) for batch in passes)
+        if largest <= longest:
             raise ModelError(
                 f"Memory does not suffice for a single text of {longest} tokens on {self.device}.",
                 "Set a smaller --max-length, train fewer layers (--freeze), or choose a smaller model or --device cpu.",
@@ -152,7 +161,7 @@ class Stepper:
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
             torch.mps.empty_cache()
-        self.token_budget = max(longest, self.token_budget // 2)
+        self.token_budget = max(longest, min(self.token_budget, largest) // 2)
         if not self._said_memory:
             self._say(
                 f"Out of memory on {self.device}: steps are cut into passes of at most {self.token_budget} tokens from "
@@ -206,5 +215,4 @@ def schedule(step: int, n_steps: int, warmup: float) -> float:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # MPS raises a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError) or "MPS backend out of memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
