@@ -37,6 +37,7 @@ from secondcoder.model.loading import start_model
 from secondcoder.model.pretrained import rate_for, seeded
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
+from secondcoder.training.dropout import cheap_dropout
 from secondcoder.training.fitting import class_indices
 from secondcoder.training.frozen import TokenInputs, cache_activations, freeze, upper_layers
 from secondcoder.training.ranks import ALONE
@@ -107,7 +108,7 @@ class Secondcoder:
         self.frozen.stay_still()
         rate = rate_for(network.config)
         rows = [next(self.steps) for _ in range(n_steps)]
-        with seeded(1), upper_layers(network, self.cut) if self.cut else seeded(1):
+        with seeded(1), cheap_dropout(network), upper_layers(network, self.cut) if self.cut else seeded(1):
             started = time.perf_counter()
             for step in rows:
                 self.stepper.take(step, rate, name="a step")
