@@ -1,4 +1,5 @@
 # make demo: set up .venv and go the whole way on example data, offline.   make test: the tests that take minutes.
+# make bench: training speed against the notebook's recipe, in 10 minutes; BENCH='--data FILE …' for texts of your own.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +7,7 @@ BIN := $(VENV)/bin
 OFFLINE := HF_HUB_OFFLINE=1
 PYTEST := $(OFFLINE) $(BIN)/python -m pytest
 
-.PHONY: demo test test-all check docs clean
+.PHONY: demo test test-all check docs bench clean
 
 demo: $(VENV)/.demo
 	rm -rf runs/demo
@@ -26,6 +27,9 @@ check: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate_command_line.py
+
+bench: $(VENV)/.dev
+	$(OFFLINE) $(BIN)/python benchmarks/training.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
