@@ -1,7 +1,7 @@
 """Killed at any moment and resumed, a training ends with the same bits as one that was left alone.
 
-Processes are killed with SIGKILL at moments drawn at random, up to several in a row: half of them at any moment of a
-whole training, half while they do something drawn first, so that what takes no time is hit as well. With the
+Processes are killed with SIGKILL at moments drawn at random, up to three times in a row: some at any moment of a whole
+training, more of them while they do something drawn first, so that what takes no time is hit as well. With the
 environment variable SECONDCODER_TALLY naming a file, the long test writes down there what it did.
 """
 
@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from secondcoder.errors import RunError
+from secondcoder.recording import require_ours
 from secondcoder.runs import Run
 from tests.training.processes import PLACES, Commands, Ended, Order
 
@@ -28,6 +30,7 @@ RECIPES = {
     "head read off the encoder": ["--freeze", "0.5", "--head-start", "logistic"],
 }
 MOST_IN_A_ROW = 3
+AT_ANY_MOMENT = 0.4  # of the kills
 
 
 @dataclass(frozen=True)
@@ -49,29 +52,65 @@ def words(labelled_file, encoder_folder):
     return ["train", labelled_file, *columns, "--model", encoder_folder, *options]
 
 
+class Draw:
+    """Draws kills: no place comes twice before all have come."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = np.random.default_rng(seed)
+        self._deck: list[str] = []
+
+    def how_often(self, most: int) -> int:
+        """Return how many kills a training gets in a row."""
+        return min(most, int(self.generator.integers(1, MOST_IN_A_ROW, endpoint=True)))
+
+    def kill(self, alone: Ended) -> Order:
+        """Return a kill at a random moment of a training like this one, or of what is done at a random place of it."""
+        if self.generator.random() < AT_ANY_MOMENT:
+            return Order(signal.SIGKILL, delay=float(self.generator.uniform(1e-3, alone.places[-1][1])))
+        times: dict[str, list[float]] = {}
+        for (place, begin), (_, end) in zip(alone.places, alone.places[1:], strict=False):
+            if place in PLACES:
+                times.setdefault(place, []).append(end - begin)
+        if not set(self._deck) & set(times):
+            self._deck = [str(place) for place in self.generator.permutation(list(PLACES))]
+        place = next(place for place in self._deck if place in times)
+        self._deck.remove(place)
+        nth = int(self.generator.integers(1, len(times[place]), endpoint=True))
+        return Order(signal.SIGKILL, place, nth, delay=float(self.generator.uniform(1e-6, np.mean(times[place]))))
+
+
 def test_three_kills_change_no_bit(commands, words, tmp_path):
-    generator = np.random.default_rng(3)
+    draw = Draw(seed=3)
     one, other, _ = RECIPES
-    assert len(kill_and_resume(commands, words, tmp_path, one, 1, generator)) == 1
-    assert len(kill_and_resume(commands, words, tmp_path, other, 2, generator)) == 2
+    assert len(kill_and_resume(commands, words, tmp_path, one, 1, draw)) == 1
+    assert len(kill_and_resume(commands, words, tmp_path, other, 2, draw)) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_twenty_five_kills_change_no_bit(commands, words, tmp_path):
-    generator = np.random.default_rng(25)
+    draw = Draw(seed=25)
     kills = [
         kill
         for recipe, n in zip(RECIPES, (8, 9, 8), strict=True)
-        for kill in kill_and_resume(commands, words, tmp_path, recipe, n, generator)
+        for kill in kill_and_resume(commands, words, tmp_path, recipe, n, draw)
     ]
     assert len(kills) == 25
     if tally := os.environ.get("SECONDCODER_TALLY"):
         Path(tally).write_text(describe(kills), encoding="utf-8")
 
 
+def test_what_a_kill_in_the_first_write_leaves_is_no_strangers(tmp_path):
+    (tmp_path / ".run.json.partial-0123abcd-4567cdef").write_text("{")
+    (tmp_path / ".lock").touch()
+    require_ours(tmp_path)
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(RunError, match="something else"):
+        require_ours(tmp_path)
+
+
 def kill_and_resume(
-    commands: Commands, words: list[object], folder: Path, recipe: str, n: int, generator: np.random.Generator
+    commands: Commands, words: list[object], folder: Path, recipe: str, n: int, draw: Draw
 ) -> list[Kill]:
     """Kill trainings n times, each up to three times in a row, and compare each with one that was left alone."""
     folder = folder / str(list(RECIPES).index(recipe))
@@ -88,8 +127,8 @@ def kill_and_resume(
         pending: list[tuple[str, str]] = []  # of the kills of this training: how they were drawn, where they hit
         resumed: list[str] = []
         ended = None
-        for _ in range(min(n - len(kills), int(generator.integers(1, MOST_IN_A_ROW, endpoint=True)))):
-            order = draw(alone, generator)
+        for _ in range(draw.how_often(n - len(kills))):
+            order = draw.kill(alone)
             ended = commands.run(*words, "--output", output, folder=folder, orders=[order])
             if pending:
                 resumed.append(beginning(ended))
@@ -108,20 +147,6 @@ def kill_and_resume(
         ]
         assert equal, f"killed at {pending}, resumed from {resumed}: {differences(found, expected)}\n{ended.said}"
     return kills
-
-
-def draw(alone: Ended, generator: np.random.Generator) -> Order:
-    """Return a kill at a random moment of a training like this one, or of what is done at a random place of it."""
-    _, seconds = alone.places[-1]
-    if generator.random() < 0.5:
-        return Order(signal.SIGKILL, delay=float(generator.uniform(1e-3, seconds)))
-    times: dict[str, list[float]] = {}
-    for (place, begin), (_, end) in zip(alone.places, alone.places[1:], strict=False):
-        if place in PLACES:
-            times.setdefault(place, []).append(end - begin)
-    place = str(generator.choice(list(times)))
-    nth = int(generator.integers(1, len(times[place]), endpoint=True))
-    return Order(signal.SIGKILL, place, nth, delay=float(generator.uniform(1e-6, np.mean(times[place]))))
 
 
 def beginning(ended: Ended) -> str:
@@ -167,20 +192,20 @@ def describe(kills: list[Kill]) -> str:
 
 Trainings of a tiny encoder (dropout on, three epochs of five steps, a checkpoint after every step) were killed with
 SIGKILL at random and resumed with `--resume`, some of them several times in a row, until {len(kills)} kills had been
-made. Each was compared with a training that was left alone: the SHA-256 of every file of the model folder, the history,
-the evaluation, the predictions and the results, without times of day and durations.
+made. Each training was compared with one that was left alone: the SHA-256 of every file of the model folder, the
+history, the evaluation, the predictions and the results, without times of day and durations.
 
 **{len(kills)} kills, {equal} ended with the same bits.** Hit were: {places}.
 
 "Drawn" says how the moment was chosen: *moment*, at any time of a whole training; *place*, while it did something that
-was drawn first. "Resumed from" is what the process that came next said; one that was killed before it had looked says
-nothing.
+was drawn first (a process that was quicker is hit a little later). "Resumed from" is what the process that came next
+said; one that was killed before it had looked says nothing.
 
 | | training | drawn | killed in | resumed from | same bits |
 |---:|---|---|---|---|---|
 {rows}
 
 Made by `SECONDCODER_TALLY=docs/kill-test.md pytest -m slow tests/training/test_kills.py` on {platform.system()}, Python
-{platform.python_version()}, torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), one thread. `make
-test` makes three such kills, `make test-all` these 25.
+{platform.python_version()}, torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), one thread.
+`make test` makes three such kills, `make test-all` these 25.
 """

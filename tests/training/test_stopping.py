@@ -109,6 +109,16 @@ def test_stopped_before_the_first_step_it_starts_again(trainings, expected):
     assert Run(folder).model.sha256 == expected
 
 
+def test_a_finished_run_that_was_stopped_while_it_cleared_away_is_cleared_by_the_next(trainings):
+    ended, folder = trainings("clearing", orders=[Order(signal.SIGINT, "clearing away")])
+    assert ended.code == INTERRUPTED, ended.said
+    (folder / "run.json").write_text((folder / "run.json").read_text().replace('"interrupted"', '"complete"'))
+    assert (folder / "checkpoints").exists()
+    again, _ = trainings("clearing", "--resume")
+    assert (again.code, "nothing is left to do" in again.said) == (0, True), again.said
+    assert not (folder / "checkpoints").exists()
+
+
 def test_work_is_stopped_where_it_says_how_far_it_is():
     stop = Stop()
     with StoppableProgress(Progress(), stop).task("any", 2) as task:
