@@ -31,6 +31,7 @@ ORDER = (
     "estimator",
     "demo",
     "cli",
+    "__main__",
 )
 HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy", "pyarrow", "pandas", "numpy", "accelerate")
 LIGHT = ("__init__", "errors", "settings", "environment", "storage", "progress", "demo")
