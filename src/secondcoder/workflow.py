@@ -21,9 +21,10 @@ from secondcoder.model.backends import resolve_device
 from secondcoder.model.encoding import describe_lengths
 from secondcoder.model.loading import load_model, start_model
 from secondcoder.model.model import Model, Scores
+from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress, default_progress
 from secondcoder.recording import finish_run, recorded, require_ours, since, start_run
-from secondcoder.runs import CHECKPOINTS, Run, now
+from secondcoder.runs import CHECKPOINTS, TOKENS, Run, now
 from secondcoder.settings import (
     DEFAULT_MODEL,
     DEFAULT_SEED,
@@ -144,9 +145,13 @@ def train_with(
     ranks = join_ranks(on_cpu=resolve_device(settings.device).type == "cpu")
     if not ranks.leads:
         progress = Progress()
-    require_ours(output)
-    with locked(output) if ranks.leads else contextlib.nullcontext():
-        run = start_run(output, split=split, settings=settings, seed=seed, resume=resume) if ranks.leads else None
+    run: Run | None = None
+    with ranks.unhurried(), contextlib.ExitStack() as held:
+        with ranks.sharing_failure():
+            if ranks.leads:
+                require_ours(output)
+                held.enter_context(locked(output))
+                run = start_run(output, split=split, settings=settings, seed=seed, resume=resume)
         begun: dict[str, Any] = ranks.from_leader(run and run.info)
         if begun["status"] == "complete":
             progress.say(f"{output} is complete; nothing is left to do.")
@@ -165,12 +170,13 @@ def train_with(
                 checkpoints=output / CHECKPOINTS,
                 resume=resume,
                 ranks=ranks,
+                tokens=TokenCache(output.resolve().parent / TOKENS if ranks.leads else None),
                 progress=progress,
                 on_evaluation=run.append_history if run else lambda entry: None,
             )
-            if run:
-                _keep(run, split, model, result)
-            ranks.wait()
+            with ranks.sharing_failure():
+                if run:
+                    _keep(run, split, model, result)
     return run or Run(output)
 
 

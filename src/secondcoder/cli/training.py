@@ -4,6 +4,7 @@ In: a hand-labelled file or a run. Out: figures, and the run folder.
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from secondcoder.cli.output import (
     tell,
     tell_findings,
 )
-from secondcoder.errors import DataError
+from secondcoder.errors import DataError, InterruptedRunError
 from secondcoder.progress import LiveProgress
 from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings, TrainSettings
 
@@ -64,6 +65,7 @@ def train(
         Print the result as JSON.
     """
     from secondcoder.corpus.splits import split as divide
+    from secondcoder.training.ranks import LeaderFailedError, part_ranks
     from secondcoder.workflow import train_with
 
     if read.label is None:
@@ -73,7 +75,13 @@ def train(
     if _leads():
         tell_findings((*corpus.findings, *parts.findings))
         _tell_parts(parts)
-    run = train_with(parts, training, output=output, seed=seed, resume=resume, progress=LiveProgress())
+    try:
+        run = train_with(parts, training, output=output, seed=seed, resume=resume, progress=LiveProgress())
+    except (InterruptedRunError, LeaderFailedError) as error:
+        if _leads():
+            raise
+        sys.exit(130 if isinstance(error, InterruptedRunError) else 2)  # the first process says why
+    part_ranks()
     if _leads():
         _print_run(run, as_json=json)
 

@@ -20,8 +20,10 @@ from transformers import PreTrainedModel
 from secondcoder.model.backends import PREDICTION_TOKENS, ResolvedPrecision, computing
 from secondcoder.model.batches import fixed_shapes
 from secondcoder.model.encoding import Encoded, TextEncoder
+from secondcoder.model.model import Model
 from secondcoder.progress import Progress
 from secondcoder.storage import storage_errors
+from secondcoder.training.steps import Inputs
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +115,21 @@ class ActivationInputs:
             values[b, : end - start] = self._values[start:end]
             mask[b, : end - start] = 1
         return {"inputs_embeds": torch.from_numpy(values), "attention_mask": torch.from_numpy(mask)}
+
+
+def inputs_for(
+    model: Model, encoded: Encoded, frozen: Frozen, *, path: Path | None, progress: Progress
+) -> tuple[Inputs, Frozen | None]:
+    """Return what the network reads while it is trained, and what of it is put aside meanwhile.
+
+    Where a path is given and the network allows it, that is what its frozen layers make of the texts, else token ids.
+    """
+    kept = None
+    if path is not None:
+        kept = cache_activations(
+            model.network, model.encoder, encoded, frozen, precision=model.precision, path=path, progress=progress
+        )
+    return (TokenInputs(model.encoder, encoded), None) if kept is None else (kept, frozen)
 
 
 def cache_activations(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.errors import ModelError
+from secondcoder.errors import ModelError, RunError
 from secondcoder.model.model import Model
 from secondcoder.training.checkpoints import Checkpoint, CheckpointFolder, Tensors, read_best, read_checkpoint
 from secondcoder.training.exactness import conditions, differences, fingerprint, generator_states
@@ -34,6 +34,11 @@ class Keeper:
         Where checkpoints are.
     ranks
         The processes that train it; the leader writes, and all must be able to read.
+
+    Raises
+    ------
+    RunError
+        If not all of them were given the same.
     """
 
     def __init__(
@@ -43,15 +48,21 @@ class Keeper:
         self._model, self._parameters, self._ranks = model, parameters, ranks
         self._checkpoints = CheckpointFolder(folder)
         self._fingerprint = fingerprint(train, dev, model.network)
+        if len(set(ranks.gather(self._fingerprint))) > 1:
+            raise RunError(
+                "The processes that train together were given different texts, labels or pre-trained weights.",
+                "Give every machine the same files and the same command.",
+            )
         self._newest: Path | None = None
 
     def save(self, tensors: Tensors, plain: dict[str, Any], *, is_best: bool) -> None:
         """Write a checkpoint: the weights and generators as they are, and what is given; all processes call it."""
         tensors = tensors | generator_states(self._ranks)
         plain = plain | {"fingerprint": self._fingerprint, "conditions": conditions(self._model, self._ranks)}
-        if self._ranks.leads:
-            weights = {name: parameter.detach() for name, parameter in self._parameters.items()}
-            self._newest = self._checkpoints.save(Checkpoint(weights, tensors, plain), is_best=is_best)
+        with self._ranks.sharing_failure():
+            if self._ranks.leads:
+                weights = {name: parameter.detach() for name, parameter in self._parameters.items()}
+                self._newest = self._checkpoints.save(Checkpoint(weights, tensors, plain), is_best=is_best)
         self._newest = self._ranks.from_leader(self._newest)
 
     def newest(self, say: Callable[[str], None]) -> Checkpoint | None:

@@ -8,6 +8,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,18 @@ from secondcoder.errors import InterruptedRunError
 from secondcoder.evaluation.metrics import is_better, resolve_metric
 from secondcoder.model.backends import TRAINING_TOKENS
 from secondcoder.model.batches import training_steps
+from secondcoder.model.encoding import Encoded
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.pretrained import rate_for, seeded
+from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from secondcoder.training.alarms import predicts_one_class
 from secondcoder.training.checkpoints import Checkpoint
+from secondcoder.training.dropout import cheap_dropout
 from secondcoder.training.exactness import deterministic, set_generators
 from secondcoder.training.fitting import Fit, State, class_indices, describe, dev_figures
-from secondcoder.training.frozen import Frozen, TokenInputs, cache_activations, freeze, upper_layers
+from secondcoder.training.frozen import Frozen, freeze, inputs_for, upper_layers
 from secondcoder.training.heads import start_from_logistic
 from secondcoder.training.keeping import Keeper
 from secondcoder.training.memory import fitting_budget
@@ -49,6 +53,7 @@ def fit(
     checkpoints: Path,
     resume: bool = False,
     ranks: Ranks = ALONE,
+    tokens: TokenCache | None = None,
     progress: Progress | None = None,
     on_evaluation: OnEvaluation = lambda entry: None,
 ) -> Fit:
@@ -70,6 +75,8 @@ def fit(
         Go on from the newest checkpoint there that is whole, if there is one.
     ranks
         The processes that train this model together.
+    tokens
+        Where token ids are kept for other trainings on these texts.
     progress
         Where to show how far it has come.
     on_evaluation
@@ -86,7 +93,9 @@ def fit(
     """
     progress = progress or Progress()
     with seeded(seed + ranks.index), deterministic(settings.deterministic), listening() as stop:
-        training = _Training(model, train, dev, settings.resolved(), seed, checkpoints, ranks, progress, stop)
+        encode = partial((tokens or TokenCache(None)).encode, model.encoder)
+        encoded = encode(train.texts), encode(dev.texts)
+        training = _Training(model, train, dev, encoded, settings.resolved(), seed, checkpoints, ranks, progress, stop)
         if resume:
             training.go_back()
             for entry in training.result.history:
@@ -103,6 +112,7 @@ class _Training:
         model: Model,
         train: Corpus,
         dev: Corpus,
+        encoded: tuple[Encoded, Encoded],
         settings: TrainSettings,
         seed: int,
         checkpoints: Path,
@@ -114,7 +124,7 @@ class _Training:
         self.ranks, self.stop = ranks, stop
         # Several processes must stop at the same step, so only those look whether they should.
         self.progress = StoppableProgress(progress, stop) if ranks.count == 1 else progress
-        self.encoded, self.dev_encoded = model.encoder.encode(train.texts), model.encoder.encode(dev.texts)
+        self.encoded, self.dev_encoded = encoded
         self.targets = class_indices(train, model.label_names)
         rate = rate_for(model.network.config) if settings.learning_rate == "auto" else settings.learning_rate
         metric = resolve_metric(settings.metric, positive=model.card.positive, label_names=model.label_names)
@@ -142,7 +152,14 @@ class _Training:
         self.model.network.requires_grad_(True)
 
     def _train(self, on_evaluation: OnEvaluation) -> None:
-        inputs, cut = self._inputs()
+        inputs, cut = inputs_for(
+            self.model,
+            self.encoded,
+            self.frozen,
+            # Of several processes each has other texts at every step, and none of them the time to prepare all.
+            path=self.keeper.folder / "activations.f16" if self.ranks.count == 1 else None,
+            progress=self.progress,
+        )
         if self.settings.head_start == "logistic" and not self.state.step and not self.result.history:
             with self._on(cut):
                 start_from_logistic(
@@ -154,26 +171,14 @@ class _Training:
                     progress=self.progress,
                 )
             self._judge({"epoch": 0, "step": 0}, on_evaluation)
+        # They add the same to their weights at every step, and so must start from the same bits.
+        self.ranks.copy_from_leader(parameter.detach() for parameter in self.parameters.values())
         stepper = self._make_stepper(inputs)
         while self.state.epoch <= self.epochs:
-            with self._on(cut):
+            with self._on(cut), cheap_dropout(self.model.network):
                 self._run_epoch(stepper)
-            self._judge(self._entry(inputs), on_evaluation)
-
-    def _inputs(self) -> tuple[Inputs, Frozen | None]:
-        """Return what the network reads while it is trained, and what is put aside meanwhile."""
-        kept = None
-        if self.frozen.layers and self.ranks.count == 1:
-            kept = cache_activations(
-                self.model.network,
-                self.model.encoder,
-                self.encoded,
-                self.frozen,
-                precision=self.model.precision,
-                path=self.keeper.folder / "activations.f16",
-                progress=self.progress,
-            )
-        return (TokenInputs(self.model.encoder, self.encoded), None) if kept is None else (kept, self.frozen)
+            padded_tokens = sum(self.ranks.gather(self.state.padded_tokens))
+            self._judge(self.state.entry(self.encoded.lengths.sum() / padded_tokens), on_evaluation)
 
     def _on(self, cut: Frozen | None) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if cut is None else upper_layers(self.model.network, cut)
@@ -184,7 +189,9 @@ class _Training:
         budget = self.settings.token_budget or TRAINING_TOKENS[device.type]
         if device.type == "cpu":
             longest = int(inputs.lengths.max())
-            budget, warning = fitting_budget(network, self.settings, wanted=budget, longest=longest)
+            budget, warning = fitting_budget(
+                network, self.settings, wanted=budget, longest=longest, processes=self.ranks.here
+            )
             if warning:
                 self.progress.say(warning)
         self.stepper = Stepper(
@@ -200,7 +207,8 @@ class _Training:
         )
         if self.resumed is not None and self.state.step:
             self.stepper.restore(self.resumed.tensors)
-            self.stepper.token_budget = self.resumed.plain["token_budget"]
+            budgets = self.resumed.plain["token_budgets"]
+            self.stepper.token_budget = budgets[self.ranks.index] if len(budgets) == self.ranks.count else min(budgets)
             set_generators(self.resumed.tensors, self.ranks)
         self.resumed = None
         return self.stepper
@@ -235,18 +243,6 @@ class _Training:
                 raise Stopped
         if due:
             self._save(is_best=False)
-
-    def _entry(self, inputs: Inputs) -> dict[str, Any]:
-        """Return the epoch's history entry, without figures on dev."""
-        state = self.state
-        return {
-            "epoch": state.epoch,
-            "step": state.step,
-            "train_loss": state.loss,
-            "padding": 1 - int(inputs.lengths.sum()) / sum(self.ranks.gather(state.padded_tokens)),
-            "seconds": round(state.seconds, 2),
-            "texts_per_second": round(state.texts / state.seconds, 2),
-        }
 
     def _judge(self, entry: dict[str, Any], on_evaluation: OnEvaluation) -> None:
         """Evaluate on dev, save, and tell."""
@@ -286,6 +282,7 @@ class _Training:
         plain, tensors, result = self.resumed.plain, self.resumed.tensors, self.result
         self.keeper.load(self.resumed.weights)
         self.state = State.from_dict(plain["state"])
+        self.state.padded_tokens *= self.ranks.leads  # of all processes; whoever shares the rest, their sum is right
         result.history, result.best_epoch = plain["history"], plain["best_epoch"]
         result.findings = [Finding(**finding) for finding in plain["findings"]]
         if "dev.logits" in tensors:
@@ -299,11 +296,11 @@ class _Training:
         if scores is not None:
             tensors["dev.logits"] = torch.from_numpy(scores.logits)
         plain = {
-            "state": self.state.to_dict(),
+            "state": self.state.to_dict() | {"padded_tokens": sum(self.ranks.gather(self.state.padded_tokens))},
             "best_epoch": self.result.best_epoch,
             "history": self.result.history,
             "findings": [finding.to_dict() for finding in self.result.findings],
-            "token_budget": stepper.token_budget if stepper else None,
+            "token_budgets": self.ranks.gather(stepper.token_budget) if stepper else [],
         }
         self.keeper.save(tensors, plain, is_best=is_best)
         self.saved_at = time.monotonic()

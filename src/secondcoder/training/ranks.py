@@ -4,8 +4,11 @@ In: what ``torchrun`` or ``accelerate launch`` set in the environment. Out: `Ran
 is alone, and then nothing here does anything.
 """
 
+import contextlib
 import os
-from collections.abc import Iterable
+import signal
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +17,12 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from numpy.typing import NDArray
+
+from secondcoder.errors import RunError, SecondcoderError, SettingsError
+
+
+class LeaderFailedError(RunError):
+    """The first of several processes failed, and has said why."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +35,13 @@ class Ranks:
         This process's number, from 0; 0 leads, and only the leader writes.
     count
         How many there are.
+    here
+        How many of them are on this machine, and share its memory.
     """
 
     index: int = 0
     count: int = 1
+    here: int = 1
 
     @property
     def leads(self) -> bool:
@@ -53,30 +65,77 @@ class Ranks:
             for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
                 same = [tensor for tensor in tensors if tensor.dtype == dtype]
                 flat = torch.cat([tensor.reshape(-1) for tensor in same])
-                dist.all_reduce(flat)
+                with self._connected():
+                    dist.all_reduce(flat)
                 for tensor, summed in zip(same, flat.split([t.numel() for t in same]), strict=True):
                     tensor.copy_(summed.view_as(tensor))
+
+    def copy_from_leader(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Replace each tensor by the leader's."""
+        if self.count > 1:
+            for tensor in tensors:
+                with self._connected():
+                    dist.broadcast(tensor, 0)
 
     def from_leader(self, value: Any) -> Any:
         """Return the leader's value (plain Python values only)."""
         if self.count == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box)
+        with self._connected():
+            dist.broadcast_object_list(box)
         return box[0]
+
+    @contextlib.contextmanager
+    def sharing_failure(self) -> Iterator[None]:
+        """Fail in every process if the leader does in this block, in which it works and the others wait."""
+        failure: SecondcoderError | None = None
+        try:
+            yield
+        except SecondcoderError as error:
+            failure = error
+        leaders: SecondcoderError | None = self.from_leader(failure)
+        if failure is not None:
+            raise failure
+        if leaders is not None:
+            raise LeaderFailedError(leaders.what, leaders.cure)
 
     def gather(self, value: Any) -> list[Any]:
         """Return every process's value, by number (plain Python values only)."""
         if self.count == 1:
             return [value]
         found: list[Any] = [None] * self.count
-        dist.all_gather_object(found, value)
+        with self._connected():
+            dist.all_gather_object(found, value)
         return found
 
-    def wait(self) -> None:
-        """Return when every process has come here."""
-        if self.count > 1:
-            dist.barrier()
+    @contextlib.contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Disregard SIGTERM inside the block, but for a training that listens to it; a process alone does as ever.
+
+        Launchers send it to all their processes when they are told to stop, after the scheduler may have sent it, and
+        when one process has left: the leader would die while it writes down how it ended. What does not leave by
+        itself is killed soon after.
+        """
+        if self.count == 1 or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise RunError(
+                f"Process {self.index} of {self.count} lost the others: {reason}",
+                "See what they said before they left; then go on with the same command and --resume.",
+            ) from error
 
 
 ALONE = Ranks()
@@ -89,8 +148,25 @@ def join_ranks(*, on_cpu: bool) -> Ranks:
     ----------
     on_cpu
         Whether to compute on the CPU, and so to talk by gloo.
+
+    Raises
+    ------
+    SettingsError
+        If they have no way to talk to each other.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched == 1:
         return ALONE
     state = PartialState(cpu=on_cpu)
-    return Ranks(state.process_index, state.num_processes)
+    if state.num_processes != launched:
+        raise SettingsError(
+            f"{launched} processes were launched, and cannot work together on this device.",
+            "Use --device cpu or cuda with them, and launch them with torchrun or accelerate launch; else, start one.",
+        )
+    return Ranks(state.process_index, state.num_processes, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def part_ranks() -> None:
+    """End the talk between the processes, if there was any; this process does nothing more with them."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
