@@ -37,9 +37,10 @@ from secondcoder.model.loading import start_model
 from secondcoder.model.pretrained import rate_for, seeded
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
+from secondcoder.training.activations import TokenInputs, cache_activations
 from secondcoder.training.dropout import cheap_dropout
 from secondcoder.training.fitting import class_indices
-from secondcoder.training.frozen import TokenInputs, cache_activations, freeze, upper_layers
+from secondcoder.training.frozen import freeze, upper_layers
 from secondcoder.training.ranks import ALONE
 from secondcoder.training.steps import Stepper
 

@@ -105,6 +105,8 @@ def test_a_saved_model_that_differs_is_removed(tmp_path, encoder_folder, monkeyp
         with torch.no_grad():
             model.network.classifier.bias += 1
         real(self, model)
+        with torch.no_grad():
+            model.network.classifier.bias -= 1
 
     monkeypatch.setattr(Run, "store_model", damage)
     with pytest.raises(ModelError, match="gives other logits"):

@@ -71,9 +71,9 @@ attention_dropout, max_length, truncation, metric, device, precision, token_budg
     model_ : secondcoder.Model
         The fine-tuned model, with the weights of its best epoch. Its label names are strings, in natural order.
     history_ : list of dict
-        One entry per epoch, with its figures on dev.
+        One entry per evaluation on dev, with its figures.
     best_epoch_ : int
-        The epoch whose weights the model holds, counted from 1.
+        The epoch whose weights the model holds, counted from 1; 0 where a logistic head was best as it started.
     findings_ : list of secondcoder.corpus.findings.Finding
         What was noticed when dev was taken out, and what to know about how the training went.
 

@@ -25,7 +25,7 @@ from secondcoder.storage import LOCK_FILES, TEMPORARY_MARK, atomic_path, storage
 
 _DATA_THAT_MATTERS = ("sha256", "columns", "label_names", "positive", "parts", "unused", "split_by")
 # What does not change the result, or is looked after otherwise: where a training goes on is its own affair.
-_FREE_TO_CHANGE = ("train checkpoint_minutes", "train device")
+_FREE_TO_CHANGE = ("train checkpoint_minutes", "train device", "train token_budget")
 
 
 def require_ours(folder: Path) -> None:

@@ -140,7 +140,8 @@ class Run:
 
     def forget_history(self) -> None:
         """Start the history anew: a training that goes on tells again what its checkpoint remembers."""
-        (self.folder / "history.jsonl").unlink(missing_ok=True)
+        with storage_errors(self.folder):
+            (self.folder / "history.jsonl").unlink(missing_ok=True)
 
     def store_model(self, model: Model) -> None:
         """Write the model folder and forget a model that was loaded before."""
@@ -237,6 +238,7 @@ class Run:
             model_description=f"{results['model_type']}, {results['n_parameters'] / 1e6:,.1f} million parameters",
             metric=results["metric"],
             best_epoch=results["best_epoch"],
+            best_seed=results["best_seed"],
             split_by=data["split_by"],
             parts={part: PartContent(**content) for part, content in data["parts"].items()},
             lengths=LengthContent(**results["lengths"]),

@@ -1,5 +1,6 @@
 """What a training goes on from: whole or skipped, and the same bits in the end."""
 
+import errno
 import hashlib
 import json
 import os
@@ -161,7 +162,7 @@ def test_what_is_damaged_does_not_come_back(settings, checkpoints):
     before, newest = sorted(checkpoints.glob("checkpoint-*"))
     flip(newest / "weights.safetensors")
     folder = CheckpointFolder(checkpoints)
-    folder.forget_after(folder.newest())
+    folder.put_aside_after(folder.newest())
     assert sorted(checkpoints.glob("checkpoint-*")) == [before]
 
 
@@ -307,3 +308,17 @@ def test_clear_removes_all(folder):
     folder.clear()
     assert folder.newest() is None
     assert not folder.folder.exists()
+
+
+def test_a_disk_that_cannot_be_read_just_now_is_no_damage(settings, checkpoints, monkeypatch):
+    """A transient error must not cost the checkpoints."""
+
+    def refuse(path):
+        raise StorageError(f"Cannot read {path}.", "Check the path.") from OSError(errno.EIO, "broken")
+
+    before = sorted(path.name for path in checkpoints.iterdir())
+    with monkeypatch.context() as broken, pytest.raises(StorageError, match="Cannot read"):
+        broken.setattr("secondcoder.training.checkpoints.sha256_file", refuse)
+        CheckpointFolder(checkpoints).newest()
+    assert sorted(path.name for path in checkpoints.iterdir()) == before
+    assert CheckpointFolder(checkpoints).newest() is not None

@@ -1,6 +1,7 @@
 """The lower layers as they are: not trained, computed once, and put back."""
 
 import errno
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,15 +11,16 @@ from transformers import (
     AlbertForSequenceClassification,
     GPT2Config,
     GPT2ForSequenceClassification,
+    MPNetConfig,
+    MPNetForSequenceClassification,
 )
 
 import secondcoder as sc
-from secondcoder.errors import StorageError
 from secondcoder.model.encoding import TextEncoder
 from secondcoder.progress import Progress
-from secondcoder.training import frozen as frozen_module
-from secondcoder.training import loop
-from secondcoder.training.frozen import TokenInputs, cache_activations, freeze, upper_layers
+from secondcoder.training import activations, loop
+from secondcoder.training.activations import TokenInputs, cache_activations
+from secondcoder.training.frozen import Frozen, freeze, upper_layers
 from secondcoder.training.loop import fit
 from tests.tiny import make_wordpiece_tokenizer
 from tests.training.test_loop import run, settings_for, start, weights
@@ -103,7 +105,7 @@ def test_an_epoch_on_kept_activations_trains_what_one_on_the_texts_does(
                 module.p = 0.0
         with monkeypatch.context() as patched:
             if not kept:
-                patched.setattr(frozen_module, "cache_activations", lambda *_, **__: None)
+                patched.setattr(activations, "cache_activations", lambda *_, **__: None)
             fit(model, *train_and_dev, settings=settings, seed=1, checkpoints=tmp_path / str(kept))
         found.append(weights(model))
     start_ = weights(start(settings))
@@ -213,10 +215,10 @@ def is_whole(model, encoded):
 def test_a_disk_that_refuses_the_activations_says_what_to_do_and_is_left_empty(
     encoder_folder, train_and_dev, tmp_path, monkeypatch, number
 ):
-    if not (device := frozen_module.Path("/dev/full")).exists() and number == errno.ENOSPC:
+    if not (device := activations.Path("/dev/full")).exists() and number == errno.ENOSPC:
         pytest.skip("no device that is always full")
 
-    real = frozen_module.Path.open
+    real = activations.Path.open
 
     def refuse(self, mode="r", *given, **named):
         if self.suffix == ".f16" and "w" in mode:
@@ -226,12 +228,67 @@ def test_a_disk_that_refuses_the_activations_says_what_to_do_and_is_left_empty(
             raise OSError(number, "broken")
         return real(self, mode, *given, **named)
 
-    monkeypatch.setattr(frozen_module.Path, "open", refuse)
+    monkeypatch.setattr(activations.Path, "open", refuse)
     settings = settings_for(encoder_folder, freeze=0.5)
-    with pytest.raises(StorageError, match=r"activations\.f16") as caught:
-        run(train_and_dev, settings, tmp_path)
-    assert caught.value.cure.startswith("Free space" if number == errno.ENOSPC else "The device failed")
-    assert list(tmp_path.rglob("*")) == []
+    told = Told()
+    _, result = run(train_and_dev, settings, tmp_path, progress=told)
+    assert any("not kept on disk" in said and "activations.f16" in said for said in told.said)
+    assert len(result.history) == settings.epochs
+    assert not list(tmp_path.rglob("*.f16"))
+
+
+def test_where_the_disk_has_little_room_nothing_is_kept(encoder_folder, train_and_dev, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    told = Told()
+    _, result = run(train_and_dev, settings_for(encoder_folder, freeze=0.5, epochs=1), tmp_path, progress=told)
+    assert any("not kept on disk" in said for said in told.said)
+    assert len(result.history) == 1
+
+
+class Told(Progress):
+    """Keeps what was told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+def test_numbers_too_large_for_float16_are_not_kept(model, corpus, tmp_path):
+    with torch.no_grad():
+        model.network.bert.encoder.layer[0].output.LayerNorm.weight.fill_(1e5)
+    encoded = model.encoder.encode(corpus.texts)
+    frozen = freeze(model.network, 0.5)
+    kept = cache_activations(
+        model.network, model.encoder, encoded, frozen, precision="fp32", path=tmp_path / "a.f16", progress=Progress()
+    )
+    assert kept is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_whose_layers_do_not_fit_together_is_noticed(model, corpus, tmp_path, monkeypatch):
+    """A layer that is left out or run twice must not pass, even where the head is fresh and its logits are small."""
+    encoded, frozen = model.encoder.encode(corpus.texts), freeze(model.network, 0.5)
+    real = activations.upper_layers
+    with torch.no_grad():
+        model.network.classifier.weight.mul_(1e-3)
+    for wrong in (0, 2):
+        monkeypatch.setattr(activations, "upper_layers", lambda network, _, n=wrong: real(network, Frozen(n, ())))
+        kept = cache_activations(
+            model.network, model.encoder, encoded, frozen, precision="fp32", path=tmp_path / "a", progress=Progress()
+        )
+        assert kept is None
+
+
+def test_position_weights_that_all_layers_read_stay_still_too():
+    config = MPNetConfig(vocab_size=30, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
+    network = MPNetForSequenceClassification(config)
+    freeze(network, 0.5)
+    assert not network.mpnet.encoder.relative_attention_bias.weight.requires_grad
+    assert not network.mpnet.encoder.layer[0].attention.attn.q.weight.requires_grad
+    assert network.mpnet.encoder.layer[1].attention.attn.q.weight.requires_grad
+    assert network.classifier.dense.weight.requires_grad
 
 
 def test_activations_are_there_while_training_and_gone_afterwards(corpus, encoder_folder, tmp_path, monkeypatch):

@@ -147,7 +147,7 @@ import numpy as np
 from secondcoder.model.loading import start_model
 from secondcoder.settings import TrainSettings
 from secondcoder.training import memory
-from secondcoder.training.frozen import TokenInputs
+from secondcoder.training.activations import TokenInputs
 from secondcoder.training.ranks import ALONE
 from secondcoder.training.steps import Stepper
 

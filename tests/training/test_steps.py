@@ -10,8 +10,8 @@ import torch
 from secondcoder.errors import ModelError
 from secondcoder.model.loading import start_model
 from secondcoder.settings import TrainSettings
+from secondcoder.training.activations import TokenInputs
 from secondcoder.training.fitting import class_indices
-from secondcoder.training.frozen import TokenInputs
 from secondcoder.training.ranks import ALONE
 from secondcoder.training.steps import Stepper
 

@@ -74,7 +74,7 @@ class ReportContent:
         The classes in their order; the positive one of a two-class task, or None.
     model, model_description
         The pre-trained model's name, and a few words about it (layers, parameters); may be empty.
-    metric, best_epoch
+    metric, best_epoch, best_seed
         The figure on dev that chose the epoch, and the epoch that it chose, or None.
     split_by
         How the parts were made: ``"group"``, ``"stratified"``, ``"random"`` or ``"given"``; may be empty.
@@ -119,6 +119,7 @@ class ReportContent:
     model_description: str = ""
     metric: str = ""
     best_epoch: int | None = None
+    best_seed: int | None = None
     split_by: str = ""
     lengths: LengthContent | None = None
     unused: Mapping[str, int] = field(default_factory=dict)

@@ -15,6 +15,7 @@ import contextlib
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,8 @@ class CheckpointFolder:
             try:
                 _verify(path)
             except StorageError as error:
+                if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+                    raise  # a disk that cannot be read just now says nothing about the file
                 self.damaged.append(f"{path.name}: {error.what}")
             else:
                 return path
@@ -125,11 +128,12 @@ class CheckpointFolder:
         """Remove all of them, whole or not."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def forget_after(self, path: Path | None) -> None:
-        """Remove what is newer than a checkpoint that is gone back to (None: everything): it is damaged."""
+    def put_aside_after(self, path: Path | None) -> None:
+        """Rename what is newer than a checkpoint that is gone back to (None: everything): it is damaged."""
         for other in self._paths():
             if path is None or other.name > path.name:
-                shutil.rmtree(other, ignore_errors=True)
+                with storage_errors(other):
+                    other.rename(other.with_name(f"damaged-{uuid.uuid4().hex[:8]}-{other.name}"))
 
     def _paths(self) -> list[Path]:
         with contextlib.suppress(FileNotFoundError):
@@ -157,6 +161,8 @@ def _verify(path: Path) -> None:
     if not isinstance(manifest, dict) or not {_WEIGHTS, _STATE, _PLAIN} <= manifest.keys():
         raise StorageError(f"{_MANIFEST} does not name all files.", "")
     for name, expected in manifest.items():
+        if not (path / name).is_file():
+            raise StorageError(f"{name} is missing", "")
         if sha256_file(path / name) != expected:
             raise StorageError(f"{name} is damaged (its SHA-256 is not the one in the manifest)", "")
 

@@ -19,6 +19,8 @@ class ByteDropout(nn.Dropout):
         kept = 256 - round(self.p * 256)
         if not self.training or kept == 256:
             return input
+        if kept == 0:
+            return input * 0
         n = input.numel()
         words = torch.empty(-(-n // 8), dtype=torch.int64).random_(-(2**63), None)  # eight bytes each, all bits drawn
         mask = (words.view(torch.uint8)[:n] < kept).view(input.shape)

@@ -8,14 +8,16 @@ from collections import Counter
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 from transformers import PreTrainedModel
 
 from secondcoder.errors import ModelError
-from secondcoder.model.backends import PREDICTION_TOKENS, ResolvedPrecision, computing
+from secondcoder.model.backends import PREDICTION_TOKENS, computing
 from secondcoder.model.batches import fixed_shapes
+from secondcoder.model.model import Model
 from secondcoder.progress import Progress
 from secondcoder.training.steps import Inputs
 
@@ -23,36 +25,24 @@ _STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
 _FOLDS = 5
 
 
-def start_from_logistic(
-    network: PreTrainedModel,
-    inputs: Inputs,
-    targets: NDArray[np.int64],
-    *,
-    precision: ResolvedPrecision,
-    max_length: int,
-    progress: Progress,
-) -> None:
+def start_from_logistic(model: Model, inputs: Inputs, targets: NDArray[np.int64], *, progress: Progress) -> None:
     """Fit a logistic regression on what the last layer of the head reads, and put its weights into that layer.
 
     How strongly it is held to zero is chosen by cross-validation on train. A class without rows keeps its weights.
 
     Parameters
     ----------
-    network
-        The classifier.
+    model
+        The classifier; its network may be without the layers that the inputs have been through.
     inputs
         The train part.
     targets : ndarray of shape (n,)
         Classes, as positions among the label names.
-    precision
-        Arithmetic.
-    max_length
-        Longest text in tokens.
     progress
         Where to show how far it has come.
     """
-    last = _last_layer(network)
-    features = _features(network, last, inputs, precision, max_length, progress)
+    last = _last_layer(model.network)
+    features = _features(model, last, inputs, progress)
     classes, weights, biases = _fit(features, targets)
     with torch.no_grad():
         for row, weight, bias in zip(classes, weights, biases, strict=True):
@@ -70,14 +60,8 @@ def _fit(
     if min(Counter(targets.tolist()).values()) < _FOLDS:
         found = LogisticRegression(C=_STRENGTHS[2], max_iter=1000).fit(scaled, targets)
     else:
-        found = LogisticRegressionCV(
-            Cs=_STRENGTHS,
-            cv=_FOLDS,
-            scoring="neg_log_loss",
-            max_iter=1000,
-            use_legacy_attributes=False,
-            l1_ratios=(0.0,),
-        ).fit(scaled, targets)
+        search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": _STRENGTHS}, scoring="neg_log_loss", cv=_FOLDS)
+        found = search.fit(scaled, targets).best_estimator_
     weights, biases = found.coef_, found.intercept_
     if len(found.classes_) == 2:  # one row says how far the second class is ahead of the first
         weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
@@ -85,25 +69,21 @@ def _fit(
     return found.classes_, weights, biases - weights @ scaler.mean_
 
 
-def _features(
-    network: PreTrainedModel,
-    last: nn.Linear,
-    inputs: Inputs,
-    precision: ResolvedPrecision,
-    max_length: int,
-    progress: Progress,
-) -> NDArray[np.float32]:
+def _features(model: Model, last: nn.Linear, inputs: Inputs, progress: Progress) -> NDArray[np.float32]:
     """Return what the last layer reads for each text, shape (n, features)."""
     found: list[torch.Tensor] = []
     hook = last.register_forward_pre_hook(lambda _module, given: found.append(given[0]))
     features = np.empty((len(inputs.lengths), last.in_features), np.float32)
-    plan = fixed_shapes(inputs.lengths, token_budget=PREDICTION_TOKENS[network.device.type], max_length=max_length)
+    network, device = model.network, model.backend.device
+    plan = fixed_shapes(
+        inputs.lengths, token_budget=PREDICTION_TOKENS[device.type], max_length=model.encoder.max_length
+    )
     network.eval()
     try:
-        with progress.task("head", len(features)) as task, torch.no_grad(), computing(network.device, precision):
+        with progress.task("head", len(features)) as task, torch.no_grad(), computing(device, model.precision):
             for batch in plan:
                 tensors = inputs.batch(batch.rows, (len(batch.rows), batch.shape[1]))
-                network(**{name: tensor.to(network.device) for name, tensor in tensors.items()})
+                network(**{name: tensor.to(device) for name, tensor in tensors.items()})
                 read = found.pop().float().cpu().numpy()
                 features[batch.rows] = read if read.ndim == 2 else read[:, 0]
                 task.advance(len(batch.rows))

@@ -66,7 +66,7 @@ class Keeper:
         self._newest = self._ranks.from_leader(self._newest)
 
     def newest(self, say: Callable[[str], None]) -> Checkpoint | None:
-        """Return the newest whole checkpoint, if there is one; damaged ones are named, skipped and removed.
+        """Return the newest whole checkpoint, if there is one; damaged ones are named, skipped and put aside.
 
         Raises
         ------
@@ -76,10 +76,9 @@ class Keeper:
         found = self._checkpoints.newest() if self._ranks.leads else None
         for reason in self._checkpoints.damaged:
             say(f"Damaged, and skipped: {reason}")
-        if self._ranks.leads:
-            self._checkpoints.forget_after(found)
         self._newest = self._ranks.from_leader(found)
         if self._newest is None:
+            self._put_damaged_aside()
             say("There is no whole checkpoint to go on from: training starts from its beginning.")
             return None
         checkpoint = read_checkpoint(self._newest)
@@ -88,9 +87,19 @@ class Keeper:
                 f"The checkpoints in {self.folder} belong to other texts, labels or pre-trained weights.",
                 "Train into another folder, without --resume.",
             )
+        self._put_damaged_aside()
         for difference in differences(checkpoint.plain["conditions"], conditions(self._model, self._ranks)):
             say(f"The result may differ in its last bits from a training without a break: {difference}.")
         return checkpoint
+
+    def _put_damaged_aside(self) -> None:
+        if self._ranks.leads:
+            self._checkpoints.put_aside_after(self._newest)
+
+    def forget(self) -> None:
+        """Remove what an earlier training left: the first checkpoint of this one would take its best for its own."""
+        if self._ranks.leads:
+            self._checkpoints.clear()
 
     def best(self) -> Tensors:
         """Return the weights of the best epoch so far."""

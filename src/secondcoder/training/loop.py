@@ -1,7 +1,7 @@
 """The one training loop.
 
 In: a model with an untrained head, the train and dev parts, settings. Out: the model with the weights of its best epoch
-on dev, and how it came there. The test part never comes here. Stopped at any moment, it goes on as if it had not been.
+on dev, and how it came there. The test part never comes here. Stopped anywhere, it goes on as if it had not been.
 """
 
 import contextlib
@@ -27,12 +27,13 @@ from secondcoder.model.pretrained import rate_for, seeded
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
+from secondcoder.training.activations import inputs_for
 from secondcoder.training.alarms import predicts_one_class
 from secondcoder.training.checkpoints import Checkpoint
 from secondcoder.training.dropout import cheap_dropout
 from secondcoder.training.exactness import deterministic, set_generators
 from secondcoder.training.fitting import Fit, State, class_indices, describe, dev_figures
-from secondcoder.training.frozen import Frozen, freeze, inputs_for, upper_layers
+from secondcoder.training.frozen import Frozen, freeze, upper_layers
 from secondcoder.training.heads import start_from_logistic
 from secondcoder.training.keeping import Keeper
 from secondcoder.training.memory import fitting_budget
@@ -100,6 +101,8 @@ def fit(
             training.go_back()
             for entry in training.result.history:
                 on_evaluation(entry)
+        else:
+            training.keeper.forget()
         training.run(on_evaluation)
     return training.result
 
@@ -134,10 +137,10 @@ class _Training:
         # Named now, as the whole network names them: while lower layers are put aside the others have other numbers.
         self.parameters = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
         self.keeper = Keeper(model, train, dev, self.parameters, checkpoints, ranks)
-        self.epochs = settings.epochs or 0
+        self.state, self.epochs = State(), settings.epochs or 0
         self.n_steps = self.epochs * math.ceil(len(train) / settings.batch_size)
-        self.state = State()
         self.stepper: Stepper | None = None
+        self.cut = False
         self.saved_at = time.monotonic()
         self.resumed: Checkpoint | None = None
 
@@ -149,6 +152,8 @@ class _Training:
         except Stopped:
             self._leave()
         self.keeper.load(self.keeper.best())
+        if self.ranks.leads:
+            (self.keeper.folder / "activations.f16").unlink(missing_ok=True)
         self.model.network.requires_grad_(True)
 
     def _train(self, on_evaluation: OnEvaluation) -> None:
@@ -156,22 +161,18 @@ class _Training:
             self.model,
             self.encoded,
             self.frozen,
-            # Of several processes each has other texts at every step, and none of them the time to prepare all.
+            # Of several processes each has other texts at every step.
             path=self.keeper.folder / "activations.f16" if self.ranks.count == 1 else None,
             progress=self.progress,
         )
+        self.cut = cut is not None
+        if self.resumed and self.resumed.plain["cut"] != self.cut:
+            self.progress.say("The result may differ in its last bits: frozen layers are computed in another way now.")
         if self.settings.head_start == "logistic" and not self.state.step and not self.result.history:
             with self._on(cut):
-                start_from_logistic(
-                    self.model.network,
-                    inputs,
-                    self.targets,
-                    precision=self.model.precision,
-                    max_length=self.model.encoder.max_length,
-                    progress=self.progress,
-                )
+                start_from_logistic(self.model, inputs, self.targets, progress=self.progress)
             self._judge({"epoch": 0, "step": 0}, on_evaluation)
-        # They add the same to their weights at every step, and so must start from the same bits.
+        # Processes add the same to their weights at every step, and so must start from the same bits.
         self.ranks.copy_from_leader(parameter.detach() for parameter in self.parameters.values())
         stepper = self._make_stepper(inputs)
         while self.state.epoch <= self.epochs:
@@ -189,9 +190,8 @@ class _Training:
         budget = self.settings.token_budget or TRAINING_TOKENS[device.type]
         if device.type == "cpu":
             longest = int(inputs.lengths.max())
-            budget, warning = fitting_budget(
-                network, self.settings, wanted=budget, longest=longest, processes=self.ranks.here
-            )
+            here = self.ranks.here
+            budget, warning = fitting_budget(network, self.settings, wanted=budget, longest=longest, processes=here)
             if warning:
                 self.progress.say(warning)
         self.stepper = Stepper(
@@ -208,7 +208,8 @@ class _Training:
         if self.resumed is not None and self.state.step:
             self.stepper.restore(self.resumed.tensors)
             budgets = self.resumed.plain["token_budgets"]
-            self.stepper.token_budget = budgets[self.ranks.index] if len(budgets) == self.ranks.count else min(budgets)
+            before = budgets[self.ranks.index] if len(budgets) == self.ranks.count else min(budgets)
+            self.stepper.token_budget = min(before, budget)  # where memory has become short, what was is too much
             set_generators(self.resumed.tensors, self.ranks)
         self.resumed = None
         return self.stepper
@@ -235,12 +236,12 @@ class _Training:
         """Between two steps: stop if asked to, save if it is time, together with the other processes."""
         due = time.monotonic() - self.saved_at >= 60 * self.settings.checkpoint_minutes
         if self.ranks.count > 1:
-            wishes = torch.tensor([self.stop.asked, due and self.ranks.leads], dtype=torch.int32)
-            wishes = wishes.to(self.model.backend.device)
+            device = self.model.backend.device
+            wishes = torch.tensor([self.stop.asked, due and self.ranks.leads], dtype=torch.int32, device=device)
             self.ranks.add_up([wishes])
-            self.stop.asked, due = bool(wishes[0]), bool(wishes[1])
-            if self.stop.asked:
+            if wishes[0]:  # not `stop.asked`, which a signal may have set while the others were heard
                 raise Stopped
+            due = bool(wishes[1])
         if due:
             self._save(is_best=False)
 
@@ -267,7 +268,10 @@ class _Training:
     def _leave(self) -> None:
         """Save everything and say how to go on."""
         if self.stepper is None:
-            raise InterruptedRunError("Training was interrupted before its first step.", "Start it again.") from None
+            raise InterruptedRunError(
+                "Training was interrupted before its next step; nothing is lost.",
+                "Go on with the same command and --resume.",
+            ) from None
         self._save(is_best=False)
         raise InterruptedRunError(
             f"Training was interrupted at step {self.state.step} of {self.n_steps}; everything is saved.",
@@ -293,9 +297,9 @@ class _Training:
     def _save(self, *, is_best: bool) -> None:
         stepper, scores = self.stepper, self.result.best_scores
         tensors = stepper.state() if stepper else {}
-        if scores is not None:
-            tensors["dev.logits"] = torch.from_numpy(scores.logits)
+        tensors |= {} if scores is None else {"dev.logits": torch.from_numpy(scores.logits)}
         plain = {
+            "cut": self.cut,
             "state": self.state.to_dict() | {"padded_tokens": sum(self.ranks.gather(self.state.padded_tokens))},
             "best_epoch": self.result.best_epoch,
             "history": self.result.history,
