@@ -95,12 +95,26 @@ def exact_weights(
     return last
 
 
+class Interrupted(Ranks):
+    """Processes, the first of which gets a Ctrl-C in the midst of hearing whether any of them was to stop."""
+
+    heard = 0
+
+    def add_up(self, tensors):
+        tensors = list(tensors)
+        super().add_up(tensors)
+        if tensors and tensors[0].dtype == torch.int32:
+            Interrupted.heard += 1
+            if self.index == 0 and Interrupted.heard == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+
+
 def inexact_weights(
     ranks: Ranks, encoder: Path, folder: Path, *, stop_in: int | None = None
 ) -> tuple[dict[str, torch.Tensor], list[dict]]:
     """Return weights and history after three epochs with dropout, which draws other numbers in each process.
 
-    One that is to be stopped gets a Ctrl-C in this process after the first epoch, and goes on.
+    One that is to be stopped gets a Ctrl-C in that process after the first epoch, and goes on.
     """
     settings, model = start(encoder, epochs=3, token_budget=128)
 
@@ -111,7 +125,7 @@ def inexact_weights(
         if entry["epoch"] == 1 and ranks.index == stop_in:
             os.kill(os.getpid(), signal.SIGINT)
 
-    if stop_in is not None:
+    if stop_in is not None or isinstance(ranks, Interrupted):
         with pytest.raises(InterruptedRunError, match="step 6 of 15"):
             fit(model, *parts(), settings=settings, seed=1, checkpoints=folder, ranks=ranks, on_evaluation=press)
         _, model = start(encoder)
@@ -162,8 +176,9 @@ def take_part(index: int, port: int, folder: Path, encoder: Path) -> None:
         "memory": exact_weights(ranks, encoder, folder / "memory", short_of_memory=index == 1),
     }
     histories = {}
-    for name, stop_in in (("unbroken", None), ("broken", 1)):
-        ended[name], histories[name] = inexact_weights(ranks, encoder, folder / name, stop_in=stop_in)
+    interrupted = Interrupted(ranks.index, ranks.count)
+    for name, among, stop_in in (("unbroken", ranks, None), ("broken", ranks, 1), ("late", interrupted, None)):
+        ended[name], histories[name] = inexact_weights(among, encoder, folder / name, stop_in=stop_in)
     for name, values in ended.items():
         save_file(values, folder / f"{name}.{index}.safetensors")
     found |= {"histories": histories, "generators": [torch.equal(a, b) for a, b in generators(ranks, folder)]}
@@ -253,6 +268,12 @@ def test_a_step_is_shared_out_whole_and_evenly(lengths, count, seed):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+def test_the_longest_texts_go_round_to_and_fro():
+    lengths = np.array([80, 70, 60, 50, 40, 30, 20, 10])
+    shares = [Ranks(index, 2).share(np.arange(8), lengths) for index in (0, 1)]
+    assert [int(lengths[share].sum()) for share in shares] == [180, 180]
+
+
 def test_a_process_that_was_started_plainly_is_alone(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert join_ranks(on_cpu=True) is ALONE
@@ -309,12 +330,11 @@ def test_the_comparison_would_notice_another_batch_size(two_processes, encoder_f
 
 
 def test_ctrl_c_in_one_process_stops_both_and_they_go_on_with_the_same_bits(two_processes, found):
-    unbroken, broken = weights_of(two_processes, "unbroken"), weights_of(two_processes, "broken")
-    for one in (*unbroken[1:], *broken):
-        assert all(torch.equal(value, one[name]) for name, value in unbroken[0].items())
-    for one in found:
-        assert len(one["histories"]["unbroken"]) == 3
-        assert one["histories"]["unbroken"] == one["histories"]["broken"] == found[0]["histories"]["unbroken"]
+    first, *others = [one for name in ("unbroken", "broken", "late") for one in weights_of(two_processes, name)]
+    assert all(torch.equal(value, other[name]) for other in others for name, value in first.items())
+    expected, *histories = [history for one in found for history in one["histories"].values()]
+    assert len(expected) == 3
+    assert histories == [expected] * 5
 
 
 def test_each_process_draws_its_own_dropout(found):
