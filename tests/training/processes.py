@@ -27,7 +27,7 @@ PLACES = {
     "beginning the run": ("secondcoder.workflow", "start_run"),
     "loading the model": ("secondcoder.workflow", "start_model"),
     "going back": ("secondcoder.training.keeping", "Keeper.newest"),
-    "frozen layers": ("secondcoder.training.frozen", "cache_activations"),
+    "frozen layers": ("secondcoder.training.activations", "cache_activations"),
     "head": ("secondcoder.training.loop", "start_from_logistic"),
     "step": ("secondcoder.training.steps", "Stepper.take"),
     "dev": ("secondcoder.model.model", "Model.score_encoded"),
@@ -40,6 +40,9 @@ PLACES = {
     "clearing away": ("secondcoder.workflow", "finish_run"),
 }
 """Where a training can be: the functions that say so as they begin and end. One that is called by another is silent."""
+
+ALSO = ("secondcoder.cli.main", "transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert")
+"""What is imported beforehand, besides what the places are in; no more than that, as no thread may be started."""
 
 START = "reading the file"
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -125,9 +128,8 @@ class Commands:
 
 def serve() -> None:
     """Read requests, fork, answer; until there are no more."""
-    for module, _ in PLACES.values():
+    for module in (*(module for module, _ in PLACES.values()), *ALSO):
         importlib.import_module(module)
-    importlib.import_module("secondcoder.cli.main")
     for line in sys.stdin:
         request = json.loads(line)
         ended = _run(request["words"], Path(request["folder"]), [Order(**order) for order in request["orders"]])
@@ -145,6 +147,8 @@ def _run(words: list[str], folder: Path, orders: list[Order]) -> Ended:
             os.close(events)
             os.close(going_on)
             _be_the_command(words, folder, said, telling, waiting, [order for order in orders if order.delay == 0])
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(1)
     os.close(telling)

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import signal
+import textwrap
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ RECIPES = {
     "head read off the encoder": ["--freeze", "0.5", "--head-start", "logistic"],
 }
 MOST_IN_A_ROW = 3
-AT_ANY_MOMENT = 0.4  # of the kills
+AT_ANY_MOMENT = 0.3  # of the kills
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,7 @@ def describe(kills: list[Kill]) -> str:
     """Return the tally as a page."""
     equal = sum(kill.equal for kill in kills)
     places = ", ".join(f"{place} ({n})" for place, n in Counter(kill.place for kill in kills).most_common())
+    places = "\n".join(textwrap.wrap(f"Hit were: {places}.", 120))
     rows = "\n".join(
         f"| {i} | {kill.recipe} | {kill.drawn} | {kill.place} | {kill.resumed} | {'yes' if kill.equal else 'NO'} |"
         for i, kill in enumerate(kills, 1)
@@ -191,11 +193,12 @@ def describe(kills: list[Kill]) -> str:
     return f"""# Killed and resumed
 
 Trainings of a tiny encoder (dropout on, three epochs of five steps, a checkpoint after every step) were killed with
-SIGKILL at random and resumed with `--resume`, some of them several times in a row, until {len(kills)} kills had been
-made. Each training was compared with one that was left alone: the SHA-256 of every file of the model folder, the
-history, the evaluation, the predictions and the results, without times of day and durations.
+SIGKILL at random and resumed with `--resume`, some of them several times in a row, until there were {len(kills)} kills.
+Each training was compared with one that was left alone: the SHA-256 of every file of the model folder, the history, the
+evaluation, the predictions and the results, without times of day and durations.
 
-**{len(kills)} kills, {equal} ended with the same bits.** Hit were: {places}.
+**{len(kills)} kills, {equal} ended with the same bits.**
+{places}
 
 "Drawn" says how the moment was chosen: *moment*, at any time of a whole training; *place*, while it did something that
 was drawn first (a process that was quicker is hit a little later). "Resumed from" is what the process that came next

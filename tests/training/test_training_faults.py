@@ -13,6 +13,7 @@ import pytest
 
 import secondcoder as sc
 from secondcoder.errors import StorageError
+from secondcoder.progress import Progress
 from secondcoder.runs import Run
 from secondcoder.storage import TEMPORARY_MARK
 from tests.faults import CURES, Faults, Killed, run_with_faults
@@ -34,6 +35,16 @@ WHOLE = {
 }
 
 
+class Told(Progress):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
 def test_a_training_is_whole_or_can_be_resumed(tmp_path):
     """At a few calls spread over all of them, others for each fault."""
     run_with_faults(__file__, "few", *FAULTS, folder=tmp_path)
@@ -52,6 +63,7 @@ def train_with_faults(faults: Faults, disk: Path, extent: str, tried: list[str])
     split = sc.split(corpus)
     folder = disk / "runs" / "area"
     expected: list[str] = []
+    told = Told()
 
     def work(*, resume: bool = False) -> Run:
         return sc.train(
@@ -63,10 +75,12 @@ def train_with_faults(faults: Faults, disk: Path, extent: str, tried: list[str])
             learning_rate=5e-3,
             device="cpu",
             resume=resume,
+            progress=told,
         )
 
     def prepare() -> None:
         shutil.rmtree(folder.parent, ignore_errors=True)
+        told.said.clear()
 
     def check(stopped: StorageError | Killed | None) -> None:
         if isinstance(stopped, StorageError):
@@ -79,7 +93,8 @@ def train_with_faults(faults: Faults, disk: Path, extent: str, tried: list[str])
             made = Run(folder)
         expected.append(made.model.sha256)
         assert made.status == "complete"
-        assert expected[-1] == expected[0]
+        # A disk that refuses the activations is done without, which rounds differently, and is said.
+        assert expected[-1] == expected[0] or any("is not kept on disk" in said for said in told.said)
         assert len(made.history) == 2
         assert {path.name for path in folder.iterdir()} == WHOLE
         # Beside the run nobody can tell a dead writer's leftovers from what another one is writing just now.
