@@ -31,7 +31,7 @@ RECIPES = {
     "head read off the encoder": ["--freeze", "0.5", "--head-start", "logistic"],
 }
 MOST_IN_A_ROW = 3
-AT_ANY_MOMENT = 0.3  # of the kills
+AT_ANY_MOMENT = 0.2  # of the kills
 
 
 @dataclass(frozen=True)
