@@ -62,6 +62,8 @@ _SOURCE = Path(__file__).with_suffix(".c")
 _ROOT = _SOURCE.parents[1]
 _MEMORY = Path("/dev/shm")
 _ROOM = 1 << 28  # bytes
+# A forked process that computes waits for ever for the threads that its parent had.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class Killed(Exception):
@@ -92,7 +94,7 @@ def run_with_faults(script: str | Path, *arguments: object, folder: Path, timeou
         done = subprocess.run(
             [sys.executable, "-P", *code, disk, *map(str, arguments)],
             cwd=folder,
-            env={**os.environ, "LD_PRELOAD": str(_library()), "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
+            env={**os.environ, **_ONE_THREAD, "LD_PRELOAD": str(_library()), "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -93,7 +93,7 @@ def one_thread() -> Iterator[None]:
 
 
 # The model is named relative to the working folder, as there is no fixture yet when checks are collected.
-NUMBERS = OnNumbers(model="tiny", epochs=2, batch_size=8, learning_rate=0.003, device="cpu", precision="fp32")
+NUMBERS = OnNumbers(model="tiny", epochs=2, batch_size=8, learning_rate=0.003, device="cpu", freeze=0.0)
 
 
 @parametrize_with_checks([NUMBERS], expected_failed_checks=lambda estimator: NOT_FOR_TEXT)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -44,7 +46,7 @@ def trained(encoder_folder, tmp_path_factory) -> Path:
         writer.writerows([f"t{i}", text, label, f"g{i // 10}"] for i, (text, label) in enumerate(make_rows(120)))
     words = ["train", str(source), *COLUMNS, "--model", str(encoder_folder), "--output", str(folder / "run")]
     with pytest.raises(SystemExit) as left:
-        main([*words, "--learning-rate", "5e-3", "--epochs", "6", "--positive", "social"])
+        main([*words, "--learning-rate", "5e-3", "--epochs", "6", "--positive", "social", "--freeze", "0"])
     assert left.value.code == 0
     return folder / "run"
 
@@ -259,16 +261,22 @@ def test_a_faulty_settings_file_is_not_passed_over(secondcoder, labelled_file, c
     assert message in err
 
 
-def test_ctrl_c_in_training_leaves_with_130_and_the_best_epoch(secondcoder, labelled_file, encoder_folder, monkeypatch):
+def test_ctrl_c_in_training_leaves_with_130_and_can_go_on(secondcoder, labelled_file, encoder_folder, monkeypatch):
     def interrupt(self, entry):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Run, "append_history", interrupt)
     words = ["train", labelled_file, *COLUMNS, "--model", encoder_folder, "--output", "run", "--epochs", "5"]
-    code, _, err = secondcoder(*words)
+    with monkeypatch.context() as pressed:
+        pressed.setattr(Run, "append_history", interrupt)
+        code, _, err = secondcoder(*words)
     assert code == 130
-    assert "is kept in run" in err
+    assert "everything is saved" in err
+    assert "--resume" in err
     assert Run("run").status == "interrupted"
+    code, _, err = secondcoder(*words, "--resume")
+    assert code == 0
+    assert "Going on from step" in err
+    assert Run("run").status == "complete"
 
 
 def test_ctrl_c_in_labelling_leaves_no_output(secondcoder, run_folder, corpus_file, monkeypatch):

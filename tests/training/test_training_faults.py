@@ -45,9 +45,16 @@ class Told(Progress):
         self.said.append(sentence)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    """A fork of a process that has threads waits for them for ever."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+
+
 def test_a_training_is_whole_or_can_be_resumed(tmp_path):
     """At a few calls spread over all of them, others for each fault."""
-    run_with_faults(__file__, "few", *FAULTS, folder=tmp_path)
+    run_with_faults(__file__, "few", *FAULTS, folder=tmp_path, timeout=280)
 
 
 @pytest.mark.slow
