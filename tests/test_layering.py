@@ -14,6 +14,7 @@ SOURCE = Path(secondcoder.__file__).parent
 # From top to bottom, as in docs/architecture.md.
 ORDER = (
     "errors",
+    "bounds",
     "settings",
     "environment",
     "storage",
@@ -34,7 +35,7 @@ ORDER = (
     "__main__",
 )
 HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy", "pyarrow", "pandas", "numpy", "accelerate")
-LIGHT = ("__init__", "errors", "settings", "environment", "storage", "progress", "demo")
+LIGHT = ("__init__", "errors", "bounds", "settings", "environment", "storage", "progress", "demo")
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

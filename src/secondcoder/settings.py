@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, get_args
 
-from secondcoder.errors import SettingsError, nearest
+from secondcoder.bounds import check_choice, check_count, check_range
+from secondcoder.errors import SettingsError
 
 DEFAULT_SEED = 42
 DEFAULT_MODEL = "distilbert-base-uncased"
@@ -62,7 +63,7 @@ class ReadSettings(Settings):
 
     def __post_init__(self) -> None:
         for name in ("sample_train", "sample_dev", "sample_test"):
-            _check_count(name, getattr(self, name), least=1)
+            check_count(name, getattr(self, name), least=1)
         if self.dev_from is not None and self.sample_dev is None:
             raise SettingsError(
                 f"--dev-from {self.dev_from} does not say how many rows to take.", "Add --sample-dev N."
@@ -83,7 +84,7 @@ class SplitSettings(Settings):
     """Size of test, which judges once: a share of the rows below 1, a number of rows from 1 on."""
 
     def __post_init__(self) -> None:
-        _check_choice("by", self.by, get_args(By))
+        check_choice("by", self.by, get_args(By))
         for name in ("dev", "test"):
             size = getattr(self, name)
             if not math.isfinite(size) or size <= 0 or (size >= 1 and size != int(size)):
@@ -136,27 +137,27 @@ class TrainSettings(Settings):
     """Save so often what --resume needs, besides the end of each epoch; 0: after every step."""
 
     def __post_init__(self) -> None:
-        _check_choice("effort", self.effort, get_args(Effort))
-        _check_count("epochs", self.epochs, least=1)
-        _check_count("batch_size", self.batch_size, least=1)
-        _check_count("max_length", self.max_length, least=8)
-        _check_count("token_budget", self.token_budget, least=64)
+        check_choice("effort", self.effort, get_args(Effort))
+        check_count("epochs", self.epochs, least=1)
+        check_count("batch_size", self.batch_size, least=1)
+        check_count("max_length", self.max_length, least=8)
+        check_count("token_budget", self.token_budget, least=64)
         if self.learning_rate != "auto":
-            _check_range("learning_rate", self.learning_rate, above=0.0, most=1.0)
-        _check_range("warmup", self.warmup, least=0.0, most=1.0)
-        _check_range("weight_decay", self.weight_decay, least=0.0, most=1.0)
-        _check_range("max_grad_norm", self.max_grad_norm, above=0.0)
-        _check_range("attention_dropout", self.attention_dropout, least=0.0, below=1.0)
+            check_range("learning_rate", self.learning_rate, above=0.0, most=1.0)
+        check_range("warmup", self.warmup, least=0.0, most=1.0)
+        check_range("weight_decay", self.weight_decay, least=0.0, most=1.0)
+        check_range("max_grad_norm", self.max_grad_norm, above=0.0)
+        check_range("attention_dropout", self.attention_dropout, least=0.0, below=1.0)
         if self.freeze is not None:
-            _check_range("freeze", self.freeze, least=0.0, most=1.0)
-        _check_count("seeds", self.seeds, least=1)
-        _check_range("checkpoint_minutes", self.checkpoint_minutes, least=0.0)
+            check_range("freeze", self.freeze, least=0.0, most=1.0)
+        check_count("seeds", self.seeds, least=1)
+        check_range("checkpoint_minutes", self.checkpoint_minutes, least=0.0)
         if self.head_start is not None:
-            _check_choice("head_start", self.head_start, get_args(HeadStart))
+            check_choice("head_start", self.head_start, get_args(HeadStart))
         if self.truncation is not None:
-            _check_choice("truncation", self.truncation, get_args(Truncation))
-        _check_choice("device", self.device, get_args(Device))
-        _check_choice("precision", self.precision, get_args(Precision))
+            check_choice("truncation", self.truncation, get_args(Truncation))
+        check_choice("device", self.device, get_args(Device))
+        check_choice("precision", self.precision, get_args(Precision))
 
     @property
     def recipe(self) -> "Recipe":
@@ -205,8 +206,8 @@ class LabelSettings(Settings):
     """Arithmetic; auto is what the model was evaluated with."""
 
     def __post_init__(self) -> None:
-        _check_choice("device", self.device, get_args(Device))
-        _check_choice("precision", self.precision, get_args(Precision))
+        check_choice("device", self.device, get_args(Device))
+        check_choice("precision", self.precision, get_args(Precision))
 
 
 def parse_label_names(text: str) -> dict[str, str]:
@@ -237,7 +238,7 @@ def as_label_mapping(label_names: Mapping[str, str] | str | None) -> dict[str, s
 
 def check_seed(seed: int) -> None:
     """Raise `SettingsError` unless the seed is a whole number from 0 on."""
-    _check_count("seed", seed, least=0)
+    check_count("seed", seed, least=0)
 
 
 def keep_quiet() -> None:
@@ -245,30 +246,3 @@ def keep_quiet() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise SettingsError(f"{name} is {value!r}.", f"{nearest(value, choices)}Choose one of {', '.join(choices)}.")
-
-
-def _check_count(name: str, value: int | None, *, least: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        raise SettingsError(f"{name} is {value!r}.", f"Give a whole number, at least {least}.")
-
-
-def _check_range(
-    name: str,
-    value: float,
-    *,
-    least: float = -math.inf,
-    above: float = -math.inf,
-    most: float = math.inf,
-    below: float = math.inf,
-) -> None:
-    if not (isinstance(value, int | float) and least <= value <= most and above < value < below):
-        limits = [
-            f"at least {least}" if least > -math.inf else f"above {above}",
-            f"at most {most}" if most < math.inf else f"below {below}",
-        ]
-        raise SettingsError(f"{name} is {value!r}.", f"Give a number {' and '.join(limits)}.")
