@@ -20,7 +20,8 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from secondcoder.environment import machine, versions
-from secondcoder.runs import Run, judge
+from secondcoder.run_folder import judge
+from secondcoder.runs import Run
 from secondcoder.training.baselines import TfidfLogistic
 
 SECONDCODER = str(Path(sys.executable).with_name("secondcoder"))

@@ -13,7 +13,8 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.errors import DataError
 from secondcoder.evaluation.evaluate import Evaluation
 from secondcoder.progress import Progress, default_progress
-from secondcoder.runs import Run, judge
+from secondcoder.run_folder import judge
+from secondcoder.runs import Run
 from secondcoder.storage import sha256_strings, write_json
 
 

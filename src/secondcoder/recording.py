@@ -19,7 +19,8 @@ from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.corpus.splits import Split
 from secondcoder.environment import machine, versions
 from secondcoder.errors import InterruptedRunError, RunError, StorageError
-from secondcoder.runs import RUN_FILE, RUN_FORMAT, Run, now
+from secondcoder.run_folder import RUN_FILE, RUN_FORMAT, now
+from secondcoder.runs import Run
 from secondcoder.settings import TrainSettings
 from secondcoder.storage import LOCK_FILES, TEMPORARY_MARK, atomic_path, storage_errors, write_json
 
@@ -166,7 +167,7 @@ def finish_run(run: Run) -> None:
 
 
 def since(started: str) -> float:
-    """Return the seconds since a time of day that `secondcoder.runs.now` gave."""
+    """Return the seconds since a time of day that `secondcoder.run_folder.now` gave."""
     return round((datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds(), 1)
 
 

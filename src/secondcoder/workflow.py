@@ -5,26 +5,23 @@ computed here.
 """
 
 import contextlib
-import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import numpy as np
-
-from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.splits import Split
-from secondcoder.errors import DataError, ModelError, SettingsError
+from secondcoder.errors import DataError, SettingsError
+from secondcoder.finishing import keep
 from secondcoder.labelling.stream import label_file
 from secondcoder.labelling.summary import LabelSummary
 from secondcoder.model.backends import resolve_device
-from secondcoder.model.encoding import describe_lengths
 from secondcoder.model.loading import load_model, start_model
 from secondcoder.model.model import Model
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress, default_progress
-from secondcoder.recording import finish_run, recorded, require_ours, since, start_run
-from secondcoder.runs import CHECKPOINTS, TOKENS, Run, now
+from secondcoder.recording import recorded, require_ours, start_run
+from secondcoder.run_folder import CHECKPOINTS, TOKENS
+from secondcoder.runs import Run
 from secondcoder.settings import (
     DEFAULT_MODEL,
     DEFAULT_SEED,
@@ -37,15 +34,8 @@ from secondcoder.settings import (
     check_seed,
 )
 from secondcoder.storage import locked
-from secondcoder.training.baselines import fit_baselines
-from secondcoder.training.fitting import Fit
 from secondcoder.training.ranks import join_ranks
 from secondcoder.training.studies import fit_seeds
-
-# A saved model is loaded again and compared on so many dev texts: enough to notice weights that went wrong.
-_COMPARED = 64
-# On a CPU they are equal to the last bit; other hardware may choose another kernel.
-_TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 
 
 def train(
@@ -176,7 +166,7 @@ def train_with(
             )
             with ranks.sharing_failure():
                 if run:
-                    _keep(run, split, model, result)
+                    keep(run, split, model, result)
     return run or Run(output)
 
 
@@ -193,22 +183,6 @@ def _start(split: Split, settings: TrainSettings, seed: int, run: Run | None) ->
     if run and "precision" not in run.info:
         run.update(precision=model.precision)
     return model
-
-
-def _keep(run: Run, split: Split, model: Model, result: Fit) -> None:
-    """Save the model, judge it and the baselines on dev, and write the report."""
-    assert result.best_scores is not None  # a training that came to its end was evaluated
-    run.store_model(model)
-    _compare_saved(run, model, split.dev)
-    run.store_evaluation("dev", split.dev, result.best_scores.probabilities, baselines=fit_baselines(split.train))
-    lengths = describe_lengths(result.n_tokens, model.encoder)
-    run.update(
-        finished=now(),
-        seconds=since(run.info["started"]),
-        results={**result.summary(), **model.summary(), "lengths": lengths},
-    )
-    run.write_report()
-    finish_run(run)
 
 
 def label(
@@ -264,21 +238,6 @@ def label(
         prefix=prefix,
         progress=progress or default_progress(),
     )
-
-
-def _compare_saved(run: Run, trained: Model, dev: Corpus) -> None:
-    """Load what was saved again; remove it and raise `ModelError` unless it gives the logits of the trained model."""
-    texts = dev.texts[:_COMPARED]
-    saved = load_model(run.model_folder, device=cast(Device, trained.backend.device.type))
-    # Computed now: what is remembered of dev may come from another machine, before a --resume.
-    before, after = trained.score(texts).logits, saved.score(texts).logits
-    if not np.allclose(after, before, atol=_TOLERANCE[saved.precision], rtol=0):
-        shutil.rmtree(run.model_folder)
-        difference = float(np.abs(after - before).max())
-        raise ModelError(
-            f"The model that was saved gives other logits than the one that was trained, by up to {difference:.2g}.",
-            "It was removed. Please report this with the model's name.",
-        )
 
 
 def _require_learnable(split: Split) -> None:

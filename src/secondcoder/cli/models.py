@@ -20,7 +20,8 @@ def show(folder: Path, /, *, json: Json = False) -> None:
         Print the result as JSON.
     """
     from secondcoder.model.loading import load_model
-    from secondcoder.runs import RUN_FILE, Run
+    from secondcoder.run_folder import RUN_FILE
+    from secondcoder.runs import Run
 
     run = Run(folder) if (folder / RUN_FILE).is_file() else None
     model = load_model(folder) if run is None else run.model

@@ -100,7 +100,8 @@ def evaluate(run: Path, file: str | None = None, /, *, read: Columns = ReadSetti
     json
         Print the result as JSON.
     """
-    from secondcoder.runs import MODEL_NAME, Run
+    from secondcoder.run_folder import MODEL_NAME
+    from secondcoder.runs import Run
 
     opened = Run(run)
     if file is not None:
@@ -191,7 +192,7 @@ def _print_run(run: "Run", *, as_json: bool) -> None:
 
 def _say_winner(run: "Run", part: str) -> None:
     """Say it where a baseline is as good: nobody should have to compare columns to see that."""
-    from secondcoder.runs import MODEL_NAME
+    from secondcoder.run_folder import MODEL_NAME
 
     figures = run.evaluations[part]
     name, value = figures[MODEL_NAME].headline

@@ -1,0 +1,66 @@
+"""What a run's report shows, gathered from its folder.
+
+In: a run folder. Out: `ReportContent`.
+"""
+
+from typing import Any
+
+from secondcoder.corpus.findings import Finding
+from secondcoder.reporting.content import LengthContent, PartContent, ReportContent
+from secondcoder.run_folder import RunFolder
+
+
+def report_content(run: RunFolder) -> ReportContent:
+    """Return what the report shows, from what the folder holds.
+
+    Raises
+    ------
+    RunError
+        If the run holds no model, and so nothing to report.
+    """
+    if not run.info.get("results"):
+        raise run.no_model()
+    data, results = run.info["data"], run.info["results"]
+    columns = data["columns"]
+    evaluations = {part: {who: e.to_dict() for who, e in by.items()} for part, by in run.evaluations.items()}
+    return ReportContent(
+        run=str(run.folder),
+        text_column=columns.get("text", "text"),
+        label_column=columns.get("label", "label"),
+        group_column=columns.get("group"),
+        source=data["source"],
+        source_sha256=data["sha256"],
+        label_names=data["label_names"],
+        positive=data["positive"],
+        model=results["base_model"],
+        model_description=f"{results['model_type']}, {results['n_parameters'] / 1e6:,.1f} million parameters",
+        metric=results["metric"],
+        best_epoch=results["best_epoch"],
+        best_seed=results["best_seed"],
+        split_by=data["split_by"],
+        parts={part: PartContent(**content) for part, content in data["parts"].items()},
+        lengths=LengthContent(**results["lengths"]),
+        unused=data["unused"],
+        findings=[Finding(**finding) for finding in (*data["findings"], *results["findings"])],
+        history=run.history,
+        evaluations=evaluations,
+        test_openings=run.info.get("test_openings", 0),
+        seed=run.info["seed"],
+        settings=_shown_settings(run),
+        versions=run.info["versions"],
+        machine=run.info["machine"] | {"device": results["device"], "threads": results["threads"]},
+        started=run.info["started"],
+        seconds=run.info["seconds"],
+    )
+
+
+def _shown_settings(run: RunFolder) -> dict[str, Any]:
+    """Return the settings as they were resolved, in the order of the steps."""
+    settings, results = run.info["settings"], run.info["results"]
+    resolved = ("learning_rate", "max_length", "precision", "metric", "backend", "revision")
+    return {
+        **{name: value for name, value in settings["read"].items() if value is not None},
+        **{("split_seed" if name == "seed" else name): value for name, value in settings["split"].items()},
+        **settings["train"],
+        **{name: results[name] for name in resolved if results[name] is not None},
+    }
