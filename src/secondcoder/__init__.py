@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from secondcoder.corpus.splits import split as split
     from secondcoder.errors import SecondcoderError as SecondcoderError
     from secondcoder.estimator import SentenceClassifier as SentenceClassifier
-    from secondcoder.evaluation.evaluate import Evaluation as Evaluation
     from secondcoder.evaluation.evaluate import evaluate as evaluate
+    from secondcoder.evaluation.figures import Evaluation as Evaluation
     from secondcoder.model.loading import load_model as load
     from secondcoder.model.model import Model as Model
     from secondcoder.runs import Run as Run
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Corpus": "corpus.corpus",
-    "Evaluation": "evaluation.evaluate",
+    "Evaluation": "evaluation.figures",
     "Model": "model.model",
     "Run": "runs",
     "SecondcoderError": "errors",

@@ -11,7 +11,7 @@ from pathlib import Path
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import DataError
-from secondcoder.evaluation.evaluate import Evaluation
+from secondcoder.evaluation.figures import Evaluation
 from secondcoder.progress import Progress, default_progress
 from secondcoder.run_folder import judge
 from secondcoder.runs import Run

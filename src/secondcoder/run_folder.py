@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus, Part, Source
 from secondcoder.errors import RunError
-from secondcoder.evaluation.evaluate import Evaluation, evaluate
+from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.figures import Evaluation
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
 from secondcoder.storage import (

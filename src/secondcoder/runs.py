@@ -7,7 +7,7 @@ from pathlib import Path
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.describing import report_content
-from secondcoder.evaluation.evaluate import Evaluation
+from secondcoder.evaluation.figures import Evaluation
 from secondcoder.progress import Progress, default_progress
 from secondcoder.reporting.page import render
 from secondcoder.run_folder import MODEL_NAME, RunFolder, now

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from secondcoder.errors import DataError, SettingsError
-from secondcoder.evaluation.evaluate import Evaluation, evaluate
+from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.figures import Evaluation
 from secondcoder.evaluation.metrics import is_better, metric_names, resolve_metric
 
 NAMES = ("economic", "social", "other")

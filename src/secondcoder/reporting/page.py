@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import jinja2
 
-from secondcoder.evaluation.evaluate import Evaluation
+from secondcoder.evaluation.figures import Evaluation
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.reporting.content import ReportContent
 

@@ -1,0 +1,202 @@
+"""Evaluation: every figure of one set of predictions, by name, with its interval.
+
+In: nothing. Out: the dataclasses that `secondcoder.evaluation.evaluate.evaluate` fills in, and the run folder stores.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondcoder.errors import DataError
+from secondcoder.evaluation.interval import Interval
+from secondcoder.evaluation.metrics import metric_names, resolve_metric
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """Figures of one class; None where a figure is undefined.
+
+    Attributes
+    ----------
+    precision
+        Of the texts given this class, the share that are of it. None if the class was never given.
+    recall
+        Of the texts of this class, the share that was found. None if there are no such texts.
+    f1
+        ``2 TP / (2 TP + FP + FN)``. None if there are no such texts and the class was never given.
+    support
+        Number of texts of this class.
+    predicted
+        Number of texts given this class.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+    predicted: int
+
+
+@dataclass(frozen=True)
+class AverageFigures:
+    """Precision, recall and F1, averaged over the classes."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Every figure of one set of predictions.
+
+    Attributes
+    ----------
+    n
+        Number of texts judged.
+    label_names
+        The classes, in their fixed order.
+    positive
+        The positive class of a two-class task, or None.
+    confusion
+        ``confusion[gold][predicted]``, a number of texts.
+    per_class
+        Figures of each class.
+    accuracy
+        Share of texts labelled as in gold.
+    balanced_accuracy
+        Mean recall of the classes that have texts.
+    averages
+        ``"macro"`` (each class counts the same), ``"micro"`` (each text counts the same; equals the accuracy) and
+        ``"weighted"`` (classes by their number of texts). In an average an undefined figure counts as 0, and a class
+        that is neither in gold nor predicted is left out: scikit-learn's ``zero_division=0``.
+    log_loss
+        Mean of ``-log(probability of the gold class)``, in nats; probabilities are clipped at 2.2e-16.
+    intervals
+        95 % intervals by the figure's name, as `figure` knows it; None where none can be given. Empty where none were
+        asked for.
+    n_groups
+        Number of groups that the texts come from, which are then the unit of the intervals; None where texts are taken
+        as independent.
+    """
+
+    n: int
+    label_names: tuple[str, ...]
+    positive: str | None
+    confusion: dict[str, dict[str, int]]
+    per_class: dict[str, ClassFigures]
+    accuracy: float
+    balanced_accuracy: float
+    averages: dict[str, AverageFigures]
+    log_loss: float
+    intervals: dict[str, Interval | None] = field(default_factory=dict)
+    n_groups: int | None = None
+
+    @property
+    def confusion_matrix(self) -> NDArray[np.int64]:
+        """Return the counts as ndarray of shape (k, k): rows are gold, columns predicted, in `label_names` order."""
+        return np.array([[self.confusion[g][p] for p in self.label_names] for g in self.label_names], dtype=np.int64)
+
+    @property
+    def row_shares(self) -> dict[str, dict[str, float | None]]:
+        """Return ``[gold][predicted]``: of the texts of a class, the share given each; None if there are none."""
+        return {
+            gold: {p: count / n if (n := self.per_class[gold].support) else None for p, count in row.items()}
+            for gold, row in self.confusion.items()
+        }
+
+    @property
+    def headline(self) -> tuple[str, float]:
+        """Return name and value of the one figure to look at: the positive class's F1, or macro-F1 without one."""
+        name = resolve_metric("auto", self.positive, self.label_names)
+        return name, self.figure(name)
+
+    def figure(self, name: str) -> float:
+        """Return one figure by its name, such as ``"macro-f1"`` or ``"recall:economic"``.
+
+        An undefined figure of a class counts as 0 here, as it does in the averages, so that epochs can be ranked;
+        `per_class` tells the difference.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such figure.
+        """
+        name = resolve_metric(name, self.positive, self.label_names)
+        figure, colon, label = name.partition(":")
+        if colon:
+            value: float | None = getattr(self.per_class[label], figure)
+            return 0.0 if value is None else value
+        average, _, figure = name.partition("-")
+        if average in self.averages:
+            return float(getattr(self.averages[average], figure))
+        return float(getattr(self, name.replace("-", "_")))
+
+    def interval(self, name: str) -> Interval | None:
+        """Return the interval of one figure by its name, or None where there is none.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such figure.
+        """
+        return self.intervals.get(resolve_metric(name, self.positive, self.label_names))
+
+    def figures(self) -> dict[str, float]:
+        """Return every figure by its name, in the order of `metric_names`."""
+        return {name: self.figure(name) for name in metric_names(self.label_names)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evaluation as plain JSON values; undefined figures are null."""
+        return asdict(self) | {"label_names": list(self.label_names)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Evaluation":
+        """Return the evaluation that `to_dict` wrote.
+
+        Raises
+        ------
+        DataError
+            If a figure is missing or unknown.
+        """
+        try:
+            return cls(
+                **{
+                    **values,
+                    "label_names": tuple(values["label_names"]),
+                    "per_class": {label: ClassFigures(**f) for label, f in values["per_class"].items()},
+                    "averages": {kind: AverageFigures(**f) for kind, f in values["averages"].items()},
+                    "intervals": {n: Interval.from_dict(i) for n, i in values.get("intervals", {}).items()},
+                }
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"This is not an evaluation as secondcoder writes it: {error}.", "Run the evaluation again."
+            ) from error
+
+    def shown(self, name: str, value: float | None) -> str:
+        """Return a figure with its interval as text: ``0.912 [0.890, 0.931]``; a dash where it is undefined."""
+        if value is None:
+            return "–"
+        interval = self.interval(name)
+        return f"{value:.3f}" + (f" [{interval.low:.3f}, {interval.high:.3f}]" if interval else "")
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(label)}</td>"
+            + "".join(
+                f"<td>{self.shown(f'{name}:{label}', getattr(f, name))}</td>" for name in ("precision", "recall", "f1")
+            )
+            + f"<td>{f.support:,}</td></tr>"
+            for label, f in self.per_class.items()
+        )
+        name, value = self.headline
+        return (
+            f"<p><b>Evaluation</b> on {self.n:,} texts: {escape(name)} {self.shown(name, value)}, "
+            f"accuracy {self.shown('accuracy', self.accuracy)}, log loss {self.shown('log-loss', self.log_loss)}</p>"
+            f"<table><tr><th>label</th><th>precision</th><th>recall</th><th>F1</th><th>texts</th></tr>{rows}</table>"
+        )
