@@ -12,6 +12,7 @@ What stands behind ``--`` goes to ``secondcoder train`` as it is.
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--efforts", nargs="+", default=["quick", "normal", "thorough"])
+    parser.add_argument("--name", nargs="+", default=[], help="what the options behind -- change, for the table")
     parser.add_argument("--work", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--result", type=Path, required=True)
     ours, _, theirs = " ".join(sys.argv[1:]).partition(" -- ")
@@ -40,15 +42,16 @@ def main() -> None:
     for effort in options.efforts:
         folder = options.work / effort
         words = [str(options.data), *theirs.split(), "--model", "minilm", "--effort", effort, "--output", str(folder)]
-        started = time.perf_counter()
+        started, used = time.perf_counter(), cpu_seconds()
         subprocess.run([SECONDCODER, "train", *words, "--json"], check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - started
         run = Run(folder)
         run.evaluate()
         rows.append(
             {
-                "recipe": f"secondcoder --effort {effort}",
+                "recipe": " ".join([f"secondcoder --effort {effort}", *options.name]),
                 "seconds": round(seconds, 1),
+                "cpu_seconds": round(cpu_seconds() - used, 1),
                 "dev": figures(run, "dev"),
                 "test": figures(run, "test"),
                 "history": run.history,
@@ -80,6 +83,12 @@ def main() -> None:
     sizes = {part: len(run.part(part)) for part in ("train", "dev", "test")}
     result = {"data": options.data.name, "rows": sizes, "recipes": rows, "machine": machine(), "versions": versions()}
     options.result.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def cpu_seconds() -> float:
+    """Return the processor time of the commands run so far: what tells where other programs took their share."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def figures(run: Run, part: str) -> dict[str, float]:
