@@ -176,7 +176,7 @@ def test_the_place_of_a_wrong_byte_is_its_offset_in_the_file(tmp_path_factory, p
         read_table(path)
 
 
-@pytest.mark.parametrize("name", ["a.xlsx", "a", "a.csv.gz"])
+@pytest.mark.parametrize("name", ["a.xlsx", "a", "a.csv.bz2", "a.parquet.gz"])
 def test_an_unknown_ending_lists_those_supported(tmp_path, name):
     with pytest.raises(DataError, match=r"\.csv, \.tsv.*\.jsonl.*\.parquet"):
         open_chunks(write(tmp_path / name, "a,b\n"))

@@ -1,15 +1,21 @@
 """The bytes of a text file as characters, or an error that says where they are not what they should be.
 
-In: a path. Out: an open text stream. Read are UTF-8, with or without byte-order mark, and UTF-16 and UTF-32 with one.
+In: a path. Out: an open text stream. Read are UTF-8, with or without byte-order mark, and UTF-16 and UTF-32 with one; a
+file whose name ends in ``.gz`` or ``.zst`` is unpacked on the way.
 Older encodings (Windows-1252, Latin-1, Mac Roman) cannot be told from each other by their bytes, so they are refused
 instead of guessed: a wrong guess would change letters silently.
 """
 
 import codecs
 import contextlib
+import gzip
+import io
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO, cast
+
+import pyarrow as pa
 
 from secondcoder.errors import DataError
 
@@ -21,11 +27,37 @@ _MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _BLOCK = 1 << 20  # bytes
+PACKED = (".gz", ".zst")
+"""Endings of packed files, behind the ending of the format."""
+_BROKEN = (OSError, EOFError, zlib.error)  # what unpacking raises, besides what reading does
 
 
 @contextlib.contextmanager
-def open_text(path: Path, newline: str) -> Iterator[TextIO]:
-    """Yield the file as characters; `newline` as in `open`.
+def open_bytes(path: Path) -> Iterator[BinaryIO]:
+    """Yield the file's bytes, unpacked by its ending."""
+    with path.open("rb") as stream:
+        if path.suffix.lower() == ".gz":
+            with gzip.GzipFile(fileobj=stream) as unpacked:
+                yield cast(BinaryIO, unpacked)
+        elif path.suffix.lower() == ".zst":
+            with pa.CompressedInputStream(stream, "zstd") as unpacked, io.BufferedReader(unpacked) as buffered:
+                yield cast(BinaryIO, buffered)
+        else:
+            yield stream
+
+
+@contextlib.contextmanager
+def open_text(path: Path, newline: str, *, escape: bool = False) -> Iterator[TextIO]:
+    """Yield the file as characters.
+
+    Parameters
+    ----------
+    path
+        The file.
+    newline
+        As in `open`.
+    escape
+        Whether bytes that are not UTF-8 come out as lone surrogates (``surrogateescape``) instead of as an error.
 
     Raises
     ------
@@ -34,28 +66,31 @@ def open_text(path: Path, newline: str) -> Iterator[TextIO]:
     """
     encoding = _encoding(path)
     try:
-        with path.open(encoding=encoding, newline=newline) as stream:
+        errors = "surrogateescape" if escape and encoding.startswith("utf-8") else "strict"
+        with open_bytes(path) as data, io.TextIOWrapper(data, encoding, errors, newline=newline) as stream:
             yield stream
     except UnicodeError as error:
         raise _decoding_error(path, encoding) from error
-    except OSError as error:
+    except _BROKEN as error:
         raise unreadable(path, error) from error
 
 
-def unreadable(path: Path, error: OSError) -> DataError:
+def unreadable(path: Path, error: Exception) -> DataError:
     """Return what to say about a file that the operating system does not hand over."""
     if isinstance(error, FileNotFoundError):
         return DataError(f"There is no file {path}.", "Check the path.")
     if isinstance(error, IsADirectoryError):
         return DataError(f"{path} is a folder.", "Name the file in it.")
-    return DataError(f"Cannot read {path}: {error.strerror or error}.", "Check the path and its permissions.")
+    if isinstance(error, OSError) and error.errno is not None:
+        return DataError(f"Cannot read {path}: {error.strerror or error}.", "Check the path and its permissions.")
+    return DataError(f"{path} cannot be unpacked: {error}.", "Write or download it again.")
 
 
 def _encoding(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
+        with open_bytes(path) as stream:
             start = stream.read(4)
-    except OSError as error:
+    except _BROKEN as error:
         raise unreadable(path, error) from error
     for mark, encoding in _MARKS:
         if start.startswith(mark):
@@ -73,7 +108,7 @@ def _decoding_error(path: Path, encoding: str) -> DataError:
     encoding = encoding.removesuffix("-sig")  # which would leave the mark's three bytes out of the count
     decoder = codecs.getincrementaldecoder(encoding)()
     line, offset = 1, 0
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         while True:
             block = stream.read(_BLOCK)
             pending = len(decoder.getstate()[0])

@@ -1,7 +1,7 @@
 """CSV and TSV, cell by cell as typed.
 
 In: a path. Out: batches of strings, in which only the empty cell is null. Nothing is dropped, padded or trimmed: a row
-that does not fit the header is an error with its line.
+that does not fit the header is an error with its line, or, where a corpus is labelled, comes out apart (`pieces`).
 
 Python's `csv` does the parsing, in strict mode. DuckDB was tried first, with types off and its dialect fixed: it left
 out blank lines in the middle of a file, accepted a surplus empty cell at the end of a row, stripped the blanks before
@@ -17,10 +17,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from secondcoder.corpus.decoding import open_text
+from secondcoder.corpus.pieces import CUT, Piece, cut_pieces
+from secondcoder.corpus.recovering import recovered_rows
 from secondcoder.errors import DataError
 
 LONGEST_CELL = 1 << 26  # characters; what is longer is an unclosed quote that would swallow the file
-_CUT = 1 << 25  # characters after which a batch is closed, whatever its rows
 _SAMPLE = 1 << 18  # characters, at least, from which the delimiter is found
 _CANDIDATES = (",", ";", "\t", "|")
 
@@ -50,28 +51,47 @@ class Delimited:
         for row in _checked_rows(self.path, self.delimiter, len(self.schema)):
             cells.append(row)
             size += sum(map(len, row))
-            if len(cells) == rows or size >= _CUT:
+            if len(cells) == rows or size >= CUT:
                 yield self._batch(cells)
                 cells, size = [], 0
         if cells:
             yield self._batch(cells)
 
+    def pieces(self, rows: int) -> Iterator[Piece]:
+        """Yield the rows in order with what is none, at most `rows` records a piece."""
+        _allow_long_cells()
+        with open_text(self.path, newline="", escape=True) as stream:
+            yield from cut_pieces(recovered_rows(stream, self.delimiter, len(self.schema)), rows, self._batch)
+
     def _batch(self, cells: list[list[str]]) -> pa.RecordBatch:
-        columns = ([cell or None for cell in column] for column in zip(*cells, strict=True))
+        columns = (
+            ([cell or None for cell in column] for column in zip(*cells, strict=True))
+            if cells
+            else ([],) * len(self.schema)
+        )
         return pa.record_batch([pa.array(column, pa.string()) for column in columns], schema=self.schema)
 
 
-def open_delimited(path: Path, *, tabs: bool) -> Delimited:
+def open_delimited(path: Path, *, tabs: bool, lenient: bool = False) -> Delimited:
     """Return the file with its delimiter (the tab, or the one that fits best) and header found.
+
+    Parameters
+    ----------
+    path
+        The file.
+    tabs
+        Whether the tab is the delimiter.
+    lenient
+        Whether bytes behind the header may be other than UTF-8.
 
     Raises
     ------
     DataError
         If the file is empty, its first line is blank, or two columns have one name.
     """
-    delimiter = "\t" if tabs else _sniff(path)
+    delimiter = "\t" if tabs else _sniff(path, lenient=lenient)
     _allow_long_cells()
-    with open_text(path, newline="") as stream:
+    with open_text(path, newline="", escape=lenient) as stream:
         header = next(_rows(path, stream, delimiter), (1, None))[1]
     if header is None:
         raise DataError(f"{path} is empty.", "The first line must name the columns.")
@@ -83,12 +103,14 @@ def open_delimited(path: Path, *, tabs: bool) -> Delimited:
         )
     if any("\0" in name for name in header):
         raise DataError(f"The header of {path} has NUL bytes: {header[0]!r}.", "Save the file as UTF-8.")
+    if any("\udc80" <= character <= "\udcff" for name in header for character in name):
+        raise DataError(f"The header of {path} is not UTF-8.", "Save the file as UTF-8.")
     return Delimited(path, delimiter, pa.schema([(name, pa.string()) for name in header]))
 
 
-def _sniff(path: Path) -> str:
+def _sniff(path: Path, *, lenient: bool) -> str:
     """Return the delimiter whose rows are most often as long as the header; the comma where nothing is delimited."""
-    with open_text(path, newline="") as stream:
+    with open_text(path, newline="", escape=lenient) as stream:
         lines = stream.readlines(_SAMPLE)
         whole = not stream.read(1)
     best, best_score = ",", (0.0, 1)

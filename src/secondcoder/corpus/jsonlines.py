@@ -11,18 +11,18 @@ metadata; `is_json` tells, and `json.loads` gives the values back.
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pyarrow as pa
 
 from secondcoder.corpus.decoding import open_text
+from secondcoder.corpus.pieces import CUT, Piece, Rejected, cut_pieces, readable
 from secondcoder.errors import DataError
 
 JSON_MARK = {b"secondcoder": b"json"}
-_CUT = 1 << 25  # characters of source after which a batch is closed, whatever its rows
 _BLANKS = " \t\r\n"  # what JSON counts as blank
 _ARROW = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 
@@ -39,11 +39,17 @@ class JsonLines:
         A field per key.
     total
         How many rows there are.
+    types
+        For each key the Python types of its values; `object` for integers beyond 64 bits.
+    n_rejected
+        How many lines are no row.
     """
 
     path: Path
     schema: pa.Schema
     total: int
+    types: dict[str, set[type]]
+    n_rejected: int = 0
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order, at most `rows` a batch."""
@@ -52,11 +58,19 @@ class JsonLines:
         for n_characters, value in _objects(self.path):
             objects.append(value)
             size += n_characters
-            if len(objects) == rows or size >= _CUT:
+            if len(objects) == rows or size >= CUT:
                 yield self._batch(objects)
                 objects, size = [], 0
         if objects:
             yield self._batch(objects)
+
+    def pieces(self, rows: int) -> Iterator[Piece]:
+        """Yield the rows in order with what is none, at most `rows` records a piece."""
+        return cut_pieces(_records(self.path), rows, self._batch)
+
+    def with_schema(self, schema: pa.Schema) -> "JsonLines":
+        """Return the same file with other columns, which can hold its values."""
+        return replace(self, schema=schema)
 
     def _batch(self, objects: list[dict[str, Any]]) -> pa.RecordBatch:
         arrays = []
@@ -70,8 +84,15 @@ class JsonLines:
         return pa.record_batch(arrays, schema=self.schema)
 
 
-def open_json_lines(path: Path) -> JsonLines:
+def open_json_lines(path: Path, *, lenient: bool = False) -> JsonLines:
     """Return the file with its keys, types and number of rows found.
+
+    Parameters
+    ----------
+    path
+        The file.
+    lenient
+        Whether lines that are no row are passed over, here and in `JsonLines.pieces`.
 
     Raises
     ------
@@ -79,17 +100,25 @@ def open_json_lines(path: Path) -> JsonLines:
         If a line is not one JSON object, with the line's number.
     """
     types: dict[str, set[type]] = {}
-    total = 0
-    for _, value in _objects(path):
+    total = n_rejected = 0
+    for _, value in _records(path) if lenient else _objects(path):
+        if isinstance(value, Rejected):
+            n_rejected += 1
+            continue
         total += 1
         for key, item in value.items():
             kinds = types.setdefault(key, set())
             if item is not None:
                 wide = type(item) is int and not -(1 << 63) <= item < 1 << 63
                 kinds.add(object if wide else type(item))
-    if total == 0:
+    if total + n_rejected == 0:
         raise DataError(f"{path} is empty.", "Give a file with one JSON object a line.")
-    return JsonLines(path, pa.schema([_field(key, kinds) for key, kinds in types.items()]), total)
+    return JsonLines(path, schema_of(types), total, types, n_rejected)
+
+
+def schema_of(types: Mapping[str, set[type]]) -> pa.Schema:
+    """Return the columns that hold values of these Python types, by key."""
+    return pa.schema([_field(key, kinds) for key, kinds in types.items()])
 
 
 def is_json(field: pa.Field) -> bool:
@@ -109,6 +138,10 @@ def _field(key: str, kinds: set[type]) -> pa.Field:
     return pa.field(key, pa.string(), metadata=JSON_MARK) if arrow is None else pa.field(key, arrow)
 
 
+class _FaultError(Exception):
+    """Why a line is no row: what it is or has, and the cure."""
+
+
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the length of each line in characters, and its object."""
     blank: int | None = None
@@ -121,26 +154,54 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if blank is not None:  # blank lines after the last row are no rows; before it they may be lost ones
                 raise DataError(f"Line {blank:,} of {path} is blank.", "Remove it, or give it a JSON object.")
             try:
-                value = _DECODER.decode(line)
-                if "\\u" in line:
-                    to_json(value).encode()  # a lone surrogate hides only in an escape, and cannot be encoded
-            except UnicodeEncodeError as error:
-                bad = error.object[error.start]
-                raise DataError(
-                    f"Line {number:,} of {path} has half a character, \\u{ord(bad):04x}, a lone surrogate.",
-                    "Remove it or write the whole pair; it stands for no character.",
-                ) from error
-            except (ValueError, RecursionError) as error:
-                hint = "The file is one JSON array; write" if number == 1 and line[:1] == "[" else "Write"
-                raise DataError(
-                    f"Line {number:,} of {path} is not JSON: {error}.", f"{hint} one JSON object a line."
-                ) from error
-            if not isinstance(value, dict):
-                raise DataError(
-                    f"Line {number:,} of {path} is not a JSON object but {line[:60]!r}.",
-                    'Write one object a line, such as {"text": "...", "label": "..."}.',
-                )
-            yield len(line), value
+                yield len(line), _object(line, number)
+            except _FaultError as fault:
+                what, cure = fault.args
+                raise DataError(f"Line {number:,} of {path} {what}.", cure) from fault
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any] | Rejected]]:
+    """Yield the length of each line in characters, and its object or why it is none."""
+    blank: list[int] = []
+    with open_text(path, newline="\n", escape=True) as stream:
+        for number, line in enumerate(stream, start=1):
+            stripped = line.strip(_BLANKS)
+            if not stripped:
+                blank.append(number)
+                continue
+            yield from ((0, Rejected(n, "", "blank line")) for n in blank)
+            blank.clear()
+            try:
+                yield len(line), _object(stripped, number)
+            except _FaultError as fault:
+                yield len(line), Rejected(number, readable(line.rstrip("\r\n")), fault.args[0])
+
+
+def _object(line: str, number: int) -> dict[str, Any]:
+    """Return the object on a line."""
+    try:
+        value = _DECODER.decode(line)
+        if "\\u" in line:
+            to_json(value).encode()  # a lone surrogate hides only in an escape, and cannot be encoded
+        elif not line.isascii():
+            line.encode()  # bytes that were not UTF-8
+    except UnicodeEncodeError as error:
+        bad = ord(error.object[error.start])
+        if "\\u" not in line:
+            raise _FaultError(f"is not UTF-8: 0x{bad & 0xFF:02x}", "Save the file as UTF-8.") from error
+        raise _FaultError(
+            f"has half a character, \\u{bad:04x}, a lone surrogate",
+            "Remove it or write the whole pair; it stands for no character.",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        hint = "The file is one JSON array; write" if number == 1 and line[:1] == "[" else "Write"
+        raise _FaultError(f"is not JSON: {error}", f"{hint} one JSON object a line.") from error
+    if not isinstance(value, dict):
+        raise _FaultError(
+            f"is not a JSON object but {readable(line[:60])!r}",
+            'Write one object a line, such as {"text": "...", "label": "..."}.',
+        )
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
