@@ -1,0 +1,284 @@
+"""Comparison: whether one set of labels is better than another, on the same texts.
+
+In: gold labels and two sets of probabilities, row by row. Out: `Comparison`. The difference is always second minus
+first, and its interval is paired: both are judged on the same texts, so what makes a text hard for both cancels out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondcoder.errors import DataError, nearest
+from secondcoder.evaluation import metrics, paired
+from secondcoder.evaluation.interval import Interval
+from secondcoder.evaluation.paired import FEWEST_GROUPS, FEWEST_GROUPS_TO_TEST, Floats, McNemar
+
+LOWER_IS_BETTER = ("log-loss",)
+_FEW_GROUPS = 10
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of both, and how far they differ.
+
+    Attributes
+    ----------
+    name
+        Of the figure, as in `secondcoder.evaluation.metrics.metric_names`.
+    first, second
+        Its values; None where the figure is undefined.
+    difference
+        Second minus first. For log loss, less is better.
+    interval
+        Paired 95 % interval of the difference; None where none can be given.
+    p_value
+        Two-sided, of no difference at all; None where it would not be honest.
+    detectable
+        Size of the difference that a test set like this would have shown in 80 % of cases; None where there is no
+        spread to tell it from, or both give every text the same label.
+    """
+
+    name: str
+    first: float | None
+    second: float | None
+    difference: float | None
+    interval: Interval | None = None
+    p_value: float | None = None
+    detectable: float | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.interval is not None and not self.interval.low <= 0 <= self.interval.high
+
+    @property
+    def better(self) -> str | None:
+        """``"first"`` or ``"second"``, whichever has the better value; None if neither."""
+        if not self.difference:
+            return None
+        return "second" if (self.difference > 0) != (self.name in LOWER_IS_BETTER) else "first"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets of labels for the same texts, judged against the same gold labels.
+
+    Attributes
+    ----------
+    n
+        Number of texts.
+    label_names
+        The classes.
+    main
+        Name of the figure that the verdict is about: the positive class's F1, or macro-F1. It is fixed before looking;
+        the other figures are exploratory, since among many one will differ by chance.
+    differences
+        The main figure first.
+    agreement
+        Share of texts that both give the same label.
+    mcnemar
+        The exact test of the accuracies; None where texts come in groups, as it takes them as independent.
+    n_groups
+        Number of groups, or None where the texts are taken as independent.
+    names
+        What first and second are called.
+    part
+        Part of the data, or None.
+    notes
+        What makes the comparison less than fair, or less than sure; a sentence each.
+    """
+
+    n: int
+    label_names: tuple[str, ...]
+    main: str
+    differences: tuple[Difference, ...]
+    agreement: float
+    mcnemar: McNemar | None = None
+    n_groups: int | None = None
+    names: tuple[str, str] = ("first", "second")
+    part: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def difference(self, name: str) -> Difference:
+        """Return the difference in one figure.
+
+        Raises
+        ------
+        DataError
+            If that figure was not compared.
+        """
+        known = {d.name: d for d in self.differences}
+        if name not in known:
+            raise DataError(
+                f"{name!r} was not compared; the figures are: {', '.join(known)}.",
+                f"{nearest(name, known)}Name one of the figures.",
+            )
+        return known[name]
+
+    @property
+    def verdict(self) -> str:
+        """A sentence on the main figure."""
+        main = self.difference(self.main)
+        if main.difference is None or main.interval is None:
+            why = "one group has no spread to judge by" if self.n_groups is not None else "the figure is undefined"
+            return f"Whether they differ in {main.name} cannot be said: {why}."
+        said = f"{main.name} {main.difference:+.3f} [{main.interval.low:.3f}, {main.interval.high:.3f}]"
+        if main.shown:
+            winner = self.names[0 if main.better == "first" else 1]
+            return f"The difference is real beyond chance: {said}, in favour of {winner}."
+        if self.agreement == 1:
+            return f"No difference can be shown: both give every text the same label ({said})."
+        could = "" if main.detectable is None else f"; this test set could have shown {main.detectable:.2g}"
+        return f"No difference can be shown: {said}{could}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as plain JSON values, with the verdict."""
+        lists = {name: list(getattr(self, name)) for name in ("label_names", "names", "notes")}
+        return asdict(self) | lists | {"differences": [asdict(d) for d in self.differences], "verdict": self.verdict}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Comparison":
+        """Return the comparison that `to_dict` wrote.
+
+        Raises
+        ------
+        DataError
+            If a value is missing or unknown.
+        """
+        try:
+            plain = {name: value for name, value in values.items() if name != "verdict"}
+            plain |= {name: tuple(values[name]) for name in ("label_names", "names", "notes")}
+            return cls(
+                **{
+                    **plain,
+                    "mcnemar": None if values["mcnemar"] is None else McNemar(**values["mcnemar"]),
+                    "differences": tuple(
+                        Difference(**{**d, "interval": Interval.from_dict(d["interval"])})
+                        for d in values["differences"]
+                    ),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"This is not a comparison as secondcoder writes it: {error}.", "Compare the runs again."
+            ) from error
+
+
+def compare(
+    gold: NDArray[np.int64],
+    first: Floats,
+    second: Floats,
+    label_names: Sequence[str],
+    *,
+    positive: str | None = None,
+    groups: Sequence[str] | None = None,
+) -> Comparison:
+    """Return how two sets of probabilities for the same texts differ, and how sure that is.
+
+    Independent texts: Tango's score interval and McNemar's exact test for accuracy; for F1 and macro-F1 Student's t
+    with the delta method on the joint outcomes (gold, first, second), to which one half text is added on either side;
+    for log loss the paired t. With groups: the jackknife over groups with Student's t.
+
+    Parameters
+    ----------
+    gold
+        ndarray of shape (n,), positions in `label_names`.
+    first, second
+        ndarray of shape (n, k); the most probable class is the label, of equal ones the first.
+    label_names
+        The k classes.
+    positive
+        The positive class, whose F1 is then the main figure; macro-F1 without one.
+    groups
+        The document, author or film of each text; None if texts are independent. ``""`` is a text of its own.
+
+    Raises
+    ------
+    DataError
+        If the rows do not fit together.
+    """
+    names = tuple(label_names)
+    _check(gold, first, second, names, groups)
+    n, labels = len(gold), (first.argmax(axis=1), second.argmax(axis=1))
+    right = labels[0] == gold, labels[1] == gold
+    outcomes = paired.outcome_columns(gold, *labels, k=len(names))
+    losses = np.column_stack([np.ones(n), *(paired.losses(gold, p) for p in (first, second))])
+    values = np.concatenate(
+        [paired.figures(outcomes.sum(axis=0)), losses.mean(axis=0)[1:, np.newaxis]], axis=1
+    )  # (2, f)
+    exact: McNemar | None = None
+    notes: tuple[str, ...] = ()
+    if groups is None:
+        units, method = n, "paired-t"
+        errors = np.append(paired.outcome_errors(gold, *labels, k=len(names)), paired.loss_errors(losses))
+        exact = paired.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
+    else:
+        sums = paired.group_sums(np.concatenate([outcomes, losses], axis=1), groups)
+        units, method = len(sums), "paired-jackknife-t"
+        found = paired.jackknife(paired.differences, sums[:, :-3], np.ones(units))
+        errors = np.append(found, paired.loss_errors(sums[:, -3:]))
+        notes = _notes_on_groups(units)
+    main = metrics.resolve_metric("auto", positive, names)
+    figures = ("accuracy", "macro-f1", *(f"f1:{name}" for name in names), "log-loss")
+    undefined = {f"f1:{names[i]}" for i in np.flatnonzero(np.bincount(gold, minlength=len(names)) == 0)}
+    differences = {
+        name: Difference(name, None, None, None)
+        if name in undefined
+        else _difference(name, values[:, i], error=float(errors[i]), units=units, method=method)
+        for i, name in enumerate(figures)
+    }
+    agreement = float((labels[0] == labels[1]).mean())
+    if agreement == 1:  # the spread is that of the added half texts alone
+        differences |= {name: replace(d, detectable=None) for name, d in differences.items() if name != "log-loss"}
+    if exact is not None:
+        interval = paired.tango(exact.first_only, exact.second_only, n)
+        differences["accuracy"] = replace(differences["accuracy"], interval=interval, p_value=exact.p_value)
+    return Comparison(
+        n=n,
+        label_names=names,
+        main=main,
+        differences=tuple(differences[name] for name in dict.fromkeys((main, *figures))),
+        agreement=agreement,
+        mcnemar=exact,
+        n_groups=None if groups is None else units,
+        notes=notes,
+    )
+
+
+def _check(
+    gold: NDArray[np.int64], first: Floats, second: Floats, names: tuple[str, ...], groups: Sequence[str] | None
+) -> None:
+    expected = (len(gold), len(names))
+    for which, probabilities in (("first", first), ("second", second)):
+        if probabilities.shape != expected:
+            raise DataError(
+                f"The {which} probabilities have shape {probabilities.shape}; expected {expected}.",
+                f"Give one row for each text and one column for each of {list(names)}.",
+            )
+    if groups is not None and len(groups) != len(gold):
+        raise DataError(f"There are {len(groups)} groups for {len(gold)} texts.", "Give one group for each text.")
+    if not len(gold):
+        raise DataError("There are no texts to compare on.", "Give at least one labelled text.")
+
+
+def _difference(name: str, values: Floats, *, error: float, units: int, method: str) -> Difference:
+    first, second = (float(value) for value in values)
+    found = Difference(name, first, second, second - first)
+    if units < FEWEST_GROUPS:
+        return found
+    return replace(
+        found,
+        interval=paired.t_interval(second - first, error, units - 1, method),
+        p_value=None if units < FEWEST_GROUPS_TO_TEST else paired.t_test(second - first, error, units - 1),
+        detectable=paired.detectable(error, units - 1),
+    )
+
+
+def _notes_on_groups(n_groups: int) -> tuple[str, ...]:
+    if n_groups >= _FEW_GROUPS:
+        return ()
+    many = "is only 1 group" if n_groups == 1 else f"are only {n_groups} groups"
+    return (f"There {many}: what is said here holds for these texts, hardly for those of other groups.",)
