@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from secondcoder.comparing import compare as compare
     from secondcoder.corpus.checks import check as check
     from secondcoder.corpus.corpus import Corpus as Corpus
     from secondcoder.corpus.reading import read as read
@@ -31,6 +32,7 @@ _HOMES = {
     "SentenceClassifier": "estimator",
     "Split": "corpus.splits",
     "check": "corpus.checks",
+    "compare": "comparing",
     "evaluate": "evaluation.evaluate",
     "label": "workflow",
     "load": "model.loading:load_model",

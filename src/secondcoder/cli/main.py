@@ -12,7 +12,7 @@ from typing import Any
 
 import cyclopts
 
-from secondcoder.cli import data, demo, labelling, models, training
+from secondcoder.cli import comparing, data, demo, labelling, models, training
 from secondcoder.errors import InterruptedRunError, SecondcoderError, SettingsError, nearest
 from secondcoder.settings import keep_quiet
 
@@ -31,6 +31,7 @@ for _command in (
     data.check,
     training.train,
     training.evaluate,
+    comparing.compare,
     training.report,
     models.show,
     models.tokens,

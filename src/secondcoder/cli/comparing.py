@@ -1,0 +1,73 @@
+"""The command compare.
+
+In: two runs. Out: their figures side by side, the difference with its interval, and a sentence on what that means.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from secondcoder.cli.output import Json, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from secondcoder.evaluation.comparison import Comparison, Difference
+
+
+def compare(
+    first: Path, second: Path, /, *, part: Literal["test", "dev", "folds"] = "test", json: Json = False
+) -> None:
+    """Compare two runs that were judged on the same rows, and say whether the difference is real.
+
+    Parameters
+    ----------
+    first
+        A run folder.
+    second
+        Another one; differences are this one minus the first.
+    part
+        Rows to compare on: test, once both runs have it opened; dev, which flatters; folds, out-of-fold predictions.
+    json
+        Print the result as JSON.
+    """
+    from secondcoder.comparing import compare as compare_runs
+
+    found = compare_runs(first, second, part=part)
+    if json:
+        print_json(found.to_dict())
+        return
+    units = "" if found.n_groups is None else f" in {found.n_groups:,} groups"
+    print_table(
+        ["", "first", "second", "difference", "95 % interval", "p", "could have shown"],
+        (_row(difference, main=found.main) for difference in found.differences),
+        title=f"First: {found.names[0]}\nSecond: {found.names[1]}\n{found.part} ({found.n:,} texts{units})",
+    )
+    say(found.verdict)
+    _say_mcnemar(found)
+    say(
+        f"{found.main} (*) is the main figure; the others are exploratory: of so many, one may seem to differ by "
+        "chance. Could have shown: the difference that would be shown in 80 % of such comparisons."
+    )
+    for note in found.notes:
+        say(f"note: {note}")
+
+
+def _row(difference: "Difference", *, main: str) -> list[object]:
+    d = difference
+    return [
+        f"{d.name} *" if d.name == main else d.name,
+        d.first,
+        d.second,
+        None if d.difference is None else f"{d.difference:+.3f}",
+        None if d.interval is None else f"[{d.interval.low:.3f}, {d.interval.high:.3f}]",
+        None if d.p_value is None else "<0.001" if d.p_value < 0.001 else f"{d.p_value:.3f}",
+        d.detectable,
+    ]
+
+
+def _say_mcnemar(found: "Comparison") -> None:
+    test = found.mcnemar
+    if test is not None:
+        say(
+            f"Both give {found.agreement:.1%} of the texts the same label. The first alone is right on "
+            f"{test.first_only:,}, the second alone on {test.second_only:,} (exact McNemar p = {test.p_value:.3f}, "
+            f"mid-p {test.mid_p:.3f})."
+        )

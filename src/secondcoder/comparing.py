@@ -1,0 +1,224 @@
+"""Comparing two runs on the same rows.
+
+In: two run folders. Out: `Comparison`, with what makes it less than fair; or an error that says what differs, since
+figures on different rows cannot be compared.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from secondcoder.bounds import check_choice
+from secondcoder.corpus.corpus import PARTS
+from secondcoder.errors import RunError
+from secondcoder.evaluation import comparison
+from secondcoder.evaluation.comparison import Comparison
+from secondcoder.run_folder import RunFolder
+
+ComparedPart = Literal["test", "dev", "folds"]
+_SHOWN = 3  # ids in an error
+
+
+def compare(
+    first: RunFolder | Path | str, second: RunFolder | Path | str, *, part: ComparedPart = "test"
+) -> Comparison:
+    """Return how the figures of two runs differ on the same rows, second minus first, and how sure that is.
+
+    Parameters
+    ----------
+    first, second
+        Runs, or their folders. Both must have been judged on the same texts with the same labels.
+    part
+        ``"test"``, once both have it opened; ``"dev"``, which flatters, as it has chosen; or ``"folds"``, the
+        out-of-fold predictions.
+
+    Raises
+    ------
+    RunError
+        If a folder is no run, the part has no predictions, or the rows or classes of the two differ.
+    SettingsError
+        If there is no such part.
+    """
+    check_choice("part", part, get_args(ComparedPart))
+    runs = tuple(run if isinstance(run, RunFolder) else RunFolder(run) for run in (first, second))
+    if runs[0].folder.resolve() == runs[1].folder.resolve():
+        raise RunError(f"{runs[0].folder} was named twice.", "Name two runs.")
+    one, two = (_judged(run, part) for run in runs)
+    _require_same(one, two)
+    notes = [] if part != "dev" else ["Dev has chosen the epochs of both: its figures flatter. Compare on test."]
+    notes += _notes(*runs)
+    positives = {run.info["data"]["positive"] for run in runs}
+    if len(positives) > 1:
+        notes.append("The runs have other positive classes; the main figure is macro-f1 instead.")
+    groups = _groups(one, two, notes)
+    found = comparison.compare(
+        one.gold,
+        one.probabilities,
+        two.probabilities,
+        one.label_names,
+        positive=positives.pop() if len(positives) == 1 else None,
+        groups=groups,
+    )
+    names = str(runs[0].folder), str(runs[1].folder)
+    return replace(found, names=names, part=part, notes=(*found.notes, *notes))
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """The rows of a part in the order of their ids, with what a run says about them; labels by the first's names."""
+
+    run: RunFolder
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    groups: tuple[str, ...] | None
+    label_names: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+
+    @property
+    def gold(self) -> NDArray[np.int64]:
+        """Positions of the labels among the label names, shape (n,)."""
+        place = {name: i for i, name in enumerate(self.label_names)}
+        return np.array([place[label] for label in self.labels], dtype=np.int64)
+
+
+def _judged(run: RunFolder, part: ComparedPart) -> _Judged:
+    label_names = tuple(sorted(run.info["data"]["label_names"]))  # one order for both
+    columns = [f"probability_{name}" for name in label_names]
+    path = run.folder / ("folds.parquet" if part == "folds" else "predictions.parquet")
+    table = pq.read_table(path) if path.is_file() else None
+    if table is not None and part != "folds":
+        table = table.filter(np.array([p == part for p in table["part"].to_pylist()], dtype=bool))
+    if table is None or not table.num_rows:
+        raise _no_predictions(run, part)
+    table = table.sort_by("id")
+    corpora = [run.part(name) for name in (PARTS if part == "folds" else (part,))]
+    grouped = all(corpus.groups is not None for corpus in corpora)
+    known = {
+        row[0]: row[1:]
+        for corpus in corpora
+        for row in zip(corpus.ids, corpus.texts, corpus.labels, corpus.groups or corpus.ids, strict=True)
+    }
+    ids = tuple(table["id"].to_pylist())
+    if not set(table.column_names).issuperset(columns) or set(ids) != known.keys():
+        raise RunError(
+            f"{path} and data.parquet beside it do not fit together: one of them is not of this run.",
+            "Put the files back, or judge the run again.",
+        )
+    texts, labels, groups = zip(*(known[id_] for id_ in ids), strict=True)
+    return _Judged(
+        run=run,
+        ids=ids,
+        texts=texts,
+        labels=labels,
+        groups=groups if grouped else None,
+        label_names=label_names,
+        probabilities=np.column_stack([table[column].to_numpy() for column in columns]).astype(np.float64),
+    )
+
+
+def _no_predictions(run: RunFolder, part: ComparedPart) -> RunError:
+    if part == "test":
+        return RunError(
+            f"The test part of {run.folder} has not been opened.",
+            f"Open it by secondcoder evaluate {run.folder}, or compare by --part dev, which flatters.",
+        )
+    if part == "dev":
+        return RunError(f"{run.folder} has no predictions for dev: its training was not finished.", "Finish it first.")
+    return RunError(
+        f"{run.folder} has no out-of-fold predictions.",
+        f"Make them by secondcoder evaluate {run.folder} --folds 5, or compare on test.",
+    )
+
+
+def _require_same(one: _Judged, two: _Judged) -> None:
+    """Raise `RunError` unless both judged the same rows: ids, texts, labels, and names of labels."""
+    both = f"{one.run.folder} and {two.run.folder}"
+    cure = (
+        "Train both on the same file with the same split options and --seed, so that they are judged on the same rows."
+    )
+    if one.label_names != two.label_names:
+        raise RunError(
+            f"{both} know different labels: {list(one.label_names)} and {list(two.label_names)}.",
+            "Only runs with the same labels can be compared; --label-names gives codes the same names.",
+        )
+    if one.ids != two.ids:
+        only = [sorted(set(a.ids) - set(b.ids)) for a, b in ((one, two), (two, one))]
+        raise RunError(
+            f"{both} were judged on different rows: {len(only[0]):,} of {len(one.ids):,} are in the first only"
+            f"{_such_as(only[0])}, {len(only[1]):,} of {len(two.ids):,} in the second only{_such_as(only[1])}.",
+            cure,
+        )
+    for what, a, b in (("texts", one.texts, two.texts), ("labels", one.labels, two.labels)):
+        differing = [id_ for id_, x, y in zip(one.ids, a, b, strict=True) if x != y]
+        if differing:
+            raise RunError(
+                f"{both} were judged on the same ids with other {what}: {len(differing):,} differ"
+                f"{_such_as(differing)}.",
+                cure,
+            )
+
+
+def _such_as(ids: Sequence[str]) -> str:
+    return f" (such as {', '.join(map(repr, ids[:_SHOWN]))})" if ids else ""
+
+
+def _groups(one: _Judged, two: _Judged, notes: list[str]) -> tuple[str, ...] | None:
+    """Return the groups to go by; where the runs have other ones, the coarser, as that claims less."""
+    known = [judged for judged in (one, two) if judged.groups is not None]
+    if not known:
+        return None
+    chosen = min(known, key=lambda judged: len(set(judged.groups or ())))
+    if one.groups != two.groups:
+        notes.append(f"The runs have different groups; those of {chosen.run.folder} are taken.")
+    return chosen.groups
+
+
+def _notes(first: RunFolder, second: RunFolder) -> list[str]:
+    """Return what else differs between the runs, and what the interval does not hold."""
+    notes = []
+    for part in ("train", "dev"):
+        one, two = (set(zip(rows.ids, rows.texts, rows.labels, strict=True)) for rows in _parts(first, second, part))
+        if one != two:
+            notes.append(
+                f"Their {part} rows differ ({len(one):,} and {len(two):,}, {len(one & two):,} in common): what differs "
+                "between the figures comes from the data as well as from the settings."
+            )
+    openings = max(run.info.get("test_openings", 0) for run in (first, second))
+    if openings > 2:  # two runs need two
+        notes.append(f"The test part was opened {openings} times; what was chosen by looking at it flatters.")
+    settings = [_settings(run) for run in (first, second)]
+    differing = [
+        f"{name} {settings[0].get(name)!r} and {settings[1].get(name)!r}"
+        for name in dict.fromkeys([*settings[0], *settings[1]])
+        if settings[0].get(name) != settings[1].get(name)
+    ]
+    notes.append(f"Settings that differ: {'; '.join(differing)}." if differing else "No setting differs but the seed.")
+    notes.append(
+        f"Seeds: {_seeds(first)} and {_seeds(second)}. The intervals hold the chance of drawing texts to judge on, not "
+        "that of training again with another seed."
+    )
+    return notes
+
+
+def _parts(first: RunFolder, second: RunFolder, part: Literal["train", "dev"]) -> Any:
+    return first.part(part), second.part(part)
+
+
+def _settings(run: RunFolder) -> dict[str, Any]:
+    """Return the settings of training, as resolved, that may change a figure."""
+    resolved = run.info.get("results") or {}
+    settings = {**run.info["settings"]["train"], "learning_rate": resolved.get("learning_rate")}
+    unimportant = ("checkpoint_minutes", "token_budget", "device")
+    return {name: value for name, value in settings.items() if name not in unimportant}
+
+
+def _seeds(run: RunFolder) -> str:
+    seeds = run.info["settings"]["train"].get("seeds") or 1
+    best = (run.info.get("results") or {}).get("best_seed", run.info["seed"])
+    return f"{best}" if seeds == 1 else f"{best}, the best of {seeds} on dev"
