@@ -1,0 +1,245 @@
+"""Limits of all figures that are made of counts, from tallies of units; many studies at once.
+
+In: `Tallies`: for each unit and class the hits, gold rows and predicted rows. Where rows are independent, a unit is a
+pair (gold, predicted) and stands for as many rows as there are of it; else it is a group. Out: limits by name.
+`uncertainty.py` hands in one study, `benchmarks/coverage.py` thousands, so that what is measured is what is used.
+
+In the shapes below ``...`` are studies, u units, k classes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondcoder.evaluation.limits import Limits, expected_parts, freedom_of, quantile_of, wilson_limits
+
+Floats = NDArray[np.float64]
+
+# Where all rows or none are right, nothing shows how alike the rows of a group are. Then at least this is assumed.
+LEAST_LIKENESS = 0.05
+
+
+class Tallies(NamedTuple):
+    """What the units of one study, or of many, add up to.
+
+    Attributes
+    ----------
+    hits, support, predicted
+        ndarray of shape (..., u, k). Rows of a unit that are of a class and given it, are of it, are given it.
+    times
+        ndarray of shape (..., u). How often a unit occurs: rows of a pair, 1 for a group.
+    grouped
+        Whether units are groups.
+    """
+
+    hits: Floats
+    support: Floats
+    predicted: Floats
+    times: Floats
+    grouped: bool
+
+
+class Shares(NamedTuple):
+    """Ratios of counts, one for each class, and how uncertain they are.
+
+    Attributes
+    ----------
+    value
+        ndarray of shape (..., k); 0 where undefined.
+    known
+        ndarray of shape (..., k). Whether the ratio is defined, and over two groups or more where units are groups.
+    influence
+        ndarray of shape (..., u, k). By how much a unit moves the ratio.
+    variance
+        ndarray of shape (..., k). The squared influences, summed.
+    spread
+        ndarray of shape (..., u, k). The part of the variance that a unit is expected to cause; sums to 1 over units.
+    effect
+        ndarray of shape (..., k). The variance as a multiple of that of independent rows: the design effect.
+    quantile
+        ndarray of shape (..., k). How many standard errors the limits are away, of the normal or of a t distribution.
+    limits
+        0 and 1 where not known.
+    """
+
+    value: Floats
+    known: NDArray[np.bool_]
+    influence: Floats
+    variance: Floats
+    spread: Floats
+    effect: Floats
+    quantile: Floats
+    limits: Limits
+
+
+def figure_limits(tallies: Tallies, level: float) -> dict[str, Limits]:
+    """Return the limits of every figure made of counts.
+
+    Returns
+    -------
+    dict
+        ``"accuracy"``, ``"balanced-accuracy"``, ``"macro-f1"`` … with limits of shape (...,); ``"precision"``,
+        ``"recall"`` and ``"f1"`` with limits of shape (..., k).
+    """
+    hits, support, predicted = tallies.hits, tallies.support, tallies.predicted
+    pooled = _shares(tallies, hits.sum(axis=-1, keepdims=True), support.sum(axis=-1, keepdims=True), level)
+    likeness = _likeness(tallies, pooled)
+    figures = {
+        "precision": _shares(tallies, hits, predicted, level, likeness),
+        "recall": _shares(tallies, hits, support, level, likeness),
+        "f1": _as_f1(_shares(tallies, hits, support + predicted - hits, level, likeness)),
+    }
+    of_gold, of_predicted = (np.einsum("...uk,...u->...k", part, tallies.times) for part in (support, predicted))
+    accuracy = Limits(*(limit[..., 0] for limit in pooled.limits))
+    found = {
+        "accuracy": accuracy,
+        "balanced-accuracy": _average(tallies, figures["recall"], _equal(of_gold > 0), level),
+    }
+    for name, shares in figures.items():
+        found[f"macro-{name}"] = _average(tallies, shares, _equal(of_gold + of_predicted > 0), level)
+        found[f"micro-{name}"] = accuracy
+        found[f"weighted-{name}"] = accuracy if name == "recall" else _average(tallies, shares, None, level)
+        found[name] = Limits(*(np.where(shares.known, limit, np.nan) for limit in shares.limits))
+    if tallies.grouped and support.shape[-2] < 2:
+        return {name: Limits(*(np.full_like(limit, np.nan) for limit in limits)) for name, limits in found.items()}
+    return found
+
+
+def _equal(present: NDArray[np.bool_]) -> Floats:
+    shares: Floats = present / present.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def _shares(tallies: Tallies, part: Floats, whole: Floats, level: float, likeness: Floats | None = None) -> Shares:
+    """Return ratios of summed counts with Wilson's limits, for groups at their effective number of rows.
+
+    For groups the variance is that of the leave-one-group-out jackknife. A group with the share w of the rows moves the
+    ratio by ``(part - ratio * whole) / (sum(whole) (1 - w))`` when it is left out: no refitting is needed. The
+    effective number of rows is ``n / effect``, and never more than n.
+
+    References
+    ----------
+    MacKinnon, Nielsen & Webb (2023), Journal of Applied Econometrics 38(5), 671–694. doi:10.1002/jae.2969
+    Korn & Graubard (1998), Survey Methodology 24(2), 193–201.
+    Dean & Pagano (2015), Journal of Survey Statistics and Methodology 3(4), 484–503. doi:10.1093/jssam/smv024
+    """
+    times = tallies.times[..., np.newaxis]
+    n = (whole * times).sum(axis=-2)
+    safe = np.where(n > 0, n, 1.0)
+    value = (part * times).sum(axis=-2) / safe
+    influence = (part - value[..., np.newaxis, :] * whole) / safe[..., np.newaxis, :]
+    weights = whole * times / safe[..., np.newaxis, :]
+    if not tallies.grouped:
+        variance = (np.square(influence) * times).sum(axis=-2)
+        quantile = np.broadcast_to(quantile_of(level), n.shape)
+        limits = wilson_limits(value, n, quantile)
+        return Shares(value, n > 0, influence, variance, weights, np.ones(n.shape), quantile, limits)
+    units = (whole > 0).sum(axis=-2)
+    known = units > 1
+    # Scaled such that the variance is the plain sum of squares, as it is for independent rows.
+    scale = np.sqrt(np.maximum(units - 1, 0) / np.maximum(units, 1))
+    influence = influence / np.where(weights < 1, 1 - weights, 1.0) * scale[..., np.newaxis, :]
+    variance = np.square(influence).sum(axis=-2)
+    alone = value * (1 - value) / safe
+    sizes = np.square(whole).sum(axis=-2) / safe  # the mean size of the group that a row is in
+    unseen = 1 + (LEAST_LIKENESS if likeness is None else likeness[..., np.newaxis]) * np.maximum(sizes - 1, 0)
+    effect = np.where(alone > 0, variance / np.where(alone > 0, alone, 1.0), unseen)
+    effect = np.maximum(effect, 1.0)
+    spread = expected_parts(weights, effect, axis=-2)
+    quantile = quantile_of(level, freedom_of(spread, axis=-2))
+    limits = wilson_limits(value, np.where(known, n / effect, 0.0), quantile)
+    return Shares(value, known, influence, variance, spread, effect, quantile, limits)
+
+
+def _likeness(tallies: Tallies, pooled: Shares) -> Floats:
+    """Return how alike rows of one group are in being right, from 0 to 1: the intraclass correlation."""
+    sizes = tallies.support.sum(axis=-1)  # (..., u)
+    size = np.square(sizes).sum(axis=-1) / sizes.sum(axis=-1)
+    found = (pooled.effect[..., 0] - 1) / np.where(size > 1, size - 1, 1.0)
+    return np.clip(found, LEAST_LIKENESS, 1.0)
+
+
+def _as_f1(jaccard: Shares) -> Shares:
+    """Return F1 from TP / (TP + FP + FN), of which it is the rising function ``2 J / (1 + J)``; limits go along.
+
+    References
+    ----------
+    Flores et al., arXiv 2309.14621.
+    """
+    slope = 2 / np.square(1 + jaccard.value)
+    return jaccard._replace(
+        value=_f1(jaccard.value),
+        influence=jaccard.influence * slope[..., np.newaxis, :],
+        variance=jaccard.variance * np.square(slope),
+        limits=Limits(*(_f1(limit) for limit in jaccard.limits)),
+    )
+
+
+def _f1(jaccard: Floats) -> Floats:
+    return 2 * jaccard / (1 + jaccard)
+
+
+def _average(tallies: Tallies, shares: Shares, weights: Floats | None, level: float) -> Limits:
+    """Return the limits of a weighted mean over the classes; weights None: by gold rows, which are uncertain too.
+
+    Two intervals, and the wider at each end:
+
+    - Wilson's at the effective number of rows ``m (1 - m) / variance`` of the mean m. The variance is that of the
+      summed influences, in which classes vary together as they do in the data, plus, for each class, what its own
+      Wilson interval is wider than its influences tell: of a class with three rows, all right, they tell nothing.
+    - MOVER, which adds up the distances from each class's figure to its limits. It counts for a mean in which each
+      class weighs the same, where one with few rows can be far off to one side.
+
+    References
+    ----------
+    Zou & Donner (2008), Statistics in Medicine 27(10), 1693–1702. doi:10.1002/sim.3095
+    """
+    equal = weights is not None
+    of_gold = np.einsum("...uk,...u->...k", tallies.support, tallies.times)
+    n = of_gold.sum(axis=-1)
+    w = of_gold / n[..., np.newaxis] if weights is None else weights
+    mean = (w * shares.value).sum(axis=-1)
+    influence = np.einsum("...uk,...k->...u", shares.influence, w)
+    if not equal:
+        moved = np.einsum("...uk,...k->...u", tallies.support, shares.value) - tallies.support.sum(-1) * mean[..., None]
+        influence = influence + moved / n[..., np.newaxis]
+    variance = (np.square(influence) * tallies.times).sum(axis=-1)
+    z = quantile_of(level)
+    half = (shares.limits.high - shares.limits.low) / 2
+    own = np.square(half / np.where(shares.known, shares.quantile, z))
+    variance = variance + (np.square(w) * np.maximum(own - shares.variance, 0.0)).sum(axis=-1)
+    quantile: Floats = np.broadcast_to(z, n.shape)
+    if tallies.grouped:
+        parts = np.square(w) * np.maximum(own, shares.variance) * shares.known
+        total = parts.sum(axis=-1, keepdims=True)
+        parts = np.where(total > 0, parts / np.where(total > 0, total, 1.0), _equal(np.ones(parts.shape)))
+        quantile = quantile_of(level, freedom_of(np.einsum("...uk,...k->...u", shares.spread, parts), axis=-1))
+    # An undefined figure counts as 0 in the mean, but is not known to be 0: the interval lies around the others' mean.
+    defined = np.where(shares.known | (shares.value > 0), w, 0.0)
+    weight = defined.sum(axis=-1)
+    centre = np.where(weight > 0, (defined * shares.value).sum(axis=-1) / np.where(weight > 0, weight, 1.0), mean)
+    effective = np.minimum(centre * (1 - centre) / np.where(variance > 0, variance, np.inf), n)
+    low, high = wilson_limits(centre, np.where(effective > 0, effective, 1.0), quantile)
+    if equal:
+        below, above = _recovered(tallies, shares, w)
+        low, high = np.minimum(low, mean - below), np.maximum(high, mean + above)
+    return Limits(np.clip(np.minimum(low, mean), 0.0, 1.0), np.clip(np.maximum(high, mean), 0.0, 1.0))
+
+
+def _recovered(tallies: Tallies, shares: Shares, w: Floats) -> tuple[Floats, Floats]:
+    """Return how far below and above a mean its limits lie by MOVER.
+
+    ``sqrt(sum_cd w_c w_d r_cd (m_c - low_c) (m_d - low_d))``, likewise above, with r the correlation of two classes'
+    figures. As that is a sum of squares over units, no matrix of correlations is needed.
+    """
+    known = shares.variance > 0
+    deviation = np.sqrt(np.where(known, shares.variance, 1.0))
+    unit = shares.influence / deviation[..., np.newaxis, :]
+    found = []
+    for distance in (shares.value - shares.limits.low, shares.limits.high - shares.value):
+        reach = w * distance
+        together = np.einsum("...uk,...k->...u", unit, np.where(known, reach, 0.0))
+        square = (np.square(together) * tallies.times).sum(axis=-1) + np.square(np.where(known, 0.0, reach)).sum(-1)
+        found.append(np.sqrt(square))
+    return found[0], found[1]

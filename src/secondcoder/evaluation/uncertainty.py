@@ -1,0 +1,255 @@
+"""How far may a figure lie from the truth, by the chance of which texts were judged? Intervals for every figure.
+
+In: class positions, probabilities, groups; or any values or statistic of rows. Out: `Interval`, or None where none can
+be given. Rows are independent of each other, or else come in groups (documents, authors, films), and then what counts
+is the number of groups. Nothing is drawn at random. `benchmarks/coverage.py` measures how often they hold the truth.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from secondcoder.errors import DataError
+from secondcoder.evaluation.interval import LEVEL, Interval
+from secondcoder.evaluation.limits import Limits, degrees_of_freedom, quantile_of, wilson_limits
+from secondcoder.evaluation.metrics import SMALLEST_PROBABILITY, metric_names
+from secondcoder.evaluation.tallies import Tallies, figure_limits
+
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Scale = Literal["plain", "log", "logit"]
+
+_METHODS = {"micro": "wilson", "macro": "mover", "balanced": "mover", "weighted": "wilson-effective", "f1": "wilson-f1"}
+
+
+def wilson(successes: float, n: float, level: float = LEVEL) -> Interval | None:
+    """Return Wilson's interval of a share of n independent rows; None without rows.
+
+    References
+    ----------
+    Wilson (1927), Journal of the American Statistical Association 22(158), 209–212. doi:10.1080/01621459.1927.10502953
+    """
+    if n <= 0:
+        return None
+    low, high = wilson_limits(np.asarray(successes / n), np.asarray(float(n)), quantile_of(level))
+    return Interval(float(low), float(high), "wilson")
+
+
+def intervals(
+    gold: Counts,
+    probabilities: Floats,
+    label_names: Sequence[str],
+    *,
+    groups: Sequence[str] | None = None,
+    level: float = LEVEL,
+) -> dict[str, Interval | None]:
+    """Return the interval of every figure.
+
+    Parameters
+    ----------
+    gold
+        ndarray of shape (n,), class positions.
+    probabilities
+        ndarray of shape (n, k). The most probable class is the predicted one, the first of equals.
+    label_names
+        The k classes.
+    groups
+        The group of each row, or None where rows are independent.
+
+    Returns
+    -------
+    dict
+        By each name of `metrics.metric_names`. None where a figure is undefined, where there is but one group, and, for
+        a figure of a class, where all its rows are of one group. An interval holds the figure itself.
+
+    Notes
+    -----
+    Shares: Wilson. F1 of a class: Wilson on TP / (TP + FP + FN), carried over (arXiv 2309.14621). Averages over
+    classes: `tallies._average`. Log loss: `mean_interval`. With groups: the same with variances of the jackknife over
+    groups and t for the normal distribution.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, or not one group for each.
+    """
+    if len(gold) == 0:
+        raise DataError("There are no rows to judge.", "Give at least one labelled text.")
+    predicted = probabilities.argmax(axis=1)
+    k = len(label_names)
+    codes = None if groups is None else _codes(groups, len(gold))
+    tallies = _pairs(gold, predicted, k) if codes is None else _by_group(gold, predicted, codes, k)
+    limits = figure_limits(tallies, level)
+    found: dict[str, Interval | None] = {}
+    for name in metric_names(label_names):
+        figure, colon, label = name.partition(":")
+        method = _METHODS.get(name.partition("-")[0], _METHODS.get(figure, "wilson"))
+        if name == "weighted-recall":
+            method = "wilson"
+        if codes is not None:
+            method = f"grouped-{method}"
+        if name == "log-loss":
+            of_gold = np.take_along_axis(probabilities, gold[:, np.newaxis], axis=1)[:, 0]
+            losses = -np.log(np.clip(of_gold, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+            found[name] = mean_interval(losses, groups, level=level, lowest=0.0)
+        elif colon:
+            at = list(label_names).index(label)
+            found[name] = _interval(Limits(*(limit[at] for limit in limits[figure])), method)
+        else:
+            found[name] = _interval(limits[name], method)
+    return found
+
+
+def mean_interval(
+    values: ArrayLike, groups: Sequence[str] | None = None, *, level: float = LEVEL, lowest: float | None = None
+) -> Interval | None:
+    """Return the interval of the mean of row values, which may be skewed: log losses, Brier scores, differences.
+
+    Student's t is straightened for skewness by Hall's cubic transformation. With groups, the mean is a ratio of
+    sums, whose variance is that of the leave-one-group-out jackknife, and t has `limits.degrees_of_freedom`.
+
+    Parameters
+    ----------
+    values
+        ndarray of shape (n,).
+    groups
+        The group of each row, or None where rows are independent.
+    lowest
+        What the mean cannot fall below; the interval ends there.
+
+    Returns
+    -------
+    Interval or None
+        None with fewer than two rows, or fewer than two groups. A single point where all values are the same.
+
+    References
+    ----------
+    Hall (1992), Journal of the Royal Statistical Society B 54(1), 221–228. doi:10.1111/j.2517-6161.1992.tb01876.x
+    MacKinnon, Nielsen & Webb (2023), Journal of Applied Econometrics 38(5), 671–694. doi:10.1002/jae.2969
+    """
+    v = np.asarray(values, dtype=np.float64)
+    n = len(v)
+    if groups is None:
+        if n < 2:
+            return None
+        mean = float(v.mean())
+        moves = (v - mean) / np.sqrt(n * (n - 1))  # their sum of squares is the variance of the mean
+        freedom = np.asarray(n - 1.0)
+    else:
+        codes = _codes(groups, n)
+        sizes = np.bincount(codes).astype(np.float64)
+        g = len(sizes)
+        if g < 2:
+            return None
+        mean = float(v.mean())
+        weights = sizes / n
+        moves = np.bincount(codes, weights=v - mean) / n / (1 - weights) * np.sqrt((g - 1) / g)
+        alone = v.var() / n
+        effect = np.square(moves).sum() / alone if alone > 0 else 1.0
+        freedom = degrees_of_freedom(weights, np.asarray(effect))
+    below, above = _straightened(moves, float(quantile_of(level, freedom)))
+    low = mean - below if lowest is None else max(mean - below, min(lowest, mean))
+    return Interval(low, mean + above, "hall" if groups is None else "grouped-hall")
+
+
+def jackknife(
+    statistic: Callable[[Counts], float], groups: Sequence[str], *, level: float = LEVEL, scale: Scale = "plain"
+) -> Interval | None:
+    """Return the interval of any statistic of rows that come in groups, by leaving out one group at a time.
+
+    Parameters
+    ----------
+    statistic
+        Takes the positions of the rows to use, returns the figure. It is called once more than there are groups.
+    groups
+        The group of each row. Row numbers make the rows independent units.
+    scale
+        Where t is symmetric: ``"logit"`` for figures from 0 to 1, ``"log"`` for those above 0.
+
+    Returns
+    -------
+    Interval or None
+        None with fewer than two groups; where the statistic is undefined without one of them; where it lies at the end
+        of its scale.
+
+    References
+    ----------
+    Efron & Stein (1981), Annals of Statistics 9(3), 586–596. doi:10.1214/aos/1176345462
+    MacKinnon, Nielsen & Webb (2023), Journal of Applied Econometrics 38(5), 671–694. doi:10.1002/jae.2969
+    """
+    codes = _codes(groups, len(groups))
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes)
+    g = len(sizes)
+    if g < 2:
+        return None
+    ends = np.cumsum(sizes)
+    rows = np.arange(len(codes))
+    whole = statistic(rows)
+    left = [statistic(np.delete(rows, order[end - size : end])) for end, size in zip(ends, sizes, strict=True)]
+    at, without = _to_scale(whole, scale), np.array([_to_scale(value, scale) for value in left])
+    if not (np.isfinite(at) and np.isfinite(without).all()):
+        return None
+    error = float(np.sqrt((g - 1) / g * np.square(without - at).sum()))
+    # How alike the rows of a group are is not known for any statistic: half of the variance is taken to come from that.
+    freedom = degrees_of_freedom(sizes / len(codes), np.asarray(2.0))
+    reach = float(quantile_of(level, freedom)) * error
+    return Interval(_from_scale(at - reach, scale), _from_scale(at + reach, scale), "jackknife")
+
+
+def _straightened(moves: Floats, quantile: float) -> tuple[float, float]:
+    """Return how far below and above a mean its limits lie, by Hall's transformation.
+
+    With T the mean's error in standard errors and a the skewness of the mean, ``T + a T^2 / 3 + a^2 T^3 / 27 + a / 6``
+    is closer to symmetric than T is; its inverse is taken at the quantiles.
+    """
+    error = float(np.sqrt(np.square(moves).sum()))
+    if error == 0:
+        return 0.0, 0.0
+    skew = float(np.power(moves / error, 3).sum())
+    if abs(skew) < 1e-6:  # the inverse divides by it
+        return quantile * error, quantile * error
+    low, high = (3 / skew * (np.cbrt(1 + skew * (q - skew / 6)) - 1) for q in (quantile, -quantile))
+    return max(float(low), 0.0) * error, max(float(-high), 0.0) * error
+
+
+def _pairs(gold: Counts, predicted: Counts, k: int) -> Tallies:
+    """Return tallies of independent rows: a unit is a pair (gold, predicted) that occurs."""
+    pairs, times = np.unique(gold * k + predicted, return_counts=True)
+    of_gold, of_predicted = np.eye(k)[pairs // k], np.eye(k)[pairs % k]
+    return Tallies(of_gold * of_predicted, of_gold, of_predicted, times.astype(np.float64), grouped=False)
+
+
+def _by_group(gold: Counts, predicted: Counts, codes: Counts, k: int) -> Tallies:
+    g = int(codes.max()) + 1
+
+    def count(classes: Counts, rows: NDArray[np.bool_] | slice = slice(None)) -> Floats:
+        return np.bincount(codes[rows] * k + classes[rows], minlength=g * k).reshape(g, k).astype(np.float64)
+
+    return Tallies(count(gold, gold == predicted), count(gold), count(predicted), np.ones(g), grouped=True)
+
+
+def _codes(groups: Sequence[str], n: int) -> Counts:
+    if len(groups) != n:
+        raise DataError(f"{n:,} rows, but {len(groups):,} groups.", "Give the group of each row.")
+    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
+
+
+def _interval(limits: Limits, method: str) -> Interval | None:
+    low, high = float(limits.low), float(limits.high)
+    return None if np.isnan(low) else Interval(low, high, method)
+
+
+def _to_scale(value: float, scale: Scale) -> float:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if scale == "plain":
+            return value
+        return float(np.log(value) if scale == "log" else np.log(value) - np.log1p(-value))
+
+
+def _from_scale(value: float, scale: Scale) -> float:
+    if scale == "plain":
+        return float(value)
+    return float(np.exp(value) if scale == "log" else 1 / (1 + np.exp(-value)))
