@@ -26,6 +26,7 @@ ORDER = (
     "labelling",
     "reporting",
     "run_folder",
+    "mistaken",
     "describing",
     "runs",
     "evaluating",

@@ -28,6 +28,8 @@ from secondcoder.settings import (
         (TrainSettings, "max_length", 4),
         (TrainSettings, "token_budget", 1),
         (TrainSettings, "truncation", "middle"),
+        (TrainSettings, "max_error", 0.0),
+        (TrainSettings, "max_error", 1.0),
         (TrainSettings, "device", "tpu"),
         (TrainSettings, "precision", "fp16"),
         (SplitSettings, "dev", 0.0),

@@ -21,7 +21,9 @@ from secondcoder.corpus.arrays import InputError, corpus_of, label_name, list_of
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.dividing import Draft
 from secondcoder.corpus.findings import Finding
+from secondcoder.corpus.reserving import set_aside
 from secondcoder.errors import InterruptedRunError, SettingsError, SplitError, StorageError
+from secondcoder.finishing import promise, temper
 from secondcoder.model.loading import start_model
 from secondcoder.progress import LiveProgress, Progress, default_progress
 from secondcoder.settings import (
@@ -50,7 +52,8 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     Parameters
     ----------
     model, effort, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, max_grad_norm, \
-attention_dropout, max_length, truncation, metric, device, precision, token_budget, deterministic, checkpoint_minutes
+attention_dropout, max_length, truncation, metric, device, precision, token_budget, deterministic, checkpoint_minutes, \
+max_error
         See `secondcoder.settings.TrainSettings`.
     dev
         Size of dev: a share of the rows below 1, a number of rows from 1 on. Label shares are kept, and rows of the
@@ -74,6 +77,8 @@ attention_dropout, max_length, truncation, metric, device, precision, token_budg
         One entry per evaluation on dev, with its figures.
     best_epoch_ : int
         The epoch whose weights the model holds, counted from 1; 0 where a logistic head was best as it started.
+    promise_ : secondcoder.evaluation.selection.Guarantee or None
+        From which confidence on the error stays below `max_error`, where that was asked for.
     findings_ : list of secondcoder.corpus.findings.Finding
         What was noticed when dev was taken out, and what to know about how the training went.
 
@@ -107,6 +112,7 @@ attention_dropout, max_length, truncation, metric, device, precision, token_budg
         token_budget: int | None = None,
         deterministic: bool = False,
         checkpoint_minutes: float = 5.0,
+        max_error: float | None = None,
         dev: float = 0.2,
         positive: str | int | bool | None = None,
         seed: int = DEFAULT_SEED,
@@ -132,6 +138,7 @@ attention_dropout, max_length, truncation, metric, device, precision, token_budg
         self.token_budget = token_budget
         self.deterministic = deterministic
         self.checkpoint_minutes = checkpoint_minutes
+        self.max_error = max_error
         self.dev = dev
         self.positive = positive
         self.seed = seed
@@ -164,6 +171,10 @@ attention_dropout, max_length, truncation, metric, device, precision, token_budg
         settings, seed = self._settings(), _plain(self.seed)
         corpus, classes = corpus_of(X, y, groups, positive=self.positive)
         train, dev, findings = _divide(corpus, SplitSettings(dev=_plain(self.dev)), seed)
+        reserved = None
+        if settings.max_error is not None:
+            dev, reserved, noticed = set_aside(dev, seed=seed)
+            findings += noticed
         with TemporaryDirectory(prefix="secondcoder-") as folder:
             try:
                 model, result = fit_seeds(
@@ -180,6 +191,9 @@ attention_dropout, max_length, truncation, metric, device, precision, token_budg
             except InterruptedRunError:
                 # A search takes any other error for one failed candidate, and goes on with the next.
                 raise KeyboardInterrupt from None
+        assert result.best_scores is not None  # a training that came to its end was evaluated
+        findings += temper(model, dev, result.best_scores)
+        self.promise_ = promise(model, reserved, settings.max_error)
         self.model_ = model
         self.classes_ = classes
         self.history_ = result.history

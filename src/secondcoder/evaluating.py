@@ -41,7 +41,8 @@ def evaluate_on(run: Run, corpus: Corpus, *, progress: Progress | None = None) -
         raise DataError(f"{corpus.source.name} has no row with both a text and a label.", "Label some texts first.")
     findings = [*corpus.findings, *_against_training(run, corpus, rows)]
     with (progress or default_progress()).task(corpus.source.name, len(rows)) as task:
-        evaluation = judge(rows, model.score(rows.texts, progress=task).probabilities)
+        found = model.score(rows.texts, progress=task).probabilities
+    evaluation = judge(rows, found, temperature=model.card.temperature)
     key = sha256_strings([corpus.source.sha256, *map(str, corpus.source.columns.items())])[:8]
     name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(corpus.source.name).stem)}-{key}.json"
     write_json(

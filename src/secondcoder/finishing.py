@@ -4,22 +4,27 @@ In: the trained model and how its training went. Out: a finished run folder.
 """
 
 import shutil
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.corpus.splits import Split
+from secondcoder.corpus.findings import Finding
 from secondcoder.errors import ModelError
+from secondcoder.evaluation.calibration import fit_temperature
+from secondcoder.evaluation.selection import Guarantee, threshold_for_error
+from secondcoder.mistaken import store_mistakes
 from secondcoder.model.encoding import describe_lengths
 from secondcoder.model.loading import load_model
-from secondcoder.model.model import Model
+from secondcoder.model.model import Model, Scores
+from secondcoder.model.temperature import fold_temperature
 from secondcoder.recording import finish_run, since
 from secondcoder.run_folder import now
 from secondcoder.runs import Run
 from secondcoder.settings import Device
 from secondcoder.training.baselines import fit_baselines
-from secondcoder.training.fitting import Fit
+from secondcoder.training.fitting import Fit, class_indices
 
 # A saved model is loaded again and compared on so many dev texts: enough to notice weights that went wrong.
 _COMPARED = 64
@@ -27,20 +32,93 @@ _COMPARED = 64
 _TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 
 
-def keep(run: Run, split: Split, model: Model, result: Fit) -> None:
-    """Save the model, judge it and the baselines on dev, and write the report."""
+@dataclass(frozen=True)
+class Judged:
+    """What a finished training is judged by.
+
+    Attributes
+    ----------
+    train
+        What the baselines learn from.
+    dev
+        What chose the epoch, and chooses the temperature.
+    reserved
+        What chooses the confidence from which on labels are accepted, or None where that was not asked for.
+    """
+
+    train: Corpus
+    dev: Corpus
+    reserved: Corpus | None = None
+
+
+def keep(run: Run, model: Model, result: Fit, *, judged: Judged) -> None:
+    """Calibrate and save the model, judge it and the baselines on dev, and write the report."""
     assert result.best_scores is not None  # a training that came to its end was evaluated
+    dev = judged.dev
+    result.findings += temper(model, dev, result.best_scores)
+    promised = promise(model, judged.reserved, run.info["settings"]["train"]["max_error"])
     run.store_model(model)
-    _compare_saved(run, model, split.dev)
-    run.store_evaluation("dev", split.dev, result.best_scores.probabilities, baselines=fit_baselines(split.train))
+    _compare_saved(run, model, dev)
+    temperature = model.card.temperature
+    scores = replace(result.best_scores, logits=result.best_scores.logits / np.float32(temperature))
+    baselines = fit_baselines(judged.train)
+    run.store_evaluation("dev", dev, scores.probabilities, baselines=baselines, temperature=temperature)
+    store_mistakes(run, model, "dev", dev, scores)
     lengths = describe_lengths(result.n_tokens, model.encoder)
     run.update(
         finished=now(),
         seconds=since(run.info["started"]),
-        results={**result.summary(), **model.summary(), "lengths": lengths},
+        results={
+            **result.summary(),
+            **model.summary(),
+            "lengths": lengths,
+            "temperature": temperature,
+            "selection": None if promised is None else promised.to_dict(),
+        },
     )
     run.write_report()
     finish_run(run)
+
+
+def temper(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
+    """Fold the temperature that fits dev best into the model's head; return what is to be known of it.
+
+    Parameters
+    ----------
+    model
+        Of which `scores` tell what it says; its labels stay as they are.
+    dev
+        Texts with gold labels that it did not learn from.
+    scores
+        What the model says about dev.
+    """
+    temperature = fit_temperature(class_indices(dev, model.label_names), scores.logits)
+    try:
+        fold_temperature(model, temperature)
+    except ModelError as error:
+        return [Finding("not-calibrated", "warning", f"Probabilities are not calibrated. {error.what}")]
+    model.card = replace(model.card, temperature=temperature)
+    return []
+
+
+def promise(model: Model, reserved: Corpus | None, max_error: float | None) -> Guarantee | None:
+    """Return the confidence that keeps the error asked for, and write it on the model's card.
+
+    Parameters
+    ----------
+    model
+        After `temper`, as its probabilities are what is compared.
+    reserved
+        Texts that have been used for nothing else, or None where no error was asked for.
+    max_error
+        Largest share of accepted labels that may be wrong.
+    """
+    if reserved is None or max_error is None:
+        return None
+    gold = class_indices(reserved, model.label_names)
+    found = threshold_for_error(gold, model.score(reserved.texts).probabilities, max_error)
+    model.card = replace(model.card, min_confidence=found.min_confidence)
+    return found
 
 
 def _compare_saved(run: Run, trained: Model, dev: Corpus) -> None:

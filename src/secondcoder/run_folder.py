@@ -142,7 +142,13 @@ class RunFolder:
         self.__dict__.pop("model", None)
 
     def store_evaluation(
-        self, part: Part, rows: Corpus, probabilities: NDArray[np.float64], *, baselines: Mapping[str, Baseline]
+        self,
+        part: str,
+        rows: Corpus,
+        probabilities: NDArray[np.float64],
+        *,
+        baselines: Mapping[str, Baseline],
+        temperature: float = 1.0,
     ) -> None:
         """Judge a part and write its predictions and figures down; those of other parts stay.
 
@@ -156,11 +162,16 @@ class RunFolder:
             The model's, columns as the label names.
         baselines
             By name, judged on the same rows.
+        temperature
+            What the model's logits were divided by.
         """
         given = {MODEL_NAME: probabilities}
         given |= {name: baseline.predict_proba(rows.texts) for name, baseline in baselines.items()}
         stored = {name: {who: e.to_dict() for who, e in by.items()} for name, by in self.evaluations.items()}
-        stored[part] = {who: judge(rows, found).to_dict() for who, found in given.items()}
+        stored[part] = {
+            who: judge(rows, found, temperature=temperature if who == MODEL_NAME else 1.0).to_dict()
+            for who, found in given.items()
+        }
         table = _predictions(part, rows, probabilities)
         path = self.folder / "predictions.parquet"
         if path.exists():
@@ -178,13 +189,21 @@ class RunFolder:
         )
 
 
-def judge(rows: Corpus, probabilities: NDArray[np.float64]) -> Evaluation:
-    """Return the figures of probabilities, shape (n, k), against the labels of rows that all have one."""
+def judge(rows: Corpus, probabilities: NDArray[np.float64], *, temperature: float = 1.0) -> Evaluation:
+    """Return the figures of probabilities, shape (n, k), against the labels of rows that all have one.
+
+    Groups are the unit of the intervals where the rows have any; a row without a group is one by itself.
+    """
     labels = [label for label in rows.labels if label is not None]
-    return evaluate(labels, probabilities, rows.label_names, positive=rows.positive)
+    groups = None
+    if rows.groups is not None:
+        groups = [group or f"\0{id_}" for group, id_ in zip(rows.groups, rows.ids, strict=True)]
+    return evaluate(
+        labels, probabilities, rows.label_names, positive=rows.positive, groups=groups, temperature=temperature
+    )
 
 
-def _predictions(part: Part, rows: Corpus, probabilities: NDArray[np.float64]) -> pa.Table:
+def _predictions(part: str, rows: Corpus, probabilities: NDArray[np.float64]) -> pa.Table:
     predicted = [rows.label_names[i] for i in probabilities.argmax(axis=1)]
     columns = {
         "id": pa.array(rows.ids, pa.string()),

@@ -8,6 +8,7 @@ from pathlib import Path
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.describing import report_content
 from secondcoder.evaluation.figures import Evaluation
+from secondcoder.mistaken import store_mistakes
 from secondcoder.progress import Progress, default_progress
 from secondcoder.reporting.page import render
 from secondcoder.run_folder import MODEL_NAME, RunFolder, now
@@ -55,8 +56,12 @@ class Run(RunFolder):
             counted = sum(line["test"] == key for line in read_json_lines(book))
             openings = max(counted, self.info.get("test_openings", 0) + 1)
             with (progress or default_progress()).task("test", len(rows)) as task:
-                probabilities = model.score(rows.texts, progress=task).probabilities
-            self.store_evaluation("test", rows, probabilities, baselines=fit_baselines(self.part("train")))
+                scores = model.score(rows.texts, progress=task)
+            baselines = fit_baselines(self.part("train"))
+            self.store_evaluation(
+                "test", rows, scores.probabilities, baselines=baselines, temperature=model.card.temperature
+            )
+            store_mistakes(self, model, "test", rows, scores)
             self.update(test_openings=openings)
             self.write_report()
         return self.evaluations["test"][MODEL_NAME]

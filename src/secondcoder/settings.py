@@ -135,6 +135,8 @@ class TrainSettings(Settings):
     """On CUDA, use deterministic kernels only (slower). On a CPU runs are bit-identical anyway."""
     checkpoint_minutes: float = 5.0
     """Save so often what --resume needs, besides the end of each epoch; 0: after every step."""
+    max_error: float | None = None
+    """Choose the confidence from which on at most this share of labels is wrong; half of dev is set aside for it."""
 
     def __post_init__(self) -> None:
         check_choice("effort", self.effort, get_args(Effort))
@@ -152,6 +154,8 @@ class TrainSettings(Settings):
             check_range("freeze", self.freeze, least=0.0, most=1.0)
         check_count("seeds", self.seeds, least=1)
         check_range("checkpoint_minutes", self.checkpoint_minutes, least=0.0)
+        if self.max_error is not None:
+            check_range("max_error", self.max_error, above=0.0, below=1.0)
         if self.head_start is not None:
             check_choice("head_start", self.head_start, get_args(HeadStart))
         if self.truncation is not None:
@@ -200,6 +204,14 @@ class LabelSettings(Settings):
     """Write a column with the probability of each class too."""
     prefix: str = ""
     """Put before the names of the added columns, where the input already has a column of such a name."""
+    min_confidence: float | None = None
+    """Leave the label empty where the model gives it less than this probability; the probability stays."""
+    limit: int | None = None
+    """Label only the first rows, so many, to try how it goes."""
+    shard: str | None = None
+    """Label one share of the rows, as 3/40: the third of 40; secondcoder merge puts the shares together."""
+    allow_rejects: bool = False
+    """Leave with exit code 0 though lines of the input were no rows, and go on however many these are."""
     device: Device = "auto"
     """Where to compute; auto takes cuda, then mps, then cpu, by what is there."""
     precision: Precision = "auto"
@@ -208,6 +220,20 @@ class LabelSettings(Settings):
     def __post_init__(self) -> None:
         check_choice("device", self.device, get_args(Device))
         check_choice("precision", self.precision, get_args(Precision))
+        check_count("limit", self.limit, least=1)
+        if self.min_confidence is not None:
+            check_range("min_confidence", self.min_confidence, above=0.0, most=1.0)
+        self.share  # noqa: B018
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which share of the rows, from 1, and of how many."""
+        if self.shard is None:
+            return 1, 1
+        number, slash, of = str(self.shard).partition("/")
+        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise SettingsError(f"shard is {self.shard!r}.", "Write 3/40 for the third of 40.")
+        return int(number), int(of)
 
 
 def parse_label_names(text: str) -> dict[str, str]:

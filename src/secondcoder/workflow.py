@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from secondcoder.corpus.findings import Finding
+from secondcoder.corpus.reserving import set_aside
 from secondcoder.corpus.splits import Split
 from secondcoder.errors import DataError, SettingsError
-from secondcoder.finishing import keep
+from secondcoder.finishing import Judged, keep
 from secondcoder.labelling.stream import label_file
 from secondcoder.labelling.summary import LabelSummary
 from secondcoder.model.backends import resolve_device
@@ -62,6 +64,7 @@ def train(
     token_budget: int | None = None,
     deterministic: bool = False,
     checkpoint_minutes: float = 5.0,
+    max_error: float | None = None,
     seed: int = DEFAULT_SEED,
     resume: bool = False,
     progress: Progress | None = None,
@@ -75,7 +78,8 @@ def train(
     output
         The run folder; it must be new or empty, or hold the run to resume.
     model, effort, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, max_grad_norm, \
-attention_dropout, max_length, truncation, metric, device, precision, token_budget, deterministic, checkpoint_minutes
+attention_dropout, max_length, truncation, metric, device, precision, token_budget, deterministic, checkpoint_minutes, \
+max_error
         See `secondcoder.settings.TrainSettings`.
     seed
         Of the head's first weights, the order of the data, and dropout.
@@ -117,6 +121,7 @@ attention_dropout, max_length, truncation, metric, device, precision, token_budg
         token_budget=token_budget,
         deterministic=deterministic,
         checkpoint_minutes=checkpoint_minutes,
+        max_error=max_error,
     )
     progress = progress or default_progress()
     return train_with(split, settings, output=Path(output), seed=seed, resume=resume, progress=progress)
@@ -132,6 +137,9 @@ def train_with(
     check_seed(seed)
     _require_learnable(split)
     settings = settings.resolved()
+    dev, reserved, findings = split.dev, None, list[Finding]()
+    if settings.max_error is not None:
+        dev, reserved, findings = set_aside(dev, seed=seed)
     ranks = join_ranks(on_cpu=resolve_device(settings.device).type == "cpu")
     if not ranks.leads:
         progress = Progress()
@@ -154,7 +162,7 @@ def train_with(
             model, result = fit_seeds(
                 lambda seed: _start(split, settings, seed, run),
                 split.train,
-                split.dev,
+                dev,
                 settings=settings,
                 seed=seed,
                 checkpoints=output / CHECKPOINTS,
@@ -166,7 +174,8 @@ def train_with(
             )
             with ranks.sharing_failure():
                 if run:
-                    keep(run, split, model, result)
+                    result.findings += findings
+                    keep(run, model, result, judged=Judged(split.train, dev, reserved))
     return run or Run(output)
 
 

@@ -6,22 +6,35 @@ transformer, a baseline, another human (with ones and zeros).
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
 from secondcoder.errors import DataError, nearest
 from secondcoder.evaluation import metrics
+from secondcoder.evaluation.calibration import calibration
 from secondcoder.evaluation.figures import AverageFigures, ClassFigures, Evaluation
+from secondcoder.evaluation.selection import risk_coverage
+from secondcoder.evaluation.uncertainty import intervals
 
 # float32 soft-maxes miss 1 by 1e-6; probabilities rounded to four digits, as in a file, by up to 1e-4 a class.
 SUM_TOLERANCE = 1e-3
 
 
 def evaluate(
-    labels: Sequence[str], probabilities: ArrayLike, label_names: Sequence[str], *, positive: str | None = None
+    labels: Sequence[str],
+    probabilities: ArrayLike,
+    label_names: Sequence[str],
+    *,
+    positive: str | None = None,
+    groups: Sequence[str] | None = None,
+    temperature: float = 1.0,
 ) -> Evaluation:
-    """Return the figures of predictions against gold labels; the class predicted is the most probable one.
+    """Return the figures of predictions against gold labels, with their intervals.
+
+    The class predicted is the most probable one. `evaluate_points` is quicker, and gives no intervals.
 
     Parameters
     ----------
@@ -34,6 +47,12 @@ def evaluate(
         The k classes. Not every one needs to occur in `labels`.
     positive
         The positive class, whose F1 is then the headline.
+    groups
+        The document, author or film that each row comes from, shape (n,): rows of one group are not independent, and
+        the intervals take groups as their unit. None: each row by itself.
+    temperature
+        What the model's logits were divided by: its calibration before that is judged too. 1: there is nothing to
+        compare with.
 
     Raises
     ------
@@ -41,6 +60,30 @@ def evaluate(
         If rows, columns and names do not fit together, a label is unknown or missing, or a row of probabilities is
         none.
     """
+    points = evaluate_points(labels, probabilities, label_names, positive=positive)
+    names = points.label_names
+    gold = _positions(labels, names)
+    p = np.asarray(probabilities, dtype=np.float64)
+    p = p / p.sum(axis=1, keepdims=True)
+    if groups is not None and len(groups) != len(gold):
+        raise DataError(f"There are {len(groups)} groups for {len(gold)} rows.", "Give one group per row.")
+    before = None
+    if temperature != 1.0:
+        before = calibration(gold, _at_temperature(p, 1 / temperature), groups=groups)
+    return replace(
+        points,
+        intervals=intervals(gold, p, names, groups=groups),
+        n_groups=None if groups is None else len(set(groups)),
+        calibration=calibration(gold, p, groups=groups),
+        uncalibrated=before,
+        risk_coverage=risk_coverage(gold, p, groups=groups),
+    )
+
+
+def evaluate_points(
+    labels: Sequence[str], probabilities: ArrayLike, label_names: Sequence[str], *, positive: str | None = None
+) -> Evaluation:
+    """Return the figures as `evaluate` does, without intervals, calibration and risk: for choosing between models."""
     names = tuple(label_names)
     _check_names(names, positive)
     gold = _positions(labels, names)
@@ -72,6 +115,14 @@ def evaluate(
         averages={kind: AverageFigures(*average) for kind, average in averages.items()},
         log_loss=metrics.log_loss(gold, p),
     )
+
+
+def _at_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Return what the probabilities, shape (n, k), would be with logits divided by the temperature."""
+    with np.errstate(divide="ignore"):
+        logits = np.log(probabilities) / temperature
+    found: NDArray[np.float64] = softmax(logits, axis=1)
+    return found
 
 
 def _check_names(names: tuple[str, ...], positive: str | None) -> None:

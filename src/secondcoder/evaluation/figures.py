@@ -6,14 +6,18 @@ In: nothing. Out: the dataclasses that `secondcoder.evaluation.evaluate.evaluate
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from html import escape
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.errors import DataError
+from secondcoder.evaluation.calibration import Calibration
 from secondcoder.evaluation.interval import Interval
 from secondcoder.evaluation.metrics import metric_names, resolve_metric
+from secondcoder.evaluation.selection import RiskCoverage
+
+_Stored = TypeVar("_Stored", Calibration, RiskCoverage)
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,12 @@ class Evaluation:
     n_groups
         Number of groups that the texts come from, which are then the unit of the intervals; None where texts are taken
         as independent.
+    calibration
+        Whether probabilities mean what they say; None where intervals were not asked for.
+    uncalibrated
+        The same before the temperature, where there was one.
+    risk_coverage
+        What comes of leaving doubtful texts unlabelled; None where intervals were not asked for.
     """
 
     n: int
@@ -95,6 +105,9 @@ class Evaluation:
     log_loss: float
     intervals: dict[str, Interval | None] = field(default_factory=dict)
     n_groups: int | None = None
+    calibration: Calibration | None = None
+    uncalibrated: Calibration | None = None
+    risk_coverage: RiskCoverage | None = None
 
     @property
     def confusion_matrix(self) -> NDArray[np.int64]:
@@ -171,6 +184,9 @@ class Evaluation:
                     "per_class": {label: ClassFigures(**f) for label, f in values["per_class"].items()},
                     "averages": {kind: AverageFigures(**f) for kind, f in values["averages"].items()},
                     "intervals": {n: Interval.from_dict(i) for n, i in values.get("intervals", {}).items()},
+                    "calibration": _read(Calibration, values.get("calibration")),
+                    "uncalibrated": _read(Calibration, values.get("uncalibrated")),
+                    "risk_coverage": _read(RiskCoverage, values.get("risk_coverage")),
                 }
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -200,3 +216,7 @@ class Evaluation:
             f"accuracy {self.shown('accuracy', self.accuracy)}, log loss {self.shown('log-loss', self.log_loss)}</p>"
             f"<table><tr><th>label</th><th>precision</th><th>recall</th><th>F1</th><th>texts</th></tr>{rows}</table>"
         )
+
+
+def _read(kind: type[_Stored], values: Mapping[str, Any] | None) -> _Stored | None:
+    return None if values is None else kind.from_dict(values)

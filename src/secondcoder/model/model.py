@@ -57,6 +57,10 @@ class ModelCard:
         What the figures in the run were computed with, and so what labels.
     base_model
         The pre-trained model it was made from.
+    temperature
+        What the head's last layer was divided by, so that probabilities mean what they say; 1 if it was not.
+    min_confidence
+        The confidence from which on labels keep the error that training was asked to keep, or None.
     """
 
     label_names: tuple[str, ...]
@@ -67,6 +71,8 @@ class ModelCard:
     backend: str = "torch"
     positive: str | None = None
     text_column: str | None = None
+    temperature: float = 1.0
+    min_confidence: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

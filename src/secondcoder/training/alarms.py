@@ -7,7 +7,7 @@ import numpy as np
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
-from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.model.model import Scores
 from secondcoder.training.baselines import MajorityClass
@@ -32,7 +32,7 @@ def below_majority(train: Corpus, dev: Corpus, metric: str, best: float) -> Find
     """Return a warning if the model's best figure on dev is no better than that of always saying the same."""
     labels = [label for label in dev.labels if label is not None]
     always = MajorityClass().fit(train).predict_proba(dev.texts)
-    figure = evaluate(labels, always, dev.label_names, positive=dev.positive).figure(metric)
+    figure = evaluate_points(labels, always, dev.label_names, positive=dev.positive).figure(metric)
     if is_better(metric, best, figure):
         return None
     return Finding(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
-from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.model.model import Scores
 
 
@@ -147,7 +147,7 @@ class State:
 def dev_figures(dev: Corpus, scores: Scores, metric: str) -> dict[str, float]:
     """Return the figures that go into the history: the choosing one and the usual ones."""
     labels = [label for label in dev.labels if label is not None]
-    evaluation = evaluate(labels, scores.probabilities, dev.label_names, positive=dev.positive)
+    evaluation = evaluate_points(labels, scores.probabilities, dev.label_names, positive=dev.positive)
     return {name: evaluation.figure(name) for name in dict.fromkeys((metric, "accuracy", "macro-f1", "log-loss"))}
 
 
