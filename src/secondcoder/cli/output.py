@@ -28,6 +28,7 @@ Training = Annotated[TrainSettings, Parameter(name="*", group="Training", negati
 Labelling = Annotated[LabelSettings, Parameter(name="*", group="Labelling")]
 
 _WIDTH_WITHOUT_TERMINAL = 120
+FIGURES = ("precision", "recall", "f1")
 _MARKS = {"error": "ERROR", "warning": "warning", "note": "note"}
 
 
@@ -83,11 +84,19 @@ def tell_findings(findings: Iterable["Finding"]) -> None:
 
 
 def print_figures(figures: Mapping[str, "Evaluation"], *, title: str) -> None:
-    """Print the model's figures beside those of the baselines."""
+    """Print the model's figures beside those of the baselines, with their intervals."""
     names = list(figures)
-    headline, _ = figures[names[0]].headline
+    first = figures[names[0]]
+    headline, _ = first.headline
     rows = dict.fromkeys((headline, "macro-f1", "accuracy", "balanced-accuracy", "weighted-f1", "log-loss"))
-    print_table(["", *names], ([name, *(figures[who].figure(name) for who in names)] for name in rows), title=title)
+    cells = [[name, *(e.shown(name, e.figure(name)) for e in figures.values())] for name in rows]
+    if first.calibration is not None:
+        cells.append(["calibration error", *(_calibration_error(e) for e in figures.values())])
+    print_table(["", *names], cells, title=title)
+    if first.n_groups is not None:
+        few = " With so few, they speak for these groups only; see evaluate --folds." if first.n_groups < 10 else ""
+        say(f"In brackets: 95 % intervals, over {first.n_groups:,} groups.{few}")
+        say()
 
 
 def print_classes(evaluation: "Evaluation") -> None:
@@ -95,8 +104,22 @@ def print_classes(evaluation: "Evaluation") -> None:
     print_table(
         ["label", "precision", "recall", "F1", "texts"],
         [
-            *([name, f.precision, f.recall, f.f1, f.support] for name, f in evaluation.per_class.items()),
-            *([f"({kind} average)", a.precision, a.recall, a.f1, ""] for kind, a in evaluation.averages.items()),
+            *(
+                [
+                    name,
+                    *(evaluation.shown(f"{figure}:{name}", getattr(f, figure)) for figure in FIGURES),
+                    f.support,
+                ]
+                for name, f in evaluation.per_class.items()
+            ),
+            *(
+                [
+                    f"({kind} average)",
+                    *(evaluation.shown(f"{kind}-{figure}", getattr(average, figure)) for figure in FIGURES),
+                    "",
+                ]
+                for kind, average in evaluation.averages.items()
+            ),
         ],
         title="By label",
     )
@@ -105,6 +128,16 @@ def print_classes(evaluation: "Evaluation") -> None:
         ([gold, *row.values()] for gold, row in evaluation.confusion.items()),
         title="Confusion matrix",
     )
+
+
+def _calibration_error(evaluation: "Evaluation") -> str:
+    """Return how far confidence is from accuracy, and how far it was before the temperature."""
+    after, before = evaluation.calibration, evaluation.uncalibrated
+    if after is None:
+        return show(None)
+    interval = after.error_interval
+    told = f"{after.error:.3f}" + (f" [{interval.low:.3f}, {interval.high:.3f}]" if interval else "")
+    return told if before is None else f"{told}, before {before.error:.3f}"
 
 
 def _console() -> "Console":

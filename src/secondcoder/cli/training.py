@@ -21,7 +21,8 @@ from secondcoder.cli.output import (
     tell,
     tell_findings,
 )
-from secondcoder.errors import DataError, InterruptedRunError
+from secondcoder.cli.studies import print_folds
+from secondcoder.errors import DataError, InterruptedRunError, SettingsError
 from secondcoder.progress import LiveProgress
 from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings, TrainSettings
 
@@ -86,7 +87,15 @@ def train(
         _print_run(run, as_json=json)
 
 
-def evaluate(run: Path, file: str | None = None, /, *, read: Columns = ReadSettings(), json: Json = False) -> None:
+def evaluate(
+    run: Path,
+    file: str | None = None,
+    /,
+    *,
+    folds: int | None = None,
+    read: Columns = ReadSettings(),
+    json: Json = False,
+) -> None:
     """Judge a run on its test part, which is thereby opened and written down, or on newly labelled data.
 
     Parameters
@@ -95,6 +104,9 @@ def evaluate(run: Path, file: str | None = None, /, *, read: Columns = ReadSetti
         The run folder.
     file
         Newly labelled texts to judge on instead; columns are those of the training data unless named.
+    folds
+        Judge on all rows instead: train so many models, each on all folds (of groups, where there are any) but one,
+        which it predicts. Opens the test part. After an interruption, the same command goes on where it was.
     read
         Columns.
     json
@@ -104,6 +116,13 @@ def evaluate(run: Path, file: str | None = None, /, *, read: Columns = ReadSetti
     from secondcoder.runs import Run
 
     opened = Run(run)
+    if folds is not None:
+        if file is not None:
+            raise SettingsError(
+                f"--folds {folds} judges on the run's own rows, and {file} was named.", "Name one of the two."
+            )
+        print_folds(opened, folds, as_json=json)
+        return
     if file is not None:
         _evaluate_on(opened, file, read, as_json=json)
         return
@@ -186,8 +205,26 @@ def _print_run(run: "Run", *, as_json: bool) -> None:
     n = next(iter(figures.values())).n
     print_figures(figures, title=f"Dev ({n:,} texts); dev chose the epoch, so these figures flatter")
     _say_winner(run, "dev")
+    _say_promise(run)
     say(f"Run: {run.folder} ({run.info['seconds']:.0f} s)   Report: {run.folder / 'report.html'}")
     say(f"Next: secondcoder evaluate {run.folder}")
+
+
+def _say_promise(run: "Run") -> None:
+    """Say from which confidence on the error asked for is kept, where one was asked for."""
+    found = run.info["results"]["selection"]
+    if found is None:
+        return
+    wanted, n = f"--max-error {found['max_error']:g}", f"the {found['n']:,} texts set aside for it"
+    if found["min_confidence"] is None:
+        say(f"{wanted}: no confidence keeps it for certain, by {n}. Set more aside (a larger dev), or allow more.")
+        return
+    say(
+        f"{wanted}: kept with 95 % certainty from a confidence of {found['min_confidence']:.3f} on, which "
+        f"{found['coverage']:.0%} of {n} reach; it holds for texts drawn as these were. "
+        "label --min-confidence auto leaves the others without a label."
+    )
+    say("Analysing only accepted rows selects: sure texts are not like the others.")
 
 
 def _say_winner(run: "Run", part: str) -> None:
