@@ -16,8 +16,9 @@ from secondcoder.evaluation.limits import Limits, expected_parts, freedom_of, qu
 
 Floats = NDArray[np.float64]
 
-# Where all rows or none are right, nothing shows how alike the rows of a group are. Then at least this is assumed.
-LEAST_LIKENESS = 0.05
+# How alike rows of a group are in being right, before anything is known: the intraclass correlation, and its doubt as a
+# standard deviation.
+LIKENESS, LIKENESS_DOUBT = 0.05, 0.15
 
 
 class Tallies(NamedTuple):
@@ -48,7 +49,9 @@ class Shares(NamedTuple):
     value
         ndarray of shape (..., k); 0 where undefined.
     known
-        ndarray of shape (..., k). Whether the ratio is defined, and over two groups or more where units are groups.
+        ndarray of shape (..., k). Whether the ratio is defined.
+    units
+        ndarray of shape (..., k). Number of units that it is made of.
     influence
         ndarray of shape (..., u, k). By how much a unit moves the ratio.
     variance
@@ -57,18 +60,25 @@ class Shares(NamedTuple):
         ndarray of shape (..., u, k). The part of the variance that a unit is expected to cause; sums to 1 over units.
     effect
         ndarray of shape (..., k). The variance as a multiple of that of independent rows: the design effect.
+    rows
+        ndarray of shape (..., k). The rows that a ratio is a share of, divided by that effect.
+    of_row
+        ndarray of shape (..., k). The variance that a single row would have.
     quantile
         ndarray of shape (..., k). How many standard errors the limits are away, of the normal or of a t distribution.
     limits
-        0 and 1 where not known.
+        0 and 1 where undefined.
     """
 
     value: Floats
     known: NDArray[np.bool_]
+    units: NDArray[np.int64]
     influence: Floats
     variance: Floats
     spread: Floats
     effect: Floats
+    rows: Floats
+    of_row: Floats
     quantile: Floats
     limits: Limits
 
@@ -100,7 +110,8 @@ def figure_limits(tallies: Tallies, level: float) -> dict[str, Limits]:
         found[f"macro-{name}"] = _average(tallies, shares, _equal(of_gold + of_predicted > 0), level)
         found[f"micro-{name}"] = accuracy
         found[f"weighted-{name}"] = accuracy if name == "recall" else _average(tallies, shares, None, level)
-        found[name] = Limits(*(np.where(shares.known, limit, np.nan) for limit in shares.limits))
+        given = shares.known & (shares.units > (1 if tallies.grouped else 0))
+        found[name] = Limits(*(np.where(given, limit, np.nan) for limit in shares.limits))
     if tallies.grouped and support.shape[-2] < 2:
         return {name: Limits(*(np.full_like(limit, np.nan) for limit in limits)) for name, limits in found.items()}
     return found
@@ -134,22 +145,54 @@ def _shares(tallies: Tallies, part: Floats, whole: Floats, level: float, likenes
         variance = (np.square(influence) * times).sum(axis=-2)
         quantile = np.broadcast_to(quantile_of(level), n.shape)
         limits = wilson_limits(value, n, quantile)
-        return Shares(value, n > 0, influence, variance, weights, np.ones(n.shape), quantile, limits)
+        return Shares(
+            value,
+            n > 0,
+            (whole * times > 0).sum(axis=-2),
+            influence,
+            variance,
+            weights,
+            np.ones(n.shape),
+            n,
+            value * (1 - value),
+            quantile,
+            limits,
+        )
     units = (whole > 0).sum(axis=-2)
-    known = units > 1
     # Scaled such that the variance is the plain sum of squares, as it is for independent rows.
     scale = np.sqrt(np.maximum(units - 1, 0) / np.maximum(units, 1))
     influence = influence / np.where(weights < 1, 1 - weights, 1.0) * scale[..., np.newaxis, :]
     variance = np.square(influence).sum(axis=-2)
     alone = value * (1 - value) / safe
-    sizes = np.square(whole).sum(axis=-2) / safe  # the mean size of the group that a row is in
-    unseen = 1 + (LEAST_LIKENESS if likeness is None else likeness[..., np.newaxis]) * np.maximum(sizes - 1, 0)
-    effect = np.where(alone > 0, variance / np.where(alone > 0, alone, 1.0), unseen)
-    effect = np.maximum(effect, 1.0)
+    size = np.maximum(np.square(whole).sum(axis=-2) / safe, 1.0)  # the mean size of the group that a row is in
+    expected = 1 + (LIKENESS if likeness is None else likeness[..., np.newaxis]) * (size - 1)
+    seen = np.where((alone > 0) & (units > 1), variance / np.where(alone > 0, alone, 1.0), expected)
+    effect, freedom = _moderated(seen, expected, size, weights)
     spread = expected_parts(weights, effect, axis=-2)
-    quantile = quantile_of(level, freedom_of(spread, axis=-2))
-    limits = wilson_limits(value, np.where(known, n / effect, 0.0), quantile)
-    return Shares(value, known, influence, variance, spread, effect, quantile, limits)
+    quantile = quantile_of(level, freedom)
+    limits = wilson_limits(value, n / effect, quantile)
+    return Shares(
+        value, n > 0, units, influence, variance, spread, effect, n / effect, value * (1 - value), quantile, limits
+    )
+
+
+def _moderated(seen: Floats, expected: Floats, size: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return the design effect to count with, and its degrees of freedom.
+
+    What few groups show of the effect is uncertain; what can be expected of groups of this size is so too, but the less
+    the smaller they are: rows that are each of another group are independent, whatever the likeness. The two are
+    weighted by their degrees of freedom, as is done for variances of few samples, and these add up.
+
+    References
+    ----------
+    Smyth (2004), Statistical Applications in Genetics and Molecular Biology 3(1), 3. doi:10.2202/1544-6115.1027
+    """
+    own = freedom_of(expected_parts(weights, np.maximum(seen, 1.0), axis=-2), axis=-2)
+    # A scaled inverse chi-squared with d degrees of freedom has the squared coefficient of variation 2 / d, about.
+    doubt = np.square(LIKENESS_DOUBT * (size - 1) / expected)
+    share = 1 / (1 + own * doubt / 2)  # of what is expected
+    freedom = own / np.where(share < 1, 1 - share, 1e-9)
+    return np.maximum(share * expected + (1 - share) * seen, 1.0), freedom
 
 
 def _likeness(tallies: Tallies, pooled: Shares) -> Floats:
@@ -157,7 +200,7 @@ def _likeness(tallies: Tallies, pooled: Shares) -> Floats:
     sizes = tallies.support.sum(axis=-1)  # (..., u)
     size = np.square(sizes).sum(axis=-1) / sizes.sum(axis=-1)
     found = (pooled.effect[..., 0] - 1) / np.where(size > 1, size - 1, 1.0)
-    return np.clip(found, LEAST_LIKENESS, 1.0)
+    return np.clip(found, 0.0, 1.0)
 
 
 def _as_f1(jaccard: Shares) -> Shares:
@@ -172,6 +215,7 @@ def _as_f1(jaccard: Shares) -> Shares:
         value=_f1(jaccard.value),
         influence=jaccard.influence * slope[..., np.newaxis, :],
         variance=jaccard.variance * np.square(slope),
+        of_row=jaccard.of_row * np.square(slope),
         limits=Limits(*(_f1(limit) for limit in jaccard.limits)),
     )
 
@@ -208,7 +252,7 @@ def _average(tallies: Tallies, shares: Shares, weights: Floats | None, level: fl
     z = quantile_of(level)
     half = (shares.limits.high - shares.limits.low) / 2
     own = np.square(half / np.where(shares.known, shares.quantile, z))
-    variance = variance + (np.square(w) * np.maximum(own - shares.variance, 0.0)).sum(axis=-1)
+    variance = np.maximum(variance + (np.square(w) * (own - shares.variance)).sum(axis=-1), variance / 2)
     quantile: Floats = np.broadcast_to(z, n.shape)
     if tallies.grouped:
         parts = np.square(w) * np.maximum(own, shares.variance) * shares.known
@@ -216,11 +260,13 @@ def _average(tallies: Tallies, shares: Shares, weights: Floats | None, level: fl
         parts = np.where(total > 0, parts / np.where(total > 0, total, 1.0), _equal(np.ones(parts.shape)))
         quantile = quantile_of(level, freedom_of(np.einsum("...uk,...k->...u", shares.spread, parts), axis=-1))
     # An undefined figure counts as 0 in the mean, but is not known to be 0: the interval lies around the others' mean.
-    defined = np.where(shares.known | (shares.value > 0), w, 0.0)
+    defined = np.where(shares.known, w, 0.0)
     weight = defined.sum(axis=-1)
     centre = np.where(weight > 0, (defined * shares.value).sum(axis=-1) / np.where(weight > 0, weight, 1.0), mean)
-    effective = np.minimum(centre * (1 - centre) / np.where(variance > 0, variance, np.inf), n)
-    low, high = wilson_limits(centre, np.where(effective > 0, effective, 1.0), quantile)
+    # The variance of a single row is taken as Wilson's intervals of the classes have it: at 0 and 1 it is not 0.
+    of_row = centre * (1 - centre) + (defined * (own * shares.rows - shares.of_row)).sum(axis=-1)
+    effective = np.clip(of_row / np.where(variance > 0, variance, np.inf), 0.0, n)
+    low, high = wilson_limits(centre, effective, quantile)
     if equal:
         below, above = _recovered(tallies, shares, w)
         low, high = np.minimum(low, mean - below), np.maximum(high, mean + above)

@@ -147,9 +147,13 @@ def mean_interval(
         weights = sizes / n
         moves = np.bincount(codes, weights=v - mean) / n / (1 - weights) * np.sqrt((g - 1) / g)
         alone = v.var() / n
-        effect = np.square(moves).sum() / alone if alone > 0 else 1.0
+        effect = float(np.square(moves).sum() / alone) if alone > 0 else 1.0
         freedom = degrees_of_freedom(weights, np.asarray(effect))
-    below, above = _straightened(moves, float(quantile_of(level, freedom)))
+        # Few groups can look more alike than independent rows would be, and less skewed: both by chance.
+        moves = moves / np.sqrt(min(effect, 1.0)) if effect > 0 else (v - mean) / n
+    third = np.array([np.power(moves, 3).sum(), np.power((v - mean) / n, 3).sum()])
+    third = float(third[np.abs(third).argmax()])
+    below, above = _straightened(float(np.sqrt(np.square(moves).sum())), third, float(quantile_of(level, freedom)))
     low = mean - below if lowest is None else max(mean - below, min(lowest, mean))
     return Interval(low, mean + above, "hall" if groups is None else "grouped-hall")
 
@@ -199,20 +203,19 @@ def jackknife(
     return Interval(_from_scale(at - reach, scale), _from_scale(at + reach, scale), "jackknife")
 
 
-def _straightened(moves: Floats, quantile: float) -> tuple[float, float]:
+def _straightened(error: float, third: float, quantile: float) -> tuple[float, float]:
     """Return how far below and above a mean its limits lie, by Hall's transformation.
 
-    With T the mean's error in standard errors and a the skewness of the mean, ``T + a T^2 / 3 + a^2 T^3 / 27 + a / 6``
-    is closer to symmetric than T is; its inverse is taken at the quantiles.
+    With T the mean's error in standard errors and a its skewness, ``T + a T^2 / 3 + a^2 T^3 / 27 + a / 6`` is closer to
+    symmetric than T is; its inverse is taken at the quantiles. `third` is the mean's third cumulant.
     """
-    error = float(np.sqrt(np.square(moves).sum()))
     if error == 0:
         return 0.0, 0.0
-    skew = float(np.power(moves / error, 3).sum())
+    skew = float(np.clip(third / error**3, -1.0, 1.0))
     if abs(skew) < 1e-6:  # the inverse divides by it
         return quantile * error, quantile * error
-    low, high = (3 / skew * (np.cbrt(1 + skew * (q - skew / 6)) - 1) for q in (quantile, -quantile))
-    return max(float(low), 0.0) * error, max(float(-high), 0.0) * error
+    high, low = (3 / skew * (np.cbrt(1 + skew * (q - skew / 6)) - 1) for q in (quantile, -quantile))
+    return max(float(high), 0.0) * error, max(float(-low), 0.0) * error
 
 
 def _pairs(gold: Counts, predicted: Counts, k: int) -> Tallies:
