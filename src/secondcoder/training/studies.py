@@ -1,15 +1,19 @@
 """Many trainings where one is asked for.
 
-In: a split and settings. Out: the best of several seeds, chosen on dev.
+In: train, dev and settings. Out: the best of several seeds, chosen on dev, with what the others gave; and the spread of
+any figures that several trainings gave.
 """
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from secondcoder.corpus.corpus import Corpus
+from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.evaluation.metrics import is_better
+from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
@@ -18,6 +22,79 @@ from secondcoder.training.alarms import below_majority
 from secondcoder.training.fitting import Fit
 from secondcoder.training.loop import fit
 from secondcoder.training.ranks import ALONE, Ranks
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How figures differ between trainings.
+
+    Attributes
+    ----------
+    mean
+        By the figure's name.
+    standard_deviation
+        By the figure's name, with n - 1; empty where there is one training only.
+    """
+
+    mean: dict[str, float]
+    standard_deviation: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass
+class BestOfSeeds(Fit):
+    """How the training with the best seed went, and what the others gave.
+
+    Attributes
+    ----------
+    seed_evaluations
+        For each seed, every figure on dev of its best epoch, those of the classes too.
+    """
+
+    seed_evaluations: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the run folder says about it, as plain JSON values; ``seeds`` holds figures, mean and spread."""
+        found = spread(list(self.seed_evaluations.values()))
+        return super().summary() | {"seeds": {"figures": self.seed_evaluations, **found.to_dict()}}
+
+
+def spread(figures: Sequence[Mapping[str, float]]) -> Spread:
+    """Return mean and standard deviation of each figure over several trainings, all of which have the same ones."""
+    columns = {name: [by_name[name] for by_name in figures] for name in figures[0]}
+    return Spread(
+        {name: statistics.mean(column) for name, column in columns.items()},
+        {name: statistics.stdev(column) for name, column in columns.items()} if len(figures) > 1 else {},
+    )
+
+
+def fit_pretrained(
+    train: Corpus, dev: Corpus, *, settings: TrainSettings, seed: int, checkpoints: Path, progress: Progress
+) -> tuple[Model, Fit]:
+    """Return the pre-trained model of the settings, fine-tuned as a run's is, and how that went.
+
+    It goes on from what is in `checkpoints`; that they belong to the same texts and settings is for the caller to see
+    to.
+    """
+    return fit_seeds(
+        lambda seed: start_model(
+            settings,
+            label_names=train.label_names,
+            seed=seed,
+            positive=train.positive,
+            text_column=train.source.columns.get("text"),
+        ),
+        train,
+        dev,
+        settings=settings,
+        seed=seed,
+        checkpoints=checkpoints,
+        resume=any(checkpoints.rglob("checkpoint-*")),
+        progress=progress,
+    )
 
 
 def fit_seeds(
@@ -48,7 +125,8 @@ def fit_seeds(
         Go on where it was stopped.
     """
     best: tuple[Model, Fit] | None = None
-    figures = []
+    figures: dict[str, float] = {}
+    evaluations: dict[str, dict[str, float]] = {}
     seeds = range(seed, seed + settings.recipe.seeds)
     for this in seeds:
         if len(seeds) > 1:
@@ -68,20 +146,34 @@ def fit_seeds(
             on_evaluation=lambda entry, this=this: on_evaluation({"seed": this, **entry}),  # type: ignore[misc]
         )
         assert result.best is not None  # every training ends with an evaluation on dev
-        figures.append(result.best)
+        figures[str(this)] = result.best
+        if len(seeds) > 1:
+            evaluations[str(this)] = _figures(dev, result)
         if best is None or is_better(result.metric, result.best, best[1].best):
             best = model, result
     assert best is not None
     model, result = best
     assert result.best is not None
-    if len(figures) > 1:
-        spread = statistics.stdev(figures)
-        progress.say(
-            f"Best on dev: seed {result.seed}. {result.metric} over the seeds: mean {statistics.mean(figures):.3f}, "
-            f"standard deviation {spread:.3f}. The best of several flatters a little more than one."
+    if len(seeds) > 1:
+        result = BestOfSeeds(
+            **{part.name: getattr(result, part.name) for part in fields(Fit)} | {"seed_figures": figures},
+            seed_evaluations=evaluations,
         )
-        result.seed_figures = dict(zip(map(str, seeds), figures, strict=True))
+        over = spread([{result.metric: figure} for figure in figures.values()])
+        progress.say(
+            f"Best on dev: seed {result.seed}. {result.metric} over the seeds: mean {over.mean[result.metric]:.3f}, "
+            f"standard deviation {over.standard_deviation[result.metric]:.3f}. The best of several flatters a little "
+            "more than one."
+        )
+    assert result.best is not None
     if alarm := below_majority(train, dev, result.metric, result.best):
         result.findings.append(alarm)
         progress.say(f"warning: {alarm.message}\n  {alarm.cure}")
     return model, result
+
+
+def _figures(dev: Corpus, result: Fit) -> dict[str, float]:
+    """Return every figure of a training's best epoch on dev, by name."""
+    assert result.best_scores is not None
+    labels = [label for label in dev.labels if label is not None]
+    return evaluate_points(labels, result.best_scores.probabilities, dev.label_names, positive=dev.positive).figures()

@@ -1,0 +1,299 @@
+"""Cross-fitting a run: every hand-labelled row predicted by a model that has not learned from it.
+
+In: a run, the number of folds. Out: ``folds.parquet`` with one out-of-fold prediction for every row, their figures
+under ``"folds"``, and what each fold gave, in the run folder. The run's own model stays as it is.
+
+    folds/                 while it goes on; gone when it is done
+      plan.json            the number of folds, and that the test part has been counted as opened
+      fold-1.parquet       what the models of a finished fold say about its rows
+      checkpoints/         what the fold under way goes on from
+"""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from secondcoder.bounds import check_count
+from secondcoder.corpus.corpus import PARTS, Corpus
+from secondcoder.corpus.folds import Fold, make_folds
+from secondcoder.errors import InterruptedRunError, RunError
+from secondcoder.evaluation.evaluate import evaluate_points
+from secondcoder.evaluation.figures import Evaluation
+from secondcoder.finishing import temper
+from secondcoder.progress import Progress, default_progress
+from secondcoder.run_folder import MODEL_NAME, RUN_FILE, judge, now
+from secondcoder.runs import TEST_USE_FILE, Run, _sorted_columns
+from secondcoder.settings import TrainSettings
+from secondcoder.storage import (
+    append_json_line,
+    atomic_path,
+    locked,
+    read_json,
+    read_json_lines,
+    sha256_strings,
+    storage_errors,
+    write_json,
+)
+from secondcoder.training.baselines import fit_baselines
+from secondcoder.training.studies import fit_pretrained, spread
+
+FOLDS = "folds"
+"""Key of the out-of-fold figures in the run's evaluations, and name of what belongs to them in its folder."""
+_PLAN = "plan.json"
+
+
+def cross_fit(run: Run, folds: int = 5, *, progress: Progress | None = None) -> Evaluation:
+    """Return the figures of out-of-fold predictions for all rows of a run, and write them into its folder.
+
+    Train, dev and test are put together and divided into folds, by group where the run has groups. For each fold a
+    model is trained on the other folds, with the run's settings and seed, its best epoch chosen on a dev part taken
+    out of them; it predicts the fold. The figures say how good models trained as this one are, on every row that was
+    labelled. They cost the test part: it is counted as opened.
+
+    Stopped anywhere, the same call goes on where it was.
+
+    Parameters
+    ----------
+    run
+        A finished run.
+    folds
+        How many; at least 2.
+    progress
+        Where to show how far it has come; a bar in notebooks, nothing elsewhere, unless given.
+
+    Raises
+    ------
+    RunError
+        If the run holds no model, another process works in it, or another number of folds is half done in it.
+    SplitError
+        If there are fewer than three groups, fewer groups than folds, or too few texts of a label.
+    InterruptedRunError
+        If the user stopped it; everything is saved.
+    """
+    check_count("folds", folds, least=2)
+    if not run.info.get("results"):
+        raise run.no_model()
+    progress = progress or default_progress()
+    work = _Work(run.folder / FOLDS, folds)
+    with locked(run.folder):
+        run.info = read_json(run.folder / RUN_FILE)  # as it is now that nobody else writes it
+        work.require_same()
+        if run.info.get(FOLDS, {}).get("n_folds") == folds and not work.begun:
+            progress.say(f"The {folds} folds of {run.folder} are done already; nothing is left to do.")
+        else:
+            rows = _all_rows(run)
+            sizes = {part: run.info["data"]["parts"][part]["rows"] for part in ("train", "dev")}
+            seed = run.info["settings"]["split"]["seed"]
+            made = make_folds(rows, folds, dev=sizes["dev"] / sum(sizes.values()), seed=seed)
+            work.begin(run)
+            for number, fold in enumerate(made, 1):
+                work.do(number, fold, run, progress)
+            _store(run, rows, made, work)
+        work.clear()
+        run.write_report()
+    return run.evaluations[FOLDS][MODEL_NAME]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is there of folds that are not all done.
+
+    Attributes
+    ----------
+    folder
+        Where it is.
+    n_folds
+        How many there will be.
+    """
+
+    folder: Path
+    n_folds: int
+
+    @property
+    def begun(self) -> bool:
+        """Whether some of it has been done."""
+        return (self.folder / _PLAN).is_file()
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What was written down when it was begun."""
+        plan: dict[str, Any] = read_json(self.folder / _PLAN)
+        return plan
+
+    def require_same(self) -> None:
+        """Raise `RunError` if another number of folds has been begun."""
+        if self.begun and (before := self.plan["n_folds"]) != self.n_folds:
+            raise RunError(
+                f"{self.folder.parent} holds {before} folds that are not all done, and {self.n_folds} were asked for.",
+                f"Go on with --folds {before}, or remove the folder {self.folder} to begin anew.",
+            )
+
+    def begin(self, run: Run) -> None:
+        """Count the test part as opened, once, and write the plan down."""
+        if not self.begun:
+            shutil.rmtree(self.folder, ignore_errors=True)  # left by folds that were killed while they cleared away
+            opened = _open_test(run, self.n_folds)
+            write_json(self.folder / _PLAN, {"n_folds": self.n_folds, "test_openings": opened, "started": now()})
+
+    def do(self, number: int, fold: Fold, run: Run, progress: Progress) -> None:
+        """Train and predict a fold, unless that has been done."""
+        name = f"Fold {number} of {self.n_folds}"
+        if self._path(number).is_file():
+            progress.say(f"{name} is done already.")
+            return
+        progress.say(f"{name}: {len(fold.train):,} train, {len(fold.dev):,} dev; {_amount(fold.judged)} to predict")
+        checkpoints = self.folder / "checkpoints" / f"fold-{number}"
+        try:
+            said, about = _predict(fold, run, checkpoints, progress)
+        except InterruptedRunError as error:
+            raise InterruptedRunError(f"{name}: {error.what}", "The same command goes on where it was.") from error
+        table = pa.table(
+            {"id": pa.array(fold.judged.ids, pa.string())}
+            | {f"{who} {i}": column for who, p in said.items() for i, column in enumerate(p.T)}
+        )
+        write_json(self._path(number).with_suffix(".json"), about)
+        _write_table(self._path(number), table)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+
+    def said(self, number: int, fold: Fold) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
+        """Return who gave which probabilities, shape (n, k), to a finished fold's rows, and how its training went."""
+        table, k = pq.read_table(self._path(number)), len(fold.judged.label_names)
+        if table["id"].to_pylist() != list(fold.judged.ids):
+            raise RunError(
+                f"{self._path(number)} holds other rows than fold {number}: the run's data has changed since.",
+                f"Remove the folder {self.folder} and begin anew.",
+            )
+        whos = dict.fromkeys(name.rpartition(" ")[0] for name in table.column_names[1:])
+        about: dict[str, Any] = read_json(self._path(number).with_suffix(".json"))
+        return {who: np.stack([table[f"{who} {i}"].to_numpy() for i in range(k)], axis=1) for who in whos}, about
+
+    def clear(self) -> None:
+        """Remove all of it: the plan first, without which the rest counts for nothing."""
+        (self.folder / _PLAN).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"fold-{number}.parquet"
+
+
+def _predict(
+    fold: Fold, run: Run, checkpoints: Path, progress: Progress
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
+    """Return the probabilities that the model and the baselines give to a fold's rows, and how the training went."""
+    settings = TrainSettings(**run.info["settings"]["train"])
+    settings = replace(settings, precision=run.info.get("precision", settings.precision))
+    model, result = fit_pretrained(
+        fold.train, fold.dev, settings=settings, seed=run.info["seed"], checkpoints=checkpoints, progress=progress
+    )
+    assert result.best_scores is not None  # a training that came to its end was evaluated
+    temper(model, fold.dev, result.best_scores)  # as the run's own model was
+    with progress.task("predicting", len(fold.judged)) as task:
+        said = {MODEL_NAME: model.score(fold.judged.texts, progress=task).probabilities}
+    baselines = fit_baselines(fold.train)
+    said |= {name: baseline.predict_proba(fold.judged.texts) for name, baseline in baselines.items()}
+    return said, {
+        "train": len(fold.train),
+        "dev": len(fold.dev),
+        "best_seed": result.seed,
+        "best_epoch": result.best_epoch,
+        "temperature": model.card.temperature,
+        f"dev {result.metric}": result.best,
+    }
+
+
+def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
+    """Put the finished folds together, judge them, and write everything into the run folder."""
+    found = [work.said(number, fold) for number, fold in enumerate(folds, 1)]
+    of_row = np.empty(len(rows), np.int64)
+    said = {who: np.empty((len(rows), len(rows.label_names))) for who in found[0][0]}
+    entries = []
+    for number, (fold, (by_who, about)) in enumerate(zip(folds, found, strict=True), 1):
+        of_row[list(fold.rows)] = number
+        for who, probabilities in by_who.items():
+            said[who][list(fold.rows)] = probabilities
+        entries.append(
+            {
+                "fold": number,
+                "rows": len(fold.judged),
+                "groups": None if fold.judged.groups is None else len(set(fold.judged.groups)),
+                **about,
+                "figures": _figures(fold.judged, by_who[MODEL_NAME]),
+            }
+        )
+    _write_table(run.folder / "folds.parquet", _predictions(rows, of_row, said[MODEL_NAME]))
+    stored = {part: {who: e.to_dict() for who, e in by.items()} for part, by in run.evaluations.items()}
+    stored[FOLDS] = {who: judge(rows, probabilities).to_dict() for who, probabilities in said.items()}
+    write_json(run.folder / "evaluation.json", stored)
+    run.update(
+        folds={
+            "n_folds": len(folds),
+            "rows": len(rows),
+            "by": "stratified" if rows.groups is None else "group",
+            "groups": None if rows.groups is None else len(set(rows.groups)),
+            "started": work.plan["started"],
+            "finished": now(),
+            "each": entries,
+            **spread([entry["figures"] for entry in entries]).to_dict(),
+        }
+    )
+
+
+def _figures(rows: Corpus, probabilities: NDArray[np.float64]) -> dict[str, float]:
+    labels = [label for label in rows.labels if label is not None]
+    return evaluate_points(labels, probabilities, rows.label_names, positive=rows.positive).figures()
+
+
+def _open_test(run: Run, n_folds: int) -> int:
+    """Write down that the test part is opened, and return how often it has been, as `Run.evaluate` does."""
+    rows = run.part("test")
+    key = sha256_strings(*_sorted_columns(rows))
+    book = run.folder.resolve().parent / TEST_USE_FILE
+    entry = {"test": key, "rows": len(rows), "run": run.folder.name, "model": f"{n_folds} folds", "time": now()}
+    append_json_line(book, entry)
+    counted = sum(line["test"] == key for line in read_json_lines(book))
+    openings: int = max(counted, run.info.get("test_openings", 0) + 1)
+    run.update(test_openings=openings)
+    return openings
+
+
+def _predictions(rows: Corpus, of_row: NDArray[np.int64], probabilities: NDArray[np.float64]) -> pa.Table:
+    return pa.table(
+        {
+            "id": pa.array(rows.ids, pa.string()),
+            "fold": pa.array(of_row, pa.int64()),
+            "label": pa.array(rows.labels, pa.string()),
+            "predicted": pa.array([rows.label_names[i] for i in probabilities.argmax(axis=1)], pa.string()),
+        }
+        | {f"probability_{name}": probabilities[:, i] for i, name in enumerate(rows.label_names)}
+    )
+
+
+def _all_rows(run: Run) -> Corpus:
+    """Return train, dev and test as one corpus."""
+    parts = [run.part(part) for part in PARTS]
+    first = parts[0]
+    grouped = all(part.groups is not None for part in parts if len(part))
+    return replace(
+        first,
+        ids=tuple(id_ for part in parts for id_ in part.ids),
+        texts=tuple(text for part in parts for text in part.texts),
+        labels=tuple(label for part in parts for label in part.labels),
+        groups=tuple(group for part in parts for group in part.groups or ()) if grouped else None,
+        columns=pa.concat_tables([part.columns for part in parts]),
+    )
+
+
+def _amount(rows: Corpus) -> str:
+    groups = "" if rows.groups is None else f" of {len(set(rows.groups)):,} groups"
+    return f"{len(rows):,} texts{groups}"
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    with atomic_path(path) as temporary, storage_errors(path):
+        pq.write_table(table, temporary, compression="zstd")
