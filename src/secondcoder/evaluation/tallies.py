@@ -145,19 +145,9 @@ def _shares(tallies: Tallies, part: Floats, whole: Floats, level: float, likenes
         variance = (np.square(influence) * times).sum(axis=-2)
         quantile = np.broadcast_to(quantile_of(level), n.shape)
         limits = wilson_limits(value, n, quantile)
-        return Shares(
-            value,
-            n > 0,
-            (whole * times > 0).sum(axis=-2),
-            influence,
-            variance,
-            weights,
-            np.ones(n.shape),
-            n,
-            value * (1 - value),
-            quantile,
-            limits,
-        )
+        units, none = (whole * times > 0).sum(axis=-2), np.ones(n.shape)
+        of_row = value * (1 - value)
+        return Shares(value, n > 0, units, influence, variance, weights, none, n, of_row, quantile, limits)
     units = (whole > 0).sum(axis=-2)
     # Scaled such that the variance is the plain sum of squares, as it is for independent rows.
     scale = np.sqrt(np.maximum(units - 1, 0) / np.maximum(units, 1))
@@ -171,9 +161,8 @@ def _shares(tallies: Tallies, part: Floats, whole: Floats, level: float, likenes
     spread = expected_parts(weights, effect, axis=-2)
     quantile = quantile_of(level, freedom)
     limits = wilson_limits(value, n / effect, quantile)
-    return Shares(
-        value, n > 0, units, influence, variance, spread, effect, n / effect, value * (1 - value), quantile, limits
-    )
+    rows, of_row = n / effect, value * (1 - value)
+    return Shares(value, n > 0, units, influence, variance, spread, effect, rows, of_row, quantile, limits)
 
 
 def _moderated(seen: Floats, expected: Floats, size: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -208,7 +197,7 @@ def _as_f1(jaccard: Shares) -> Shares:
 
     References
     ----------
-    Flores et al., arXiv 2309.14621.
+    Lam, Gopal & Qian (2023), arXiv 2309.14621.
     """
     slope = 2 / np.square(1 + jaccard.value)
     return jaccard._replace(
@@ -229,9 +218,10 @@ def _average(tallies: Tallies, shares: Shares, weights: Floats | None, level: fl
 
     Two intervals, and the wider at each end:
 
-    - Wilson's at the effective number of rows ``m (1 - m) / variance`` of the mean m. The variance is that of the
-      summed influences, in which classes vary together as they do in the data, plus, for each class, what its own
-      Wilson interval is wider than its influences tell: of a class with three rows, all right, they tell nothing.
+    - Wilson's at the effective number of rows, that is, the variance of a single row divided by that of the mean. The
+      latter is that of the summed influences, in which classes vary together as they do in the data, with each class's
+      own part replaced by the one that its Wilson interval stands for: of a class with three rows, all right, the
+      influences tell nothing.
     - MOVER, which adds up the distances from each class's figure to its limits. It counts for a mean in which each
       class weighs the same, where one with few rows can be far off to one side.
 

@@ -30,6 +30,7 @@ def wilson(successes: float, n: float, level: float = LEVEL) -> Interval | None:
     References
     ----------
     Wilson (1927), Journal of the American Statistical Association 22(158), 209–212. doi:10.1080/01621459.1927.10502953
+    Brown, Cai & DasGupta (2001), Statistical Science 16(2), 101–133. doi:10.1214/ss/1009213286
     """
     if n <= 0:
         return None
@@ -150,9 +151,8 @@ def mean_interval(
         effect = float(np.square(moves).sum() / alone) if alone > 0 else 1.0
         freedom = degrees_of_freedom(weights, np.asarray(effect))
         # Few groups can look more alike than independent rows would be, and less skewed: both by chance.
-        moves = moves / np.sqrt(min(effect, 1.0)) if effect > 0 else (v - mean) / n
-    third = np.array([np.power(moves, 3).sum(), np.power((v - mean) / n, 3).sum()])
-    third = float(third[np.abs(third).argmax()])
+        moves = moves / np.sqrt(min(effect, 1.0)) if effect > 1e-6 else (v - mean) / n
+    third = max(float(np.power(moves, 3).sum()), float(np.power((v - mean) / n, 3).sum()), key=abs)
     below, above = _straightened(float(np.sqrt(np.square(moves).sum())), third, float(quantile_of(level, freedom)))
     low = mean - below if lowest is None else max(mean - below, min(lowest, mean))
     return Interval(low, mean + above, "hall" if groups is None else "grouped-hall")
