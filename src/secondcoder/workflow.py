@@ -5,6 +5,7 @@ computed here.
 """
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -196,27 +197,33 @@ def _start(split: Split, settings: TrainSettings, seed: int, run: Run | None) ->
 
 def label(
     model: Model | Run | Path | str,
-    source: Path | str,
+    source: Path | str | Sequence[Path | str],
     *,
     output: Path | str,
     text: str | None = None,
     probabilities: bool = False,
     prefix: str = "",
+    min_confidence: float | None = None,
+    limit: int | None = None,
+    shard: str | None = None,
+    allow_rejects: bool = False,
     device: Device = "auto",
     precision: Precision = "auto",
     progress: Progress | None = None,
 ) -> LabelSummary:
-    """Label every text of a file into another file and return what was done.
+    """Label every text of a corpus and return what was done.
+
+    What was begun and not finished, whatever stopped it, the same call goes on with.
 
     Parameters
     ----------
     model
         A model, a run, or the folder of either.
     source
-        The corpus: CSV, TSV, JSONL or Parquet.
+        The corpus: files (CSV, TSV, JSONL, Parquet), folders, patterns; one or several.
     output
-        The labelled file; its ending names the format.
-    text, probabilities, prefix, device, precision
+        The labelled file; its ending names the format. Without an ending, a folder of files like the input's.
+    text, probabilities, prefix, min_confidence, limit, shard, allow_rejects, device, precision
         See `secondcoder.settings.LabelSettings`; device and precision only where a folder is named.
     progress
         Where to show how far it has come; a bar in notebooks, nothing elsewhere, unless given.
@@ -224,11 +231,15 @@ def label(
     Raises
     ------
     DataError
-        If the input is faulty, has no such column, or has a column that would be added.
+        If the input has no such column, has a column that would be added, is not what its ending says, or changes.
     ModelError
         If the folder holds no whole model.
     StorageError
-        If the output is already there or cannot be written.
+        If the output is already there, was begun with something else, or cannot be written.
+    RunError
+        If another process works on the same output.
+    InterruptedRunError
+        If the user stopped it and something is saved.
     """
     if not isinstance(model, Run | Model):
         model = load_model(model, device=device, precision=precision)
@@ -240,11 +251,15 @@ def label(
     model = model.model if isinstance(model, Run) else model
     return label_file(
         model,
-        Path(source),
+        source,
         Path(output),
         text=text,
         probabilities=probabilities,
         prefix=prefix,
+        min_confidence=min_confidence,
+        limit=limit,
+        shard=shard,
+        allow_rejects=allow_rejects,
         progress=progress or default_progress(),
     )
 

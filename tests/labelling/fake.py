@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,11 +34,13 @@ class FakeScores:
 class FakeModel:
     label_names = LABEL_NAMES
     sha256 = "ab" * 32
-    precision = "fp32"
 
-    def __init__(self, text_column: str | None = "text") -> None:
-        self.text_column = text_column
+    def __init__(self, text_column: str | None = "text", *, precision: str = "fp32") -> None:
+        self.text_column, self.precision = text_column, precision
         self.calls: list[list[str]] = []
+
+    def summary(self) -> dict[str, Any]:
+        return {"backend": "none", "precision": self.precision, "device": "cpu", "threads": 1}
 
     def score(self, texts: Sequence[str], *, progress: Task | None = None) -> FakeScores:
         assert all(text.strip() for text in texts), "an empty text reached the model"

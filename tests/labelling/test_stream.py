@@ -1,10 +1,7 @@
 import json
 import math
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,10 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondcoder.corpus.files import read_table
-from secondcoder.labelling import stream
-from secondcoder.labelling.columns import AddedColumns
-from secondcoder.labelling.stream import label_chunks, label_file, windows
-from secondcoder.labelling.summary import Tally
+from secondcoder.labelling import stream, windows
+from secondcoder.labelling.stream import label_file
 from secondcoder.progress import Progress, Task
 from secondcoder.storage import read_json, sha256_file
 from tests.labelling.fake import CUT, LABEL_NAMES, LONG, ROWS, FakeModel, label_of, probabilities_of, put
@@ -92,6 +87,7 @@ def test_every_row_comes_out_once_in_order_with_the_label_of_its_own_text(
     source = put(folder / f"in.{ending}", pa.table({"n": numbers, "text": pa.array(texts, pa.string())}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "WINDOW_ROWS", window)
+        patch.setattr(windows, "WINDOW_ROWS", window)
         summary = label_file(model := FakeModel(), source, folder / "out.parquet")
     assert all(len(call) <= window for call in model.calls)
     back = pq.read_table(folder / "out.parquet")
@@ -151,10 +147,14 @@ def test_the_summary_and_the_manifest_say_what_was_done(tmp_path: Path) -> None:
     assert summary.texts_per_second == pytest.approx(4 / summary.seconds)
     manifest = read_json(summary.manifest)
     assert summary.manifest.name == "out.csv.manifest.json"
-    assert manifest["input"] == {"name": source.as_posix(), "sha256": sha256_file(source), "rows": 6}
+    file = {"name": source.as_posix(), "bytes": source.stat().st_size, "sha256": sha256_file(source)}
+    assert manifest["input"] == {"name": str(source), "sha256": file["sha256"], "rows": 6, "files": [file]}
     assert manifest["model"]["sha256"] == FakeModel.sha256
-    assert (manifest["model"]["precision"], manifest["model"]["backend"]) == ("fp32", "torch")
-    assert manifest["settings"] == {"text": "text", "probabilities": False, "prefix": "x_"}
+    assert (manifest["model"]["precision"], manifest["model"]["device"], manifest["threads"]) == ("fp32", "cpu", [1])
+    unset = dict.fromkeys(["min_confidence", "limit", "shard"])
+    assert manifest["settings"] == {"text": "text", "probabilities": False, "prefix": "x_", "ending": ".csv", **unset}
+    (written,) = manifest["output"]["files"]
+    assert written["sha256"] == sha256_file(tmp_path / "out.csv")
     assert manifest["summary"] == json.loads(json.dumps(summary.to_dict()))
     assert manifest["versions"]["pyarrow"] == pa.__version__
 
@@ -200,50 +200,12 @@ def test_texts_of_any_string_type_are_read(tmp_path: Path, kind: pa.DataType) ->
     assert pq.read_table(tmp_path / "out.parquet")["label"].to_pylist() == expected
 
 
-def test_no_more_is_read_than_the_window_that_is_asked_for() -> None:
-    read = 0
-
-    def chunks() -> Iterator[pa.RecordBatch]:
-        nonlocal read
-        for i in range(100):
-            read += 1
-            yield pa.record_batch({"text": [f"text {i} {j}" for j in range(1000)]})
-
-    model, tally = FakeModel(), Tally()
-    added = AddedColumns(LABEL_NAMES)
-    with Progress().task("", None) as task:
-        labelled = label_chunks(model, chunks(), added, text="text", tally=tally, task=task)
-        assert read == 0
-        for n_windows in range(1, 6):
-            assert next(labelled).num_rows == 4000
-            assert read == 4 * n_windows + 1  # the one that shows that the window is full
-            assert (tally.rows, len(model.calls)) == (4000 * n_windows, n_windows)
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 7))
-def test_windows_hold_all_rows_in_order_and_are_as_full_as_whole_chunks_allow(sizes: list[int], rows: int) -> None:
-    starts = np.cumsum([0, *sizes])
-    chunks = [pa.record_batch({"i": pa.array(range(a, b), pa.int64())}) for a, b in pairwise(starts)]
-    found = list(windows(iter(chunks), rows))
-    assert [i for window in found for i in window["i"].to_pylist()] == list(range(sum(sizes)))
-    lengths = [window.num_rows for window in found]
-    assert all(0 < length <= rows for length in lengths)
-    biggest = max((min(size, rows) for size in sizes), default=0)
-    assert all(length + biggest > rows for length in lengths[:-1])
-
-
-def test_windows_of_long_texts_are_short() -> None:
-    chunk = pa.record_batch({"text": ["x" * (1 << 25)]})
-    assert [window.num_rows for window in windows([chunk] * 3, 4096)] == [1, 1, 1]
-
-
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_progress_counts_every_row_of_a_known_total(tmp_path: Path, ending: str) -> None:
     source = put(tmp_path / f"in.{ending}", ROWS)
     progress = Recorded()
     label_file(FakeModel(), source, tmp_path / "out.csv", progress=progress)
-    assert progress.begun[-1] == ("Labelling", 6)
+    assert progress.begun[-2:] == [("Labelling", 6), ("Writing", 6)]
     assert progress.done == [6] * len(progress.begun)
 
 

@@ -36,6 +36,7 @@ for _command in (
     models.show,
     models.tokens,
     labelling.label,
+    labelling.merge,
 ):
     app.command(_command)
 

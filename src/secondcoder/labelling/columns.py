@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from secondcoder.errors import DataError, ModelError
@@ -17,6 +18,7 @@ from secondcoder.progress import Task
 
 EMPTY_TEXT = "empty text"
 NOT_TEXT = "not text"
+NOT_CONFIDENT = "below --min-confidence"
 
 
 class Scored(Protocol):
@@ -46,9 +48,8 @@ class Scorer(Protocol):
     def sha256(self) -> str:
         """Hash of the weights."""
 
-    @property
-    def precision(self) -> str:
-        """The arithmetic it computes in."""
+    def summary(self) -> dict[str, Any]:
+        """Return what it is and what it computes with; see `secondcoder.model.model.Model.summary`."""
 
     def score(self, texts: Sequence[str], *, progress: Task | None = None) -> Scored:
         """Return what the model says about the texts, none of which is empty."""
@@ -66,11 +67,14 @@ class AddedColumns:
         Whether each class has a column of its own.
     prefix
         Stands before every name.
+    min_confidence
+        A label of lower probability is left out; None leaves out none.
     """
 
     label_names: tuple[str, ...]
     probabilities: bool = False
     prefix: str = ""
+    min_confidence: float | None = None
 
     def fields(self) -> list[pa.Field]:
         """Return the columns in order: label, probability, truncated, reason, then one for each class."""
@@ -129,12 +133,15 @@ class AddedColumns:
         counted = _Counted(task)
         probabilities, truncated = self._score(model, texts, counted)
         best = probabilities.argmax(axis=1)
+        confidence = probabilities[np.arange(len(texts)), best]
+        unsure = confidence < (self.min_confidence or 0.0)
         classes = probabilities.T if self.probabilities else ()
+        unlabelled = pa.array([NOT_CONFIDENT if is_unsure else None for is_unsure in unsure], pa.string()).take(rows)
         columns = [
-            pa.array(self.label_names, pa.string()).take(pa.array(best)).take(rows),
-            pa.array(probabilities[np.arange(len(texts)), best]).take(rows),
+            pa.array(self.label_names, pa.string()).take(pa.array(best, mask=unsure)).take(rows),
+            pa.array(confidence).take(rows),
             pa.array(truncated, pa.bool_()).take(rows).fill_null(False),  # what was not read was not cut
-            pa.array(reasons, pa.string()),
+            pc.coalesce(pa.array(reasons, pa.string()), unlabelled),
             *(pa.array(np.ascontiguousarray(column)).take(rows) for column in classes),
         ]
         task.advance(len(cells) - counted.done)  # rows without a text, and repetitions

@@ -1,204 +1,281 @@
-"""Chunks of a corpus in, labelled chunks out, and the labelled file that is there only when it is complete.
+"""A corpus in, the labelled corpus out, which is there only when it is complete and can be gone on with until then.
 
-In: a model and a file. Out: a file with every row of the input once, in order, its columns as they were and the added
-columns behind them; a manifest beside it; a `LabelSummary`. Memory holds one window of rows, however long the file.
+In: a model and files. Out: a file or folder with every row of the input once, in order, its columns as they were and
+the added columns behind them; a manifest and the rejected lines beside it; a `LabelSummary`. Memory holds one window of
+rows, however long the input. The model is asked for one thing, ``score(texts)``, of one window at a time.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from secondcoder.corpus.corpus import require_column
-from secondcoder.corpus.files import Chunks, open_chunks
 from secondcoder.environment import versions
-from secondcoder.errors import DataError, StorageError
+from secondcoder.errors import DataError, InterruptedRunError, SecondcoderError, SettingsError, StorageError
 from secondcoder.labelling.columns import AddedColumns, Scorer
-from secondcoder.labelling.summary import LabelSummary, Tally, manifest_path
-from secondcoder.labelling.writing import json_values, open_writer, output_format
+from secondcoder.labelling.finishing import finish, finished
+from secondcoder.labelling.inputs import Cursor, Inputs, Placed
+from secondcoder.labelling.outputs import Output, find_output
+from secondcoder.labelling.summary import LabelSummary, Tally
+from secondcoder.labelling.windows import WINDOW_ROWS, Window, rows_of_share, windows
+from secondcoder.labelling.work import Work
+from secondcoder.labelling.writing import json_values
 from secondcoder.progress import Progress, Task
-from secondcoder.storage import sha256_file, write_json
+from secondcoder.settings import LabelSettings
+from secondcoder.storage import locked
 
-WINDOW_ROWS = 4096  # scored at once: sorting by length needs many, memory wants few
-_WINDOW_BYTES = 1 << 26
+MOST_REJECTED = 0.1  # of the records; beyond, the file is something else than what it is read as
 
 
 def label_file(
     model: Scorer,
-    source: Path,
+    source: Path | str | Sequence[Path | str],
     output: Path,
     *,
     text: str | None = None,
     probabilities: bool = False,
     prefix: str = "",
+    min_confidence: float | None = None,
+    limit: int | None = None,
+    shard: str | None = None,
+    allow_rejects: bool = False,
     progress: Progress | None = None,
 ) -> LabelSummary:
-    """Label every text of a file and return what was done.
+    """Label every text of a corpus and return what was done.
 
     Each row of the input comes out once, in order, with all its columns and behind them ``label``, ``probability`` (of
     that label), ``truncated``, ``reason`` (why a row has no label) and, if asked for, ``probability_<label>`` for each
-    class. All that can be wrong with the files is found before the first text is scored; work that fails or is stopped
-    leaves no output.
+    class. What is no row at all goes to ``OUTPUT.rejected.jsonl``. Work that is stopped is kept beside the output, and
+    the same call goes on with it.
 
     Parameters
     ----------
     model
         Scores texts.
     source
-        The corpus: CSV, TSV, JSONL or Parquet.
+        The corpus: files (CSV, TSV, JSONL, Parquet; text also packed as gz or zst), folders, patterns.
     output
-        The labelled file, in the format of its ending; the manifest is written beside it.
-    text
-        Column with the texts; None is the column that the model was trained on.
-    probabilities
-        Whether to write the probability of each class.
-    prefix
-        Put before the names of the added columns.
+        The labelled file, in the format of its ending, or a folder for files like the input's. The manifest is written
+        beside it.
+    text, probabilities, prefix, min_confidence, limit, shard, allow_rejects
+        See `secondcoder.settings.LabelSettings`.
     progress
         Shows how far the work has come.
 
     Raises
     ------
     DataError
-        If the input is faulty, has no such column, or has a column that would be added.
+        If the input has no such column, has a column that would be added, is not what its ending says, or changes.
     SettingsError
         If the output's ending names no format.
     StorageError
-        If the output is already there or cannot be written.
+        If the output is already there, was begun with something else, or cannot be written.
+    RunError
+        If another process works on the same output.
+    InterruptedRunError
+        If the user stopped it and something is saved.
     """
-    source, output, progress = Path(source), Path(output), progress or Progress()
-    output_format(output)
-    _refuse_existing(source, output)
-    chunks = open_chunks(source, rows=WINDOW_ROWS)
-    column = _text_column(chunks, model.text_column if text is None else text)
-    added = AddedColumns(model.label_names, probabilities, prefix)
-    schema = added.behind(chunks.schema)
-    sha256 = sha256_file(source)
-    tally = Tally()
-    with open_writer(output, schema) as writer:
-        total = _count_rows(chunks, progress) if chunks.total is None else chunks.total
-        started = time.monotonic()
-        with progress.task("Labelling", total) as task:
-            for batch in label_chunks(model, chunks, added, text=column, tally=tally, task=task):
-                writer.write(batch)
-    summary = LabelSummary(
-        output=output,
-        manifest=manifest_path(output),
-        rows=tally.rows,
-        labelled=tally.labels.total(),
-        unlabelled=dict(tally.reasons),
-        truncated=tally.truncated,
-        label_counts={name: tally.labels[name] for name in model.label_names},
-        seconds=time.monotonic() - started,
-        findings=writer.findings(),
+    settings = LabelSettings(
+        text=text,
+        probabilities=probabilities,
+        prefix=prefix,
+        min_confidence=min_confidence,
+        limit=limit,
+        shard=shard,
+        allow_rejects=allow_rejects,
     )
-    manifest = {
-        "format": 1,
-        "input": {"name": source.as_posix(), "sha256": sha256, "rows": tally.rows},
-        "model": {
-            "sha256": model.sha256,
-            "label_names": list(model.label_names),
-            "backend": "torch",
-            "precision": model.precision,
-        },
-        "settings": {"text": column, "probabilities": probabilities, "prefix": prefix},
-        "versions": versions(),
-        "summary": summary.to_dict(),
-    }
-    write_json(summary.manifest, manifest)
-    return summary
+    progress = progress or Progress()
+    sources = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
+    target = find_output(output, "")
+    _refuse_in_the_way(sources, target)
+    inputs = Inputs(sources, rows=WINDOW_ROWS)
+    target = replace(target, ending=target.ending or inputs.ending)
+    column = _text_column(inputs, model.text_column if settings.text is None else settings.text)
+    added = AddedColumns(model.label_names, probabilities, prefix, min_confidence)
+    work = Work(target, added.behind(inputs.schema))
+    plan = _plan(model, inputs, settings, column, target)
+    with locked(work.folder):
+        if target.exists:
+            return finished(work, plan)
+        work.begin(plan)
+        try:
+            _count(inputs, work, settings, progress)
+            _remember_threads(work, model)
+            end = _label(model, inputs, added, column, work=work, settings=settings, progress=progress)
+            inputs.check_unchanged(contents=True)
+            about = {
+                "format": 2,
+                "id": work.plan["id"],
+                **plan,
+                "input": {**inputs.describe(), "rows": min(limit or end.rows, end.rows)},
+                "threads": work.aside.get("threads", []),
+                "versions": versions(),
+            }
+            return finish(work, about, settings, progress)
+        except BaseException as error:
+            if work.is_empty:
+                work.remove()
+            elif isinstance(error, KeyboardInterrupt):
+                raise InterruptedRunError(
+                    f"Interrupted; {work.done.tally.rows:,} rows are labelled and saved.",
+                    "Give the same command again to go on.",
+                ) from error
+            raise
 
 
-def label_chunks(
-    model: Scorer,
-    chunks: Iterable[pa.RecordBatch],
-    added: AddedColumns,
-    *,
-    text: str,
-    tally: Tally,
-    task: Task,
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of the chunks with the added columns, in windows, reading no further ahead than one.
+def label_window(
+    model: Scorer, window: Window, added: AddedColumns, *, text: str, task: Task
+) -> tuple[pa.RecordBatch, Tally]:
+    """Return the rows of a window with the added columns, and their counts.
 
     Parameters
     ----------
     model
         Scores texts.
-    chunks
-        Batches of rows.
+    window
+        Rows.
     added
         The columns to add.
     text
         The column with the texts.
-    tally
-        Counts what is yielded.
     task
         Told of every row that is done.
     """
-    for window in windows(chunks, WINDOW_ROWS):
-        place = window.schema.get_field_index(text)
-        columns = added.values(model, json_values(window.schema.field(place), window.column(place)), task)
-        labels, _, truncated, reasons = columns[:4]
-        tally.rows += window.num_rows
-        tally.labels.update(labels.drop_null().to_pylist())
-        tally.reasons.update(reasons.drop_null().to_pylist())
-        tally.truncated += pc.sum(truncated, min_count=0).as_py()
-        yield pa.RecordBatch.from_arrays([*window.columns, *columns], schema=added.behind(window.schema))
+    rows = window.rows()
+    place = rows.schema.get_field_index(text)
+    columns = added.values(model, json_values(rows.schema.field(place), rows.column(place)), task)
+    labels, _, truncated, reasons = columns[:4]
+    tally = Tally(rows=rows.num_rows, rejected=len(window.rejected))
+    tally.labels.update(labels.drop_null().to_pylist())
+    tally.reasons.update(reasons.drop_null().to_pylist())
+    tally.truncated = pc.sum(truncated, min_count=0).as_py()
+    return pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=added.behind(rows.schema)), tally
 
 
-def windows(chunks: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of the chunks in batches of at most `rows`, of fewer where rows are large."""
-    pending: list[pa.RecordBatch] = []
-    for chunk in chunks:
-        for start in range(0, chunk.num_rows, rows):
-            piece = chunk.slice(start, rows)
-            if pending and (
-                sum(batch.num_rows for batch in pending) + piece.num_rows > rows
-                or sum(batch.nbytes for batch in pending) + piece.nbytes > _WINDOW_BYTES
-            ):
-                yield pa.concat_batches(pending)
-                pending = []
-            pending.append(piece)
-    if pending:
-        yield pa.concat_batches(pending)
+def _label(
+    model: Scorer,
+    inputs: Inputs,
+    added: AddedColumns,
+    column: str,
+    *,
+    work: Work,
+    settings: LabelSettings,
+    progress: Progress,
+) -> Cursor:
+    """Label what is not labelled yet, window by window; return where the input ends."""
+    total = rows_of_share(min(work.aside["rows"], settings.limit or work.aside["rows"]), settings.share)
+    if not work.is_empty:
+        progress.say(f"Going on behind row {work.done.tally.rows:,} of {total:,}.")
+    work.gather_full()
+    reading = _Reading(inputs, work.done.end)
+    with progress.task("Labelling", total - work.done.tally.rows) as task:
+        started = time.monotonic()
+        for window in windows(reading, settings.share, settings.limit):
+            batch, tally = label_window(model, window, added, text=column, task=task)
+            inputs.check_unchanged()
+            now = time.monotonic()
+            tally.seconds, started = now - started, now
+            work.commit(batch, window.rejected, window.end, tally)
+            work.gather_full()
+    return reading.end
 
 
-def _refuse_existing(source: Path, output: Path) -> None:
-    if not output.exists():
+class _Reading:
+    """The pieces of the input, and where they have come to."""
+
+    def __init__(self, inputs: Inputs, start: Cursor) -> None:
+        self._inputs, self._start, self.end = inputs, start, start
+
+    def __iter__(self) -> Iterator[Placed]:
+        try:
+            for placed in self._inputs.pieces(self._start):
+                self.end = placed.end
+                yield placed
+        except SecondcoderError:
+            self._inputs.check_unchanged()  # which would explain it
+            raise
+
+
+def _refuse_in_the_way(sources: list[Path], output: Output) -> None:
+    for source in sources:
+        if source.is_dir() and output.path.resolve().is_relative_to(source.resolve()):
+            raise SettingsError(
+                f"The output {output.path} would stand in the folder that is labelled, {source}.",
+                "Choose another folder for it.",
+            )
+        if source.exists() and output.path.exists() and output.path.samefile(source):
+            raise StorageError(f"The output {output.path} is the input itself.", "Choose another name for the output.")
+    if not output.work.exists():
+        output.refuse_existing()
+
+
+def _plan(model: Scorer, inputs: Inputs, settings: LabelSettings, column: str, output: Output) -> dict[str, Any]:
+    """Return what must stay the same while an output is made."""
+    about = model.summary()
+    return {
+        "input": {"sha256": inputs.describe()["sha256"]},
+        "model": {
+            **{name: value for name, value in about.items() if name != "threads"},
+            "sha256": model.sha256,
+            "label_names": list(model.label_names),
+        },
+        "settings": {
+            "text": column,
+            "probabilities": settings.probabilities,
+            "prefix": settings.prefix,
+            "min_confidence": settings.min_confidence,
+            "limit": settings.limit,
+            "shard": settings.shard,
+            "ending": output.ending,
+        },
+    }
+
+
+def _remember_threads(work: Work, model: Scorer) -> None:
+    """Keep the numbers of threads that it was computed with: the last bits of probabilities may depend on them."""
+    threads = work.aside.get("threads", [])
+    if (now := model.summary().get("threads")) is not None and now not in threads:
+        work.remember(threads=[*threads, now])
+
+
+def _count(inputs: Inputs, work: Work, settings: LabelSettings, progress: Progress) -> None:
+    """Find out how many rows there are, once; a file that is something else than its name says is refused here."""
+    if "rows" in work.aside:
         return
-    if source.exists() and output.samefile(source):
-        raise StorageError(f"The output {output} is the input itself.", "Choose another name for the output.")
-    raise StorageError(f"The output {output} is already there.", "Choose another name, or remove the file.")
+    rows, rejected = inputs.count(progress)
+    if rejected:
+        first = inputs.first_rejected()
+        if not rows or (rejected > MOST_REJECTED * (rows + rejected) and not settings.allow_rejects):
+            raise DataError(
+                f"{rejected:,} of {rows + rejected:,} lines of {inputs.name} are no rows. The first: {first}.",
+                "Mend the file." if not rows else "Mend the file, or let them be left out with --allow-rejects.",
+            )
+        progress.say(f"{rejected:,} lines of {inputs.name} are no rows and will be left out. The first: {first}.")
+    work.remember(rows=rows)
 
 
-def _text_column(chunks: Chunks, name: str | None) -> str:
+def _text_column(inputs: Inputs, name: str | None) -> str:
     """Return the name of the text column, which is there and can hold texts."""
-    found = ", ".join(map(repr, chunks.columns))
+    columns = tuple(inputs.schema.names)
+    found = ", ".join(map(repr, columns))
     if name is None:
         raise DataError(
-            f"The model does not know the column with the texts; the columns of {chunks.path} are: {found}.",
+            f"The model does not know the column with the texts; the columns of {inputs.name} are: {found}.",
             "Name it with --text.",
         )
-    require_column(name, chunks.columns)
-    kind = chunks.schema.field(name).type
+    require_column(name, columns)
+    kind = inputs.schema.field(name).type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     types = pa.types
     if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_null(kind)):
         raise DataError(
-            f"Column {name!r} of {chunks.path} holds {kind}, not texts.",
+            f"Column {name!r} of {inputs.name} holds {kind}, not texts.",
             f"Name the column with the texts with --text; the columns are: {found}.",
         )
     return name
-
-
-def _count_rows(chunks: Chunks, progress: Progress) -> int:
-    """Return how many rows the file has; a faulty row is found here, and not after hours of labelling."""
-    rows = 0
-    with progress.task("Reading", None, unit="rows") as task:
-        for chunk in chunks:
-            rows += chunk.num_rows
-            task.advance(chunk.num_rows)
-    return rows

@@ -1,16 +1,17 @@
 """What was labelled: the counts.
 
-In: counts. Out: `Tally` while they grow, `LabelSummary` at the end, and where the manifest stands.
+In: counts. Out: `Tally` while they grow, `LabelSummary` at the end.
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from secondcoder.corpus.findings import Finding
-
-MANIFEST_ENDING = ".manifest.json"
+from secondcoder.labelling.columns import NOT_CONFIDENT
+from secondcoder.labelling.outputs import Output
 
 
 @dataclass
@@ -26,13 +27,37 @@ class Tally:
     reasons
         Rows without a label, by the reason.
     truncated
-        Labelled rows whose text was cut before it was read.
+        Rows whose text was cut before it was read.
+    rejected
+        Records of the input that were no rows.
+    seconds
+        Spent on all this.
     """
 
     rows: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     truncated: int = 0
+    rejected: int = 0
+    seconds: float = 0.0
+
+    def add(self, other: "Tally") -> None:
+        """Add the counts of more rows."""
+        self.rows += other.rows
+        self.labels.update(other.labels)
+        self.reasons.update(other.reasons)
+        self.truncated += other.truncated
+        self.rejected += other.rejected
+        self.seconds += other.seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain JSON values."""
+        return {**vars(self), "labels": dict(self.labels), "reasons": dict(self.reasons)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the tally that `to_dict` made plain."""
+        return cls(**{**values, "labels": Counter(values["labels"]), "reasons": Counter(values["reasons"])})
 
 
 @dataclass(frozen=True)
@@ -42,21 +67,25 @@ class LabelSummary:
     Attributes
     ----------
     output, manifest
-        The labelled file and the manifest beside it.
+        The labelled file or folder, and the manifest beside it.
     rows
-        Rows in, and rows out.
+        Rows that came out.
     labelled
         Rows with a label.
     unlabelled
         Rows without one, by the reason.
     truncated
-        Labelled rows whose text was cut before it was read.
+        Rows whose text was cut before it was read.
+    rejected
+        Records of the input that are no rows, and so are not in the output.
+    rejects
+        The file that they stand in, with their places and reasons, or None where there are none.
     label_counts
         Labelled rows by label, in the order of the label names.
     seconds
-        From the first row read to the last written.
+        From the first row read to the last labelled, without the time between a stop and going on.
     findings
-        What could not be written as it was.
+        What the user should know about the output.
     """
 
     output: Path
@@ -67,6 +96,8 @@ class LabelSummary:
     truncated: int
     label_counts: dict[str, int]
     seconds: float
+    rejected: int = 0
+    rejects: Path | None = None
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -76,8 +107,9 @@ class LabelSummary:
 
     @property
     def texts_per_second(self) -> float:
-        """Labelled rows a second."""
-        return self.labelled / self.seconds if self.seconds > 0 else 0.0
+        """Texts scored a second."""
+        scored = self.labelled + self.unlabelled.get(NOT_CONFIDENT, 0)
+        return scored / self.seconds if self.seconds > 0 else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as plain JSON values."""
@@ -85,12 +117,56 @@ class LabelSummary:
             **asdict(self),
             "output": str(self.output),
             "manifest": str(self.manifest),
+            "rejects": None if self.rejects is None else str(self.rejects),
             "label_shares": self.label_shares,
             "texts_per_second": self.texts_per_second,
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
+    @classmethod
+    def of(cls, output: Output, tally: Tally, label_names: Sequence[str], findings: tuple[Finding, ...] = ()) -> Self:
+        """Return the summary of an output with these counts."""
+        return cls(
+            output=output.path,
+            manifest=output.manifest,
+            rows=tally.rows,
+            labelled=tally.labels.total(),
+            unlabelled=dict(tally.reasons),
+            truncated=tally.truncated,
+            label_counts={name: tally.labels[name] for name in label_names},
+            seconds=tally.seconds,
+            rejected=tally.rejected,
+            rejects=output.rejected if tally.rejected else None,
+            findings=findings,
+        )
 
-def manifest_path(output: Path) -> Path:
-    """Return where the manifest of an output stands."""
-    return output.with_name(output.name + MANIFEST_ENDING)
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the summary that `to_dict` made plain."""
+        kept = {name: values[name] for name in cls.__dataclass_fields__}
+        return cls(
+            **{
+                **kept,
+                "output": Path(kept["output"]),
+                "manifest": Path(kept["manifest"]),
+                "rejects": None if kept["rejects"] is None else Path(kept["rejects"]),
+                "findings": tuple(Finding(**{**f, "examples": tuple(f["examples"])}) for f in kept["findings"]),
+            }
+        )
+
+
+def confidence_findings(tally: Tally, min_confidence: float | None) -> tuple[Finding, ...]:
+    """Return what to say about rows that were left without a label because the model was not sure."""
+    n = tally.reasons[NOT_CONFIDENT]
+    if not n:
+        return ()
+    return (
+        Finding(
+            kind="selected-rows",
+            severity="warning",
+            message=f"{n:,} rows have no label because its probability was below {min_confidence}.",
+            cure="Those that have one are a selection, not a sample: some labels and kinds of text are easier than "
+            "others, so shares and regressions on the labelled rows alone are biased.",
+            rows=n,
+        ),
+    )

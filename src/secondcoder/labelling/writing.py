@@ -4,22 +4,25 @@ In: Arrow batches of one schema. Out: the file, in the format of its ending, eve
 
 What a format cannot hold: CSV and TSV know no types and do not tell a missing value from an empty string (both are the
 empty cell); they and JSONL write typed values as `secondcoder.labelling.values` says, and JSON has no NaN and no
-infinity, which become null and are reported by `Writer.findings`. Parquet holds everything.
+infinity, which become null and are counted by `Writer.not_finite`. Parquet holds everything.
 """
 
 import contextlib
+import gzip
+import io
 import json
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from secondcoder.corpus.files import FORMATS, Format
+from secondcoder.corpus.decoding import PACKED
+from secondcoder.corpus.files import FORMATS, Format, ending_of, find_format
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.jsonlines import is_json
 from secondcoder.errors import DataError, SettingsError
@@ -44,9 +47,27 @@ class Writer(ABC):
     def close(self) -> None:
         """Finish the file."""
 
-    def findings(self) -> tuple[Finding, ...]:
-        """Return what could not be written as it was."""
+    @property
+    def not_finite(self) -> Counter[str]:
+        """Values that were written as null because JSON cannot hold them, by column."""
+        return Counter()
+
+
+def not_finite_findings(not_finite: Counter[str]) -> tuple[Finding, ...]:
+    """Return what to say about NaN and infinity that were written as null."""
+    if not not_finite:
         return ()
+    columns = ", ".join(f"{name!r} ({n:,})" for name, n in not_finite.items())
+    return (
+        Finding(
+            kind="not-json",
+            severity="warning",
+            message=f"JSON cannot hold NaN and infinity; they were written as null in {columns}.",
+            cure="Write Parquet if they matter.",
+            rows=not_finite.total(),
+            examples=tuple(not_finite),
+        ),
+    )
 
 
 def output_format(path: Path) -> Format:
@@ -57,13 +78,14 @@ def output_format(path: Path) -> Format:
     SettingsError
         If it is none of those supported.
     """
-    ending = path.suffix.lower()
-    if ending not in FORMATS:
+    ending = ending_of(path)
+    kind = find_format(ending)
+    if kind is None:
         raise SettingsError(
             f"The output {path} has {f'the ending {ending!r}' if ending else 'no ending'}, which names no format.",
-            f"Let it end in {', '.join(FORMATS)}.",
+            f"Let it end in {', '.join(FORMATS)}, text also with {' or '.join(PACKED)} behind.",
         )
-    return FORMATS[ending]
+    return kind
 
 
 @contextlib.contextmanager
@@ -90,10 +112,10 @@ def open_writer(path: Path, schema: pa.Schema) -> Iterator[Writer]:
         with storage_errors(path):
             if kind == "parquet":
                 writer = _ParquetWriter(temporary, schema)
-            elif kind == "jsonl":
-                writer = _JsonLinesWriter(temporary, schema)
             else:
-                writer = _DelimitedWriter(temporary, schema, "\t" if kind == "tsv" else ",")
+                stream = TextStream(temporary, path.suffix.lower())
+                tab = "\t" if kind == "tsv" else ","
+                writer = _JsonLinesWriter(stream, schema) if kind == "jsonl" else _DelimitedWriter(stream, schema, tab)
         try:
             yield _Explained(writer, path)
         except BaseException:
@@ -117,36 +139,48 @@ class _Explained(Writer):
     def close(self) -> None:
         self._writer.close()
 
-    def findings(self) -> tuple[Finding, ...]:
-        return self._writer.findings()
+    @property
+    def not_finite(self) -> Counter[str]:
+        return self._writer.not_finite
+
+
+class TextStream:
+    """A text file in UTF-8, packed by its ending; the same text gives the same bytes."""
+
+    def __init__(self, path: Path, ending: str) -> None:
+        self._file = path.open("wb")
+        packed: Any = self._file
+        if ending == ".gz":
+            packed = gzip.GzipFile("", "wb", compresslevel=6, fileobj=self._file, mtime=0)
+        elif ending == ".zst":
+            packed = io.BufferedWriter(cast(Any, pa.CompressedOutputStream(self._file, "zstd")))
+        self._text = io.TextIOWrapper(cast(BinaryIO, packed), "utf-8", newline="")
+
+    def write(self, text: str) -> None:
+        """Append the text."""
+        self._text.write(text)
+
+    def close(self) -> None:
+        """Finish the file."""
+        with self._file:
+            self._text.close()
 
 
 class _TextWriter(Writer):
     """What CSV and JSONL have in common: lines of UTF-8, and JSON without NaN."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, stream: TextStream, schema: pa.Schema) -> None:
         self._schema = schema
         self._not_finite: Counter[str] = Counter()
         self._encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-        self._stream = path.open("w", encoding="utf-8", newline="")
+        self._stream = stream
 
     def close(self) -> None:
         self._stream.close()
 
-    def findings(self) -> tuple[Finding, ...]:
-        if not self._not_finite:
-            return ()
-        columns = ", ".join(f"{name!r} ({n:,})" for name, n in self._not_finite.items())
-        return (
-            Finding(
-                kind="not-json",
-                severity="warning",
-                message=f"JSON cannot hold NaN and infinity; they were written as null in {columns}.",
-                cure="Write Parquet if they matter.",
-                rows=self._not_finite.total(),
-                examples=tuple(self._not_finite),
-            ),
-        )
+    @property
+    def not_finite(self) -> Counter[str]:
+        return self._not_finite
 
     def _json(self, value: Any, column: str) -> str:
         try:
@@ -159,8 +193,8 @@ class _TextWriter(Writer):
 class _DelimitedWriter(_TextWriter):
     """RFC 4180 with line feeds: quotes only where needed, doubled inside."""
 
-    def __init__(self, path: Path, schema: pa.Schema, delimiter: str) -> None:
-        super().__init__(path, schema)
+    def __init__(self, stream: TextStream, schema: pa.Schema, delimiter: str) -> None:
+        super().__init__(stream, schema)
         self._delimiter = delimiter
         # Blanks at the ends are quoted against readers that trim; U+FEFF, as it would be taken for a byte-order mark.
         self._to_quote = re.compile(rf'["\r\n\ufeff{delimiter}]|\A\s|\s\Z')
@@ -194,8 +228,8 @@ class _DelimitedWriter(_TextWriter):
 class _JsonLinesWriter(_TextWriter):
     """One object a line, keys in the order of the columns, every key in every line."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        super().__init__(path, schema)
+    def __init__(self, stream: TextStream, schema: pa.Schema) -> None:
+        super().__init__(stream, schema)
         self._keys = [f"{self._encoder.encode(name)}: " for name in schema.names]
 
     def write(self, batch: pa.RecordBatch) -> None:

@@ -1,0 +1,135 @@
+"""Where labelled rows go: one file or a folder of parts, with a manifest and the rejected lines beside it.
+
+In: a path. Out: `Output`, with the names of all that belongs to it; it appears when it is complete, its manifest before
+it, and never takes the place of something that is there.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from secondcoder.corpus.decoding import PACKED
+from secondcoder.corpus.files import FORMATS, ending_of, find_format
+from secondcoder.errors import SettingsError, StorageError
+from secondcoder.storage import storage_errors
+
+MANIFEST_ENDING = ".manifest.json"
+REJECTED_ENDING = ".rejected.jsonl"
+SIDECARS = (MANIFEST_ENDING, REJECTED_ENDING)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A labelled file, or a folder of labelled files.
+
+    Attributes
+    ----------
+    path
+        The file or folder.
+    ending
+        Of the file, or of the files in the folder.
+    is_folder
+        Which of the two.
+    """
+
+    path: Path
+    ending: str
+    is_folder: bool
+
+    @property
+    def manifest(self) -> Path:
+        """Says what was labelled with what."""
+        return self.path.with_name(self.path.name + MANIFEST_ENDING)
+
+    @property
+    def rejected(self) -> Path:
+        """Lines of the input that are no rows; there only if there are any."""
+        return self.path.with_name(self.path.name + REJECTED_ENDING)
+
+    @property
+    def work(self) -> Path:
+        """What is finished while the output is not; gone with its completion."""
+        return self.path.with_name(f".{self.path.name}.parts")
+
+    @property
+    def exists(self) -> bool:
+        """Whether something is there; an empty folder is nothing."""
+        if self.is_folder and self.path.is_dir():
+            return any(self.path.iterdir())
+        return os.path.lexists(self.path)
+
+    def refuse_existing(self) -> None:
+        """Raise `StorageError` if something is there."""
+        if self.exists:
+            raise StorageError(f"The output {self.path} is already there.", "Choose another name, or remove it.")
+
+    def publish(self, staged: Path) -> None:
+        """Let what was written under another name on the same disk become the output, in one step.
+
+        Raises
+        ------
+        StorageError
+            If something is there, which stays as it is.
+        """
+        with storage_errors(self.path):
+            self.refuse_existing()
+            if self.is_folder:
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()  # an empty one; elsewhere than on Linux and macOS it would be in the way
+                staged.rename(self.path)  # over a folder that has come to hold something, this fails
+            else:
+                _rename_beside(staged, self.path)
+            _sync_folder(self.path.parent)
+
+
+def find_output(path: Path, ending: str) -> Output:
+    """Return the output that a path stands for: a file by its ending, or a folder if it has none or is one.
+
+    Parameters
+    ----------
+    path
+        What the user named.
+    ending
+        That of the files in a folder.
+
+    Raises
+    ------
+    SettingsError
+        If the path has an ending that stands for no format.
+    """
+    path = Path(path).expanduser()
+    found = ending_of(path)
+    if path.is_dir() or not found:
+        return Output(path, ending, True)
+    if find_format(found) is None:
+        raise SettingsError(
+            f"The output {path} has the ending {found!r}, which names no format.",
+            f"Let it end in {', '.join(FORMATS)} (text also with {' or '.join(PACKED)} behind), or leave the ending "
+            "out for a folder of files.",
+        )
+    return Output(path, found, False)
+
+
+def _rename_beside(staged: Path, path: Path) -> None:
+    """Give a file a name that nothing has."""
+    try:
+        os.link(staged, path)  # unlike a rename, never replaces a file that came meanwhile
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        staged.rename(path)
+    else:
+        staged.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # which has no directory sync
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
