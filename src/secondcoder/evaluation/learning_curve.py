@@ -1,0 +1,293 @@
+"""LearningCurve: how a figure rises with the number of labelled texts, and what more of them would bring.
+
+In: sizes of the train part and the figures that models of those sizes reached. Out: a power law with its band, and
+what may be expected of more labels; or the reason why nothing can be said. Whoever trains the models does so elsewhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from secondcoder.errors import DataError
+from secondcoder.evaluation.interval import LEVEL
+
+FEWEST_SIZES = 4
+"""A power law has three parameters; fewer sizes cannot tell them apart."""
+NARROWEST = 3
+"""The sizes must span this factor."""
+FARTHEST = 4
+"""Nothing is said beyond so many times the largest size."""
+
+# What is held possible before looking (coverage: benchmarks/results/2026-11-23-learning-curve.md). Exponents lie
+# around 0.5 (Hoiem et al. 2021), 95 % from 0.07 to 3.5. Of the error at the largest size any share may stay
+# for ever; all of it and none of it are the likelier ones. Of noise as much is known as two trainings that lie 0.01
+# apart would say, and that it falls with some power of the size.
+_EXPONENT, _EXPONENT_SPREAD = 0.5, 1.0
+_STAYING = 0.3, 0.3
+_NOISE, _NOISE_DEGREES = 0.01, 2.0
+_NOISE_FALLS = 0.0, 0.25, 0.5
+_POINTS = 41, 41, 9  # of the grid: exponents, shares that stay, errors at the largest size
+_KEPT = 400
+_OUTLYING = 3.0  # standard deviations from the median of its size
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One training: the number of its texts, its seed, the figure that it reached."""
+
+    size: int
+    seed: int
+    figure: float
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """How a figure rises with the number of labelled texts: ``figure(n) = 1 − (a n^−b + c)``.
+
+    Attributes
+    ----------
+    name
+        Of the figure.
+    points
+        The trainings, by size and seed.
+    law
+        ``(a, b, c)`` with a ≥ 0, b > 0, c ≥ 0; None where there is a reason.
+    laws
+        As many triples as make up the band, each about as likely as the others.
+    reason
+        Why nothing can be said about more labels, or None.
+    level
+        Confidence of the band. It holds the chance of training and the uncertainty of the law, on the rows that judged
+        all points; not that of drawing other rows to judge on.
+    """
+
+    name: str
+    points: tuple[CurvePoint, ...]
+    law: tuple[float, float, float] | None
+    laws: tuple[tuple[float, float, float], ...]
+    reason: str | None
+    level: float = LEVEL
+
+    @property
+    def largest(self) -> int:
+        """The largest size."""
+        return max(point.size for point in self.points)
+
+    def at(self, size: float) -> tuple[float, float, float] | None:
+        """Return the figure of an average training of a size, and the low and high end of the band there.
+
+        None below the smallest size, beyond `FARTHEST` times the largest one, or where there is a reason.
+        """
+        smallest = min(point.size for point in self.points)
+        if self.law is None or not smallest <= size <= FARTHEST * self.largest:
+            return None
+        return self._banded(lambda a, b, c: 1 - (a * size**-b + c))
+
+    def expect(self, more: int) -> tuple[float, float, float] | None:
+        """Return what so many more labelled texts than the largest size would add, with the ends of its interval.
+
+        None beyond `FARTHEST` times the largest size, or where there is a reason.
+
+        Raises
+        ------
+        DataError
+            If the number is below 0.
+        """
+        if more < 0:
+            raise DataError(f"{more} more labels were asked for.", "Ask for a number from 0 on.")
+        n, size = float(self.largest), float(self.largest + more)
+        if self.law is None or size > FARTHEST * n:
+            return None
+        return self._banded(lambda a, b, _: a * (n**-b - size**-b))
+
+    def sentence(self, more: int) -> str:
+        """Return what so many more labels would bring, in words."""
+        found = self.expect(more)
+        if found is not None:
+            gain, low, high = found
+            return f"With {more:,} more labels expect {self.name} {gain:+.3f} [{low:.3f}, {high:.3f}]."
+        if self.reason is not None:
+            return f"What more labels would bring cannot be said: {self.reason}."
+        return (
+            f"What {more:,} more labels would bring cannot be said: that is more than {FARTHEST} times the "
+            f"{self.largest:,} that were tried."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the curve as plain JSON values."""
+        return {
+            **asdict(self),
+            "points": [asdict(point) for point in self.points],
+            "law": None if self.law is None else list(self.law),
+            "laws": [list(law) for law in self.laws],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "LearningCurve":
+        """Return the curve that `to_dict` wrote.
+
+        Raises
+        ------
+        DataError
+            If a value is missing or unknown.
+        """
+        try:
+            return cls(
+                **{
+                    **values,
+                    "points": tuple(CurvePoint(**point) for point in values["points"]),
+                    "law": None if values["law"] is None else tuple(values["law"]),
+                    "laws": tuple((a, b, c) for a, b, c in values["laws"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"This is not a learning curve as secondcoder writes it: {error}.", "Make the curve again."
+            ) from error
+
+    @cached_property
+    def _parameters(self) -> Floats:
+        return np.array(self.laws).T  # (3, laws)
+
+    def _banded(self, figure: Any) -> tuple[float, float, float]:
+        value = float(figure(*(self.law or ())))
+        tail = (1 - self.level) / 2
+        low, high = np.quantile(figure(*self._parameters), [tail, 1 - tail])
+        return value, min(float(low), value), max(float(high), value)
+
+
+def fit_power_law(
+    sizes: Sequence[int],
+    figures: Sequence[float],
+    *,
+    seeds: Sequence[int] | None = None,
+    name: str = "figure",
+    level: float = LEVEL,
+) -> LearningCurve:
+    """Return the learning curve through trainings of several sizes, with its band.
+
+    The errors ``1 − figure`` are taken to scatter around a power law ``a n^−b + c``. All laws are weighed by how well
+    they fit and by what is usual for learning curves (on a grid, by Bayes' rule), and the band is where most of the
+    weight lies: least squares alone would give one law and a standard error that is meaningless when c is at its limit.
+    A training that lies far from the others of its size counts less.
+
+    Parameters
+    ----------
+    sizes
+        Number of labelled texts of each training.
+    figures
+        Figure that each reached, from 0 to 1, higher being better; all judged on the same rows.
+    seeds
+        Seed of each training; unset, trainings of one size are counted.
+    name
+        Of the figure.
+    level
+        Confidence of the band.
+
+    Raises
+    ------
+    DataError
+        If the lists are empty or of unequal length, a size is below 1, or a figure is not between 0 and 1.
+
+    References
+    ----------
+    Viering & Loog 2023, doi:10.1109/TPAMI.2022.3220744 (shapes of learning curves). Hoiem, Gupta, Li &
+    Shlapentokh-Rothman 2021, Learning Curves for Analysis of Deep Networks, arXiv:2010.11029 (law, exponents, weights).
+    """
+    n, y = np.asarray(sizes, dtype=np.float64), np.asarray(figures, dtype=np.float64)
+    if not len(n) or len(n) != len(y) or (seeds is not None and len(seeds) != len(n)):
+        raise DataError(f"There are {len(n)} sizes and {len(y)} figures.", "Give a size, a seed and a figure each.")
+    if not (n >= 1).all() or not ((y >= 0) & (y <= 1)).all():
+        raise DataError("A size is below 1, or a figure is not between 0 and 1.", "Give sizes and shares.")
+    if seeds is None:
+        seeds = [int((n[:i] == n[i]).sum()) for i in range(len(n))]
+    points = tuple(sorted(map(CurvePoint, map(int, sizes), map(int, seeds), map(float, figures)), key=_by_size))
+    reason = _why_not(n, y)
+    if reason is not None:
+        return LearningCurve(name, points, None, (), reason, level)
+    laws = _likely_laws(n, 1 - y)
+    return LearningCurve(name, points, _middle(laws, n), tuple(map(_rounded, laws)), None, level)
+
+
+def _by_size(point: CurvePoint) -> tuple[int, int]:
+    return point.size, point.seed
+
+
+def _rounded(law: Floats) -> tuple[float, float, float]:
+    """Return a law short enough to be written down; a millionth of it is no matter."""
+    a, b, c = (float(f"{value:.7g}") for value in law)
+    return a, b, c
+
+
+def _why_not(n: Floats, y: Floats) -> str | None:
+    """Return why nothing can be said about larger sizes, or None."""
+    distinct = np.unique(n)
+    if len(distinct) < FEWEST_SIZES:
+        return f"there are {len(distinct)} sizes, and a curve needs {FEWEST_SIZES}"
+    if distinct[-1] < NARROWEST * distinct[0]:
+        return f"the sizes span less than a factor of {NARROWEST}"
+    usual = _weights(n, 1 - y) > 0.5
+    n, y = n[usual], y[usual]
+    if np.ptp(y) == 0 or stats.linregress(np.log(n), y, alternative="greater").pvalue > 0.05:
+        return "the figure does not rise with the number of labels by more than chance"
+    return None
+
+
+def _weights(n: Floats, errors: Floats) -> Floats:
+    """Return below 1 for trainings that lie far from the median of their size, such as those that learned nothing."""
+    away = np.zeros_like(errors)
+    for size in np.unique(n):
+        same = n == size
+        if same.sum() > 2:
+            away[same] = np.abs(errors[same] - np.median(errors[same]))
+    spread = max(1.4826 * float(np.median(away[away > 0])), _NOISE / 5) if (away > 0).any() else _NOISE
+    found: Floats = np.minimum(1.0, _OUTLYING * spread / np.maximum(away, 1e-12)) ** 2
+    return found
+
+
+def _likely_laws(n: Floats, errors: Floats) -> Floats:
+    """Return `_KEPT` laws, shape (laws, 3), each standing for the same share of what is held likely after looking."""
+    largest, m, weights = n.max(), len(n), _weights(n, errors)
+    exponents, shares, tails = ((np.arange(points) + 0.5) / points for points in _POINTS)
+    b = np.exp(stats.norm.ppf(exponents, np.log(_EXPONENT), _EXPONENT_SPREAD))
+    b, staying = (x.ravel() for x in np.meshgrid(b, stats.beta.ppf(shares, *_STAYING)))  # (g,) each
+    # The error at size n is u shape(n), u being that at the largest size: only u is left to be estimated.
+    shape = staying[:, np.newaxis] + (1 - staying[:, np.newaxis]) * (n / largest) ** -b[:, np.newaxis]  # (g, m)
+    degrees = m + _NOISE_DEGREES - 1
+    logs, ends = [], []
+    for fall in _NOISE_FALLS:
+        w = weights * (n / largest) ** (2 * fall)
+        information = shape**2 @ w
+        u = shape @ (w * errors) / information
+        squares = (errors - u[:, np.newaxis] * shape) ** 2 @ w + _NOISE_DEGREES * _NOISE**2
+        logs.append(0.5 * np.log(w).sum() - 0.5 * np.log(information) - 0.5 * degrees * np.log(squares))
+        spread = np.sqrt(squares / degrees / information)
+        ends.append(np.maximum(u[:, np.newaxis] + spread[:, np.newaxis] * stats.t.ppf(tails, degrees), 0.0))
+    log = np.stack(logs)
+    weight = np.repeat(np.exp(log - log.max()).ravel(), len(tails))
+    u = np.stack(ends).ravel()
+    b, staying = (np.tile(np.repeat(x, len(tails)), len(_NOISE_FALLS)) for x in (b, staying))
+    # By their gain, so that the laws kept give its quantiles as the grid does.
+    order = np.argsort(u * (1 - staying) * (1 - 2.0**-b))
+    reached = np.cumsum(weight[order]) / weight.sum()
+    kept = order[np.minimum(np.searchsorted(reached, (np.arange(_KEPT) + 0.5) / _KEPT), len(order) - 1)]
+    u, b, staying = u[kept], b[kept], staying[kept]
+    return np.column_stack([u * (1 - staying) * largest**b, b, u * staying])
+
+
+def _middle(laws: Floats, n: Floats) -> tuple[float, float, float]:
+    """Return the law that runs nearest the middle of all, from the smallest size to the farthest."""
+    sizes = np.geomspace(n.min(), FARTHEST * n.max(), 20)
+    a, b, c = laws.T[..., np.newaxis]
+    runs = a * sizes**-b + c  # (laws, sizes)
+    gains = a * (n.max() ** -b - sizes[-1] ** -b)  # (laws, 1)
+    runs = np.concatenate([runs, gains], axis=1)
+    away = np.abs(runs - np.median(runs, axis=0)) / (runs.std(axis=0) + 1e-12)
+    return _rounded(laws[np.argmin((away**2).sum(axis=1))])

@@ -1,0 +1,223 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from secondcoder.errors import DataError
+from secondcoder.evaluation import paired
+from secondcoder.evaluation.comparison import Comparison, compare
+from secondcoder.evaluation.evaluate import evaluate
+
+NAMES = ("a", "b", "c")
+
+
+def make(n=200, accuracy=(0.7, 0.8), seed=0, k=3):
+    """Return gold, and two sets of probabilities."""
+    random = np.random.default_rng(seed)
+    gold = random.integers(0, k, n)
+    found = []
+    for share in accuracy:
+        given_ = np.where(random.random(n) < share, gold, random.integers(0, k, n))
+        p = random.dirichlet(np.ones(k), n) * 0.4
+        p[np.arange(n), given_] += 0.6
+        found.append(p)
+    return gold, *found
+
+
+def one_hot(labels, k=2):
+    return np.eye(k)[labels]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 60), st.sampled_from([None, 2, 7]))
+def test_values_are_those_of_evaluate_and_intervals_hold_the_difference(seed, n, n_groups):
+    gold, first, second = make(n, seed=seed)
+    groups = None if n_groups is None else [f"g{i % n_groups}" for i in range(n)]
+    found = compare(gold, first, second, NAMES, groups=groups)
+    labels = [NAMES[g] for g in gold]
+    one, two = evaluate(labels, first, NAMES), evaluate(labels, second, NAMES)
+    for d in found.differences:
+        if d.difference is None:
+            assert one.per_class[d.name[3:]].support == 0
+            continue
+        assert (d.first, d.second) == pytest.approx((one.figure(d.name), two.figure(d.name)))
+        assert d.difference == pytest.approx(d.second - d.first)
+        if d.interval is not None:
+            assert d.interval.low - 1e-9 <= d.difference <= d.interval.high + 1e-9
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_tangos_interval_and_mcnemar_are_those_of_the_literature():
+    # Bentur et al. 2009, in Fagerland, Lydersen & Laake, Statistical Analysis of Contingency Tables, chapter 8
+    found = paired.tango(7, 1, 21)
+    assert (found.low, found.high) == pytest.approx((-0.517, -0.026), abs=5e-4)
+    test = paired.mcnemar(7, 1, 21)
+    assert (test.p_value, test.mid_p) == pytest.approx((0.0703, 0.0391), abs=1e-4)
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 40))
+def test_tangos_interval_holds_the_difference_turns_with_it_and_is_never_a_point(b, c, rest):
+    n = b + c + rest - 1 or 1
+    found, turned = paired.tango(b, c, n), paired.tango(c, b, n)
+    assert -1 <= found.low <= (c - b) / n <= found.high <= 1
+    assert found.high - found.low > 0.01
+    assert (found.low, found.high) == pytest.approx((-turned.high, -turned.low), abs=1e-6)
+
+
+def test_texts_that_both_get_right_or_wrong_say_nothing_to_mcnemar():
+    assert paired.mcnemar(0, 0, 50).p_value == paired.mcnemar(4, 4, 50).mid_p == 1.0
+    assert paired.mcnemar(3, 9, 50).p_value == pytest.approx(paired.mcnemar(3, 9, 5000).p_value)
+    assert paired.mcnemar(3, 9, 50).p_value == pytest.approx(2 * stats.binom.cdf(3, 12, 0.5))
+
+
+def test_the_difference_that_mcnemar_could_have_shown_is_shown_in_four_of_five_studies():
+    n, discordant = 600, 0.2
+    d = paired.mcnemar(60, 60, n).detectable
+    random = np.random.default_rng(1)
+    second = random.binomial(n, (discordant + d) / 2, 2000)
+    first = random.binomial(n - second, (discordant - d) / 2 / (1 - (discordant + d) / 2))
+    shown = np.abs(second - first) / np.sqrt(np.maximum(first + second, 1)) > stats.norm.ppf(0.975)
+    assert 0.76 <= shown.mean() <= 0.84
+    assert paired.mcnemar(1, 0, 5).detectable is None
+
+
+def test_two_that_give_the_same_labels_differ_by_nothing_but_not_for_sure():
+    gold, first, _ = make()
+    found = compare(gold, first, first, NAMES)
+    for d in found.differences:
+        if d.name != "log-loss":
+            assert d.interval.low < 0 < d.interval.high
+        assert (d.difference, d.p_value, d.detectable, d.better) == (0.0, 1.0, None, None)
+    assert "both give every text the same label" in found.verdict
+
+
+def test_a_large_difference_is_shown_and_a_small_one_is_not():
+    gold, first, second = make(500, (0.5, 0.9))
+    found = compare(gold, first, second, NAMES)
+    assert found.difference("macro-f1").shown
+    assert found.verdict.startswith("The difference is real beyond chance: macro-f1 +0.")
+    assert found.verdict.endswith("in favour of second.")
+    assert compare(gold, second, first, NAMES).verdict.endswith("in favour of first.")
+    gold, first, second = make(60, (0.7, 0.72), seed=4)
+    found = compare(gold, first, second, NAMES)
+    assert not found.difference("macro-f1").shown
+    assert "No difference can be shown: macro-f1 " in found.verdict
+    assert f"could have shown {found.difference('macro-f1').detectable:.2g}." in found.verdict
+
+
+def test_less_log_loss_is_better():
+    gold, first, second = make(500, (0.5, 0.9))
+    difference = compare(gold, first, second, NAMES).difference("log-loss")
+    assert difference.difference < 0
+    assert difference.better == "second"
+
+
+def test_the_log_loss_of_independent_texts_is_the_paired_t_test():
+    gold, first, second = make()
+    found = compare(gold, first, second, NAMES).difference("log-loss")
+    losses = [-np.log(p[np.arange(len(gold)), gold]) for p in (first, second)]
+    expected = stats.ttest_rel(losses[1], losses[0])
+    assert found.p_value == pytest.approx(expected.pvalue)
+    interval = expected.confidence_interval()
+    assert (found.interval.low, found.interval.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_accuracy_by_groups_of_equal_size_is_the_t_test_of_their_means():
+    gold, first, second = make(240)
+    groups = [f"g{i % 12}" for i in range(240)]
+    found = compare(gold, first, second, NAMES, groups=groups).difference("accuracy")
+    right = [(p.argmax(axis=1) == gold).astype(float) for p in (first, second)]
+    means = (right[1] - right[0]).reshape(20, 12).mean(axis=0)
+    expected = stats.ttest_1samp(means, 0)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    assert found.interval.low == pytest.approx(expected.confidence_interval().low)
+
+
+def test_texts_without_a_group_stand_for_themselves():
+    gold, first, second = make(60)
+    alone = compare(gold, first, second, NAMES, groups=[""] * 60)
+    assert alone.n_groups == 60
+    own = compare(gold, first, second, NAMES, groups=[str(i) for i in range(60)])
+    assert alone.differences == own.differences
+
+
+def test_few_groups_have_no_p_value_and_one_no_interval():
+    gold, first, second = make()
+    five = compare(gold, first, second, NAMES, groups=[f"g{i % 5}" for i in range(200)])
+    assert {d.p_value for d in five.differences} == {None}
+    assert five.difference("accuracy").interval is not None
+    assert "only 5 groups" in five.notes[0]
+    one = compare(gold, first, second, NAMES, groups=["g"] * 200)
+    assert {d.interval for d in one.differences} == {None}
+    assert "cannot be said" in one.verdict
+    assert compare(gold, first, second, NAMES, groups=[f"g{i % 10}" for i in range(200)]).notes == ()
+
+
+def test_groups_that_hold_one_opinion_make_the_interval_wider():
+    random = np.random.default_rng(0)
+    gold = np.tile([0, 1], 300)
+    groups = np.repeat(np.arange(20), 30)
+    better = random.random(20) < 0.6  # in each group either the first or the second is right throughout
+    second = np.where(better[groups], gold, 1 - gold)
+    first = np.where(better[groups], 1 - gold, gold)
+    apart, together = (
+        compare(gold, one_hot(first), one_hot(second), ("a", "b"), groups=g).difference("macro-f1").interval
+        for g in (None, [str(g) for g in groups])
+    )
+    assert together.high - together.low > 3 * (apart.high - apart.low)
+
+
+def test_a_class_without_gold_texts_has_no_difference():
+    gold = np.array([0, 1] * 10)
+    found = compare(gold, one_hot(gold, 3), one_hot(1 - gold, 3), NAMES)
+    c = found.difference("f1:c")
+    assert (c.first, c.difference, c.interval, c.shown, c.better) == (None, None, None, False, None)
+
+
+def test_the_main_figure_is_that_of_the_positive_class_and_comes_first():
+    gold, first, second = make(k=2)
+    assert compare(gold, first, second, ("neg", "pos"), positive="pos").differences[0].name == "f1:pos"
+    found = compare(gold, first, second, ("neg", "pos"))
+    assert found.main == found.differences[0].name == "macro-f1"
+    with pytest.raises(DataError, match="did you mean 'f1:neg'"):
+        found.difference("f1:neq")
+
+
+def test_the_intervals_of_f1_cover_the_truth_of_a_rare_class():
+    shares = np.array([0.85, 0.15])
+    random, n, held = np.random.default_rng(2), 100, []
+    recall = np.array([[0.95, 0.7], [0.96, 0.8]])  # of both classes; both classifiers err on their own
+    truth = []
+    for correct in recall:
+        hits, missed = shares[1] * correct[1], shares[1] * (1 - correct[1])
+        truth.append(2 * hits / (2 * hits + missed + shares[0] * (1 - correct[0])))
+    for _ in range(300):
+        gold = (random.random(n) < shares[1]).astype(np.int64)
+        if not gold.any():
+            continue
+        labels = [np.where(random.random(n) < correct[gold], gold, 1 - gold) for correct in recall]
+        interval = compare(gold, *map(one_hot, labels), ("a", "b")).difference("f1:b").interval
+        held.append(interval.low <= truth[1] - truth[0] <= interval.high)
+    assert 0.91 <= np.mean(held) <= 0.99
+
+
+@pytest.mark.parametrize("groups", [None, [f"g{i % 8}" for i in range(200)]])
+def test_a_comparison_survives_json(groups):
+    found = compare(*make(), NAMES, groups=groups)
+    assert Comparison.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False))) == found
+
+
+def test_input_that_does_not_fit_is_refused():
+    gold, first, second = make()
+    with pytest.raises(DataError, match="second probabilities have shape"):
+        compare(gold, first, second[:, :2], NAMES)
+    with pytest.raises(DataError, match="2 groups for 200 texts"):
+        compare(gold, first, second, NAMES, groups=["a", "b"])
+    with pytest.raises(DataError, match="no texts"):
+        compare(gold[:0], first[:0], second[:0], NAMES)
+    stored = compare(gold, first, second, NAMES).to_dict()
+    del stored["mcnemar"]
+    with pytest.raises(DataError, match="mcnemar"):
+        Comparison.from_dict(stored)
