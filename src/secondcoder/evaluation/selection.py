@@ -1,0 +1,270 @@
+"""Labelling only what is sure: how wrong the labels are that remain, and from which confidence on.
+
+In: gold class positions and probabilities. Out: `RiskCoverage`, `Guarantee`. Knows no model. A text's confidence is the
+probability of its most probable class. Whoever goes on with the accepted texts only has selected: sure texts are not
+like the others, and shares among them are not the corpus's.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta, binom
+
+from secondcoder.bounds import check_range
+from secondcoder.errors import DataError
+from secondcoder.evaluation.calibration import top_class
+from secondcoder.evaluation.interval import Interval
+from secondcoder.evaluation.means import share_interval
+
+MOST_POINTS = 50
+# The search for a confidence starts where an eighth of the texts is accepted. Earlier, one wrong among few would end
+# it; later, a corpus of which little can be labelled would be given up.
+_FIRST_PART = 8
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RiskPoint:
+    """What comes of labelling only texts from a confidence on.
+
+    Attributes
+    ----------
+    min_confidence
+        Texts of at least this confidence are accepted.
+    coverage
+        Share of texts that are accepted.
+    error
+        Share of the accepted texts whose label is wrong.
+    interval
+        Where that share may lie; None if no interval can be given.
+    """
+
+    min_confidence: float
+    coverage: float
+    error: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class RiskCoverage:
+    """How the error falls as fewer texts are labelled.
+
+    Attributes
+    ----------
+    points
+        At most 50, from few texts accepted to all.
+    area
+        Area under the curve: the error among accepted texts, averaged over all confidences that occur. Between models
+        of equal accuracy the smaller one is of the model that knows better where it is wrong.
+    """
+
+    points: tuple[RiskPoint, ...]
+    area: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the curve as plain JSON values."""
+        return {"points": [asdict(point) for point in self.points], "area": self.area}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RiskCoverage":
+        """Return the curve that `to_dict` wrote.
+
+        Raises
+        ------
+        DataError
+            If a figure is missing or unknown.
+        """
+        try:
+            points = (RiskPoint(**{**p, "interval": Interval.from_dict(p["interval"])}) for p in values["points"])
+            return cls(**{**values, "points": tuple(points)})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"This is not a risk-coverage curve as secondcoder writes it: {error}.", "Run the evaluation again."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """From which confidence on the error stays below a limit, and how sure that is.
+
+    Attributes
+    ----------
+    max_error
+        The limit asked for: a share of the accepted texts.
+    delta
+        Probability, over the choice of the n texts, that the error is above the limit all the same.
+    min_confidence
+        Texts of at least this confidence are accepted; None if no confidence keeps the limit for certain.
+    coverage
+        Share of the n texts that are accepted; 0 if there is no such confidence.
+    error
+        Share of these that are wrong; None if there is no such confidence.
+    bound
+        Upper limit of the error by the accepted texts alone; at most `max_error`, which is what is promised. None if
+        there is no such confidence.
+    n
+        Number of texts that it was chosen on.
+    """
+
+    max_error: float
+    delta: float
+    min_confidence: float | None
+    coverage: float
+    error: float | None
+    bound: float | None
+    n: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the guarantee as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Guarantee":
+        """Return the guarantee that `to_dict` wrote.
+
+        Raises
+        ------
+        DataError
+            If a figure is missing or unknown.
+        """
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise DataError(
+                f"This is not a guarantee as secondcoder writes it: {error}.", "Choose the confidence again."
+            ) from error
+
+
+def risk_coverage(
+    gold: NDArray[np.int64], probabilities: Floats, *, groups: Sequence[str] | None = None
+) -> RiskCoverage:
+    """Return how the error falls as fewer texts are labelled.
+
+    Parameters
+    ----------
+    gold
+        ndarray of shape (n,), class positions.
+    probabilities
+        ndarray of shape (n, k).
+    groups
+        The group of each row, or None where rows are independent.
+
+    Raises
+    ------
+    DataError
+        If rows and probabilities do not fit together.
+
+    References
+    ----------
+    .. [1] El-Yaniv & Wiener (2010). On the foundations of noise-free selective classification.
+       https://jmlr.org/papers/v11/el-yaniv10a.html
+    .. [2] Geifman, Uziel & El-Yaniv (2019). Bias-reduced uncertainty estimation for deep neural classifiers.
+       https://arxiv.org/abs/1805.08206
+    """
+    confidence, right = top_class(gold, probabilities)
+    order, thresholds, accepted, wrong = _by_confidence(confidence, right)
+    n = len(confidence)
+    risks = wrong / accepted
+    # Each text counts with the error among all that are as sure as it or surer, so that ties have no order.
+    area = float(np.diff(accepted, prepend=0) @ risks) / n
+    names = None if groups is None else np.asarray(groups)[order]
+    shown = np.unique(np.searchsorted(accepted, n * np.arange(1, MOST_POINTS + 1) / MOST_POINTS))
+    points = []
+    for i in shown.tolist():
+        rows = slice(0, int(accepted[i]))
+        interval = share_interval(~right[order][rows], None if names is None else names[rows])
+        points.append(RiskPoint(float(thresholds[i]), float(accepted[i] / n), float(risks[i]), interval))
+    return RiskCoverage(tuple(points), area)
+
+
+def threshold_for_error(
+    gold: NDArray[np.int64], probabilities: Floats, max_error: float, *, delta: float = 0.05
+) -> Guarantee:
+    """Return the confidence from which on the error stays below a limit, with probability ``1 - delta``.
+
+    It holds for texts drawn as these were, independently of each other, and not for rows that come in groups. The
+    texts must have been used for nothing else: not to train, and not to choose the epoch or the temperature.
+
+    Parameters
+    ----------
+    gold
+        ndarray of shape (n,), class positions.
+    probabilities
+        ndarray of shape (n, k).
+    max_error
+        Largest share of the accepted texts that may be labelled wrong.
+    delta
+        Probability with which it may fail.
+
+    Raises
+    ------
+    DataError
+        If rows and probabilities do not fit together.
+    SettingsError
+        If a share is not between 0 and 1.
+
+    Notes
+    -----
+    The guarantee of [1]_, by the exact binomial bound [2]_. Instead of their search by halves, which has to share delta
+    among its steps, thresholds are tried in an order that is fixed before: from an eighth of the texts downwards, at
+    each number of texts that allows one more to be wrong, until the first that fails. Such a sequence spends delta once
+    [3]_, [4]_. Simulated with 300 texts, it finds a confidence two to eight times as often.
+
+    References
+    ----------
+    .. [1] Geifman & El-Yaniv (2017). Selective classification for deep neural networks.
+       https://arxiv.org/abs/1705.08500
+    .. [2] Clopper & Pearson (1934). The use of confidence or fiducial limits. https://doi.org/10.1093/biomet/26.4.404
+    .. [3] Bauer (1991). Multiple testing in clinical trials. https://doi.org/10.1002/sim.4780100609
+    .. [4] Angelopoulos, Bates, Candès, Jordan & Lei (2021). Learn then test. https://arxiv.org/abs/2110.01052
+    """
+    check_range("max_error", max_error, above=0, below=1)
+    check_range("delta", delta, above=0, below=1)
+    confidence, right = top_class(gold, probabilities)
+    _, thresholds, accepted, wrong = _by_confidence(confidence, right)
+    n = len(confidence)
+    # So many wrong, and the bound is at the limit still; -1 where even none would be too many.
+    allowed = binom.ppf(delta, accepted, max_error) - 1
+    tried = (allowed >= 0) & (accepted >= n / _FIRST_PART) & (np.diff(allowed, prepend=-1) > 0)
+    tried[-1] |= allowed[-1] >= 0
+    found = -1
+    for i in np.flatnonzero(tried).tolist():
+        if wrong[i] > allowed[i]:
+            break
+        found = i
+    if found < 0:
+        return Guarantee(max_error, delta, None, 0.0, None, None, n)
+    return Guarantee(
+        max_error=max_error,
+        delta=delta,
+        min_confidence=float(thresholds[found]),
+        coverage=float(accepted[found] / n),
+        error=float(wrong[found] / accepted[found]),
+        bound=_upper_bound(int(wrong[found]), int(accepted[found]), delta),
+        n=n,
+    )
+
+
+def least_texts(max_error: float, *, delta: float = 0.05) -> int:
+    """Return how many texts, all labelled right, it takes at the least to promise an error so small."""
+    return math.ceil(math.log(delta) / math.log1p(-max_error))
+
+
+def _by_confidence(
+    confidence: Floats, right: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """Return rows by falling confidence; and for each confidence that occurs, how many reach it, and are wrong."""
+    order = np.argsort(-confidence, kind="stable")
+    ranked = confidence[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of the rows of one confidence
+    return order, ranked[last], last + 1, (~right[order]).cumsum()[last]
+
+
+def _upper_bound(wrong: int, n: int, delta: float) -> float:
+    """Return the largest error under which so few of n are wrong with a probability of at least delta."""
+    return 1.0 if wrong == n else float(beta.ppf(1 - delta, wrong + 1, n - wrong))
