@@ -82,6 +82,8 @@ class SplitSettings(Settings):
     """Size of dev, which chooses: a share of the rows below 1, a number of rows from 1 on."""
     test: float = 0.2
     """Size of test, which judges once: a share of the rows below 1, a number of rows from 1 on."""
+    allow_leaks: bool = False
+    """Keep given parts as they are though test shares texts with train or dev; the report says so for ever."""
 
     def __post_init__(self) -> None:
         check_choice("by", self.by, get_args(By))
@@ -234,6 +236,28 @@ class LabelSettings(Settings):
         if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
             raise SettingsError(f"shard is {self.shard!r}.", "Write 3/40 for the third of 40.")
         return int(number), int(of)
+
+
+@dataclass(frozen=True)
+class CurveSettings(Settings):
+    """What a learning curve is made of."""
+
+    sizes: str | None = None
+    """Numbers of train texts, as 100,200,400; all of train is added. Unset: all, a half, a quarter, down to 1/16."""
+    more: int | None = None
+    """How many more labels to foretell the gain of. Unset: as many as train has."""
+
+    def __post_init__(self) -> None:
+        check_count("more", self.more, least=1)
+        self.numbers  # noqa: B018
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The sizes as numbers; none where they are unset."""
+        pieces = [] if self.sizes is None else str(self.sizes).split(",")
+        if not all(piece.strip().isdecimal() and int(piece) for piece in pieces):
+            raise SettingsError(f"sizes is {self.sizes!r}.", "Write whole numbers, as 100,200,400.")
+        return tuple(int(piece) for piece in pieces)
 
 
 def parse_label_names(text: str) -> dict[str, str]:

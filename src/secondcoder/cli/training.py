@@ -72,7 +72,7 @@ def train(
     if read.label is None:
         raise DataError("No --label was named.", "Name the column with the hand-given labels.")
     corpus = read_corpus(file, read, seed)
-    parts = divide(corpus, by=split.by, stratify=split.stratify, dev=split.dev, test=split.test, seed=seed)
+    parts = divide(corpus, **split.to_dict(), seed=seed)
     if _leads():
         tell_findings((*corpus.findings, *parts.findings))
         _tell_parts(parts)

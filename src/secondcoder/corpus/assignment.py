@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import PARTS, Part
-from secondcoder.corpus.units import Unit
+from secondcoder.corpus.units import Unit, most_frequent
 from secondcoder.errors import SplitError
 
 STARTS = 24
@@ -67,7 +67,7 @@ def assign_by_strata(
     for u, unit in enumerate(units):
         counts = Counter(strata[row] for row in unit.rows)
         holding.update(counts.keys())
-        by_stratum[min(counts, key=lambda stratum: (-counts[stratum], stratum))].append(u)
+        by_stratum[most_frequent(counts)].append(u)
     if scarce := sorted(stratum for stratum, found in holding.items() if found < len(wanted)):
         raise SplitError(
             f"{scarce[0] or 'The data'} has {holding[scarce[0]]} different text(s), and each of the {len(wanted)} "

@@ -6,20 +6,21 @@ none, and what was noticed. `secondcoder.corpus.splits` makes a `Split` of it.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Literal
 
 from secondcoder.corpus.assignment import assign_by_strata, assign_groups
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
 from secondcoder.corpus.faults import excerpt
 from secondcoder.corpus.findings import Finding, Severity
-from secondcoder.corpus.units import Groups, group_units, repeated_texts, text_units
+from secondcoder.corpus.leaks import LEAKS_AT_MOST, judge_given, near_duplicate_findings, near_leak_findings
+from secondcoder.corpus.near_duplicates import NearDuplicates, find_near_duplicates
+from secondcoder.corpus.units import Groups, cluster_units, group_units, repeated_texts, text_units
 from secondcoder.errors import SplitError
 from secondcoder.settings import SplitSettings
 
 Resolved = Literal["random", "stratified", "group", "given"]
 
-REPEATED_AT_MOST = 0.01
-"""Share of the rows of a given test part whose text may also stand in another part."""
 FAR_FROM_ASKED = 0.2
 """Relative deviation of a part's size from which a finding says so."""
 UNEVEN = 0.1
@@ -51,6 +52,11 @@ class Draft:
                 f"None of the {len(corpus)} rows has both a text and a label.", "Check the text and label columns."
             )
 
+    @cached_property
+    def near(self) -> NearDuplicates:
+        """The near-duplicates among the usable rows; looked for once, as that takes seconds on long texts."""
+        return find_near_duplicates(self.corpus.texts, self.rows)
+
     def wanted(self, n: int, parts: Iterable[Part]) -> dict[Part, int]:
         """Return the rows asked for each part out of `n`, what is left over being train."""
         sizes: dict[Part, int] = {}
@@ -67,21 +73,28 @@ class Draft:
 
     def divide(self, rows: Sequence[int], by: Resolved, wanted: dict[Part, int]) -> None:
         """Give each of the rows to one of the wanted parts."""
-        corpus = self.corpus
+        corpus, near = self.corpus, self.near.among(rows)
+        largest = min(size for part, size in wanted.items() if part != "train") / 2
+        clusters = near.clusters(largest)
         if by == "group":
             assert corpus.groups is not None  # `_resolve` has seen to it
-            smaller = min(size for part, size in wanted.items() if part != "train")
-            groups = group_units(corpus.ids, corpus.texts, corpus.groups, rows, largest=smaller / 2, fewest=len(wanted))
+            groups = group_units(
+                corpus.ids, corpus.texts, corpus.groups, rows, clusters=clusters, largest=largest, fewest=len(wanted)
+            )
             units, parts = groups.units, assign_groups(groups.units, self._strata(), wanted, seed=self.seed)
             self._note_groups(groups)
         else:
-            units = text_units(corpus.ids, corpus.texts, rows)
             strata = self._strata() if by == "stratified" else dict.fromkeys(rows, "")
+            units = text_units(corpus.ids, corpus.texts, rows)
+            units = cluster_units(units, clusters, strata, largest=largest, fewest=len(wanted))
             parts = assign_by_strata(units, strata, wanted, seed=self.seed)
         for unit, part in zip(units, parts, strict=True):
             self.part_of.update(dict.fromkeys(unit.rows, part))
         self._note_sizes(wanted, by)
-        self._leave_out_repeated("note")
+        self._leave_out_repeated(rows, "note")
+        divided = {row: self.part_of[row] for row in rows if row in self.part_of}
+        self.findings += near_duplicate_findings(corpus, near)
+        self.findings += near_leak_findings(corpus, divided, near, given=False)
 
     def divide_as_given(self) -> Resolved:
         """Give each row to the part that the data names; take dev out of train if no dev is given."""
@@ -110,8 +123,12 @@ class Draft:
                 f"{f' ({named} rows without label or text)' if named else ''}.",
                 "Correct the split column, or split with by='stratified' or by='group'.",
             )
-        self._refuse_leaky_test()
-        self._leave_out_repeated("warning")
+        allowed = judge_given(self.corpus, self.part_of, self.near, allow=self.settings.allow_leaks)
+        if allowed is None:
+            self._leave_out_repeated(list(self.part_of), "warning")
+            self.findings += near_leak_findings(self.corpus, self.part_of, self.near, given=True)
+        else:
+            self.findings.append(allowed)
         if "dev" not in present:
             train = [row for row, part in self.part_of.items() if part == "train"]
             self._note("dev-from-train", f"The data gives no dev part; it was taken out of train ({afresh}).")
@@ -155,8 +172,8 @@ class Draft:
         columns = {name: self.corpus.column(name) for name in self.settings.stratify}
         return {row: ", ".join(f"{name}={values[row]!r}" for name, values in columns.items()) for row in self.rows}
 
-    def _leave_out_repeated(self, severity: Severity) -> None:
-        repeated = repeated_texts(self.corpus.texts, self.part_of)
+    def _leave_out_repeated(self, rows: Iterable[int], severity: Severity) -> None:
+        repeated = repeated_texts(self.corpus.texts, {row: self.part_of[row] for row in rows})
         for row, keeper in repeated.items():
             self.reasons[row] = f"text also in {keeper}"
         if not repeated:
@@ -168,24 +185,8 @@ class Draft:
             f"Rows left out because their exact text stands in another part too: {len(repeated):,} ({counts}).",
             rows=sorted(repeated),
             examples=sorted({self.corpus.texts[row] for row in repeated}),
-            severity="warning" if len(repeated) > REPEATED_AT_MOST * len(self.rows) else severity,
+            severity="warning" if len(repeated) > LEAKS_AT_MOST * len(self.rows) else severity,
         )
-
-    def _refuse_leaky_test(self) -> None:
-        own = [row for row, part in self.part_of.items() if part == "test"]
-        others = {self.corpus.texts[row]: row for row, part in self.part_of.items() if part != "test"}
-        leaks = [row for row in own if self.corpus.texts[row] in others]
-        if len(leaks) > REPEATED_AT_MOST * len(own):
-            pairs = "; ".join(
-                f"{self.corpus.ids[row]} = {self.corpus.ids[others[self.corpus.texts[row]]]} "
-                f"({excerpt(self.corpus.texts[row], 60)!r})"
-                for row in leaks[:3]
-            )
-            raise SplitError(
-                f"{len(leaks)} of the {len(own)} rows of the given test part have a text that stands in train or dev "
-                f"too, more than {REPEATED_AT_MOST:.0%}: {pairs}.",
-                "Remove them from one of the parts, or let secondcoder split: by='stratified' or by='group'.",
-            )
 
     def _note_groups_in_two_parts(self) -> None:
         if self.corpus.groups is None:
@@ -209,7 +210,7 @@ class Draft:
         if groups.joined:
             self._note(
                 "groups-joined",
-                f"Groups that share texts and were joined, so that no text stands in two parts: "
+                f"Groups that share texts (or nearly) and were joined, so that no text stands in two parts: "
                 f"{sum(map(len, groups.joined)):,}, into {len(groups.joined):,}.",
                 examples=[" + ".join(names[:4]) + (" + …" if len(names) > 4 else "") for names in groups.joined],
             )
@@ -235,7 +236,7 @@ class Draft:
             self._note(
                 "sizes-off",
                 f"{', '.join(f'{part} has {got[part]} rows instead of {wanted[part]}' for part in off)}, as "
-                f"{'groups' if by == 'group' else 'rows of the same text'} stay together.",
+                f"{'groups' if by == 'group' else 'rows of the same text (or nearly)'} stay together.",
                 cure="Use a finer group column, or other sizes." if by == "group" else "Remove duplicate texts.",
                 severity="warning",
             )

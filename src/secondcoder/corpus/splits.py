@@ -1,7 +1,7 @@
 """Train, dev and test: who learns, who chooses, who judges.
 
 In: a `Corpus`. Out: `Split`, three corpora that share no row, no exact text and (where asked) no group, and every
-other row with the reason why it is in none of them.
+other row with the reason why it is in none of them. Only a given split may share texts, where that was allowed.
 """
 
 from collections.abc import Sequence
@@ -86,6 +86,7 @@ def split(
     stratify: Sequence[str] = (),
     dev: float = 0.2,
     test: float = 0.2,
+    allow_leaks: bool = False,
     seed: int = DEFAULT_SEED,
 ) -> Split:
     """Return the corpus divided into train, dev and test.
@@ -98,7 +99,11 @@ def split(
     group has at most half the rows of the smaller of dev and test, and three groups are left. Beyond that, as with a
     sentence that every document contains, the groups stay apart and the text's rows are kept in one part only: in
     test if it stands there, else in dev; the others become unused. In given parts the same rule holds, and nothing is
-    joined. Findings count all of this.
+    joined.
+
+    Near-duplicates (`secondcoder.corpus.near_duplicates`: the same 5-grams but for a changed word or two) are kept
+    together in the same way, sets of them up to the same half; beyond, they stay apart, and no row is left out for
+    it. In given parts they stay where they are. Findings count all of this.
 
     Parameters
     ----------
@@ -113,6 +118,9 @@ def split(
     dev, test
         Sizes in rows: a share below 1, a count from 1 on. If parts are given and dev is not, dev is taken out of the
         given train part, by group if there are groups; a share is then one of the train part.
+    allow_leaks
+        Keep every row of given parts where it is, whatever test shares with train and dev. A finding counts it, which
+        goes into the run and its report.
     seed
         Another seed gives another split.
 
@@ -120,14 +128,14 @@ def split(
     ------
     SplitError
         If the request is impossible, or more than 1 % of the rows of a given test part have a text that stands in
-        another part too.
+        another part too, word for word or nearly, and this was not allowed.
     SettingsError
         If a size is not a share or a count.
     ColumnError
         If a column of `stratify` is not there.
     """
     columns = (stratify,) if isinstance(stratify, str) else tuple(stratify)
-    settings = SplitSettings(by=by, stratify=columns, dev=dev, test=test)
+    settings = SplitSettings(by=by, stratify=columns, dev=dev, test=test, allow_leaks=allow_leaks)
     check_seed(seed)
     resolved = _resolve(corpus, settings)
     draft = Draft(corpus, settings, seed)

@@ -1,14 +1,15 @@
-"""What must stay together in a split: the rows of one text, and the rows of one group.
+"""What must stay together in a split: the rows of one text or of near-duplicates, and the rows of one group.
 
 In: ids, texts and groups of the rows to divide. Out: `Unit` objects, which `secondcoder.corpus.assignment` gives to
 the parts whole, and the rows whose text would otherwise stand in two parts.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from secondcoder.corpus.corpus import Part
+from secondcoder.corpus.forest import Forest
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,62 @@ def text_units(ids: Sequence[str], texts: Sequence[str], rows: Iterable[int]) ->
     return [Unit(min(ids[row] for row in same), tuple(same)) for same in by_text.values()]
 
 
+def cluster_units(
+    units: Sequence[Unit],
+    clusters: Iterable[Sequence[int]],
+    strata: Mapping[int, str],
+    *,
+    largest: float,
+    fewest: int,
+) -> list[Unit]:
+    """Return the units, those joined that hold near-duplicates, where that leaves each stratum divisible.
+
+    Parameters
+    ----------
+    units
+        Rows of one text each.
+    clusters
+        Rows that should stay together; a row stands in one of them at most. Their order does not matter.
+    strata
+        Stratum of each row, as `secondcoder.corpus.assignment.assign_by_strata` has it.
+    largest
+        Most rows that a joined unit may have; of a stratum with a tenth of the rows, a tenth of that, but two.
+    fewest
+        Fewest units that joining may leave of a stratum that has as many.
+    """
+    unit_of = {row: u for u, unit in enumerate(units) for row in unit.rows}
+    main = [most_frequent(strata[row] for row in unit.rows) for unit in units]
+    holding = Counter(stratum for unit in units for stratum in {strata[row] for row in unit.rows})
+    leading = Counter(main)
+    rows_of = Counter(strata[row] for row in unit_of)
+    gone: set[int] = set()
+    joined: list[Unit] = []
+    for cluster in sorted(clusters, key=lambda rows: min(units[unit_of[row]].key for row in rows)):
+        own = sorted({unit_of[row] for row in cluster}, key=lambda u: units[u].key)
+        rows = tuple(row for u in own for row in units[u].rows)
+        stratum = most_frequent(strata[row] for row in rows)
+        held = holding - Counter(s for u in own for s in {strata[row] for row in units[u].rows})
+        held.update({strata[row] for row in rows})
+        led = leading - Counter(main[u] for u in own)
+        led[stratum] += 1
+        scarce = any(
+            after[s] < min(fewest, n) for before, after in ((holding, held), (leading, led)) for s, n in before.items()
+        )
+        if len(own) == 1 or scarce or len(rows) > max(2.0, largest * rows_of[stratum] / len(unit_of)):
+            continue
+        holding, leading = held, led
+        gone.update(own)
+        joined.append(Unit(units[own[0]].key, rows))
+    return [unit for u, unit in enumerate(units) if u not in gone] + joined
+
+
 def group_units(
     ids: Sequence[str],
     texts: Sequence[str],
     groups: Sequence[str],
     rows: Iterable[int],
     *,
+    clusters: Iterable[Sequence[int]] = (),
     largest: float,
     fewest: int,
 ) -> Groups:
@@ -70,7 +121,7 @@ def group_units(
 
     The shared texts are taken up one after the other, those that stand in the fewest groups first: two documents that
     have a passage in common belong together, while a sentence such as "Yes." that stands in hundreds of them says
-    nothing about them and would chain them all into one.
+    nothing about them and would chain them all into one. Near-duplicates come after exact texts, by the same rule.
 
     Parameters
     ----------
@@ -78,6 +129,8 @@ def group_units(
         Of all rows of the corpus; a row whose group is ``""`` is a group of its own.
     rows
         The rows to divide.
+    clusters
+        Rows that hold near-duplicates of each other.
     largest
         Most rows that a unit of joined groups may have. Groups are not joined beyond it.
     fewest
@@ -85,19 +138,26 @@ def group_units(
     """
     members: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     holders: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    name_of: dict[int, tuple[str, str]] = {}
     for row in rows:
-        name = ("group", groups[row]) if groups[row] else ("row", ids[row])
+        name_of[row] = name = ("group", groups[row]) if groups[row] else ("row", ids[row])
         members[name].append(row)
         holders[texts[row]].add(name)
-    forest = _Forest({name: len(found) for name, found in members.items()})
-    result = Groups([], alone=sum(kind == "row" for kind, _ in members))
-    for text in sorted((t for t, names in holders.items() if len(names) > 1), key=lambda t: (len(holders[t]), t)):
-        roots = sorted({forest.root(name) for name in holders[text]})
+    forest = Forest({name: len(found) for name, found in members.items()})
+
+    def join(names: Iterable[tuple[str, str]]) -> bool:
+        roots = sorted({forest.root(name) for name in names})
         fits = sum(forest.rows[root] for root in roots) <= largest and forest.n - len(roots) + 1 >= fewest
-        if len(roots) == 1 or fits:
+        if fits:
             forest.join(roots)
-        else:
-            result.apart.append(text)
+        return fits or len(roots) == 1
+
+    result = Groups([], alone=sum(kind == "row" for kind, _ in members))
+    shared = sorted((t for t, names in holders.items() if len(names) > 1), key=lambda t: (len(holders[t]), t))
+    result.apart = [text for text in shared if not join(holders[text])]
+    alike = [sorted({name_of[row] for row in cluster}) for cluster in clusters]
+    for names in sorted((names for names in alike if len(names) > 1), key=lambda names: (len(names), names)):
+        join(names)
     # A text that came too early to be joined may stand in one unit by now, through other texts.
     result.apart = [t for t in result.apart if len({forest.root(name) for name in holders[t]}) > 1]
     together: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
@@ -126,23 +186,7 @@ def repeated_texts(texts: Sequence[str], part_of: Mapping[int, Part]) -> dict[in
     return {row: keeper[texts[row]] for row, own in part_of.items() if keeper[texts[row]] != own}
 
 
-class _Forest:
-    """Disjoint sets of groups, with the rows that each set has."""
-
-    def __init__(self, rows: dict[tuple[str, str], int]) -> None:
-        self.parent = {name: name for name in rows}
-        self.rows = dict(rows)
-        self.n = len(rows)
-
-    def root(self, name: tuple[str, str]) -> tuple[str, str]:
-        while self.parent[name] != name:
-            self.parent[name] = self.parent[self.parent[name]]
-            name = self.parent[name]
-        return name
-
-    def join(self, roots: Sequence[tuple[str, str]]) -> None:
-        """Put sets together under the smallest of their roots; `roots` is sorted."""
-        for root in roots[1:]:
-            self.parent[root] = roots[0]
-            self.rows[roots[0]] += self.rows.pop(root)
-            self.n -= 1
+def most_frequent(strata: Iterable[str]) -> str:
+    """Return the most frequent of the values, the smallest of several; of a `Counter`, counted already."""
+    counts = strata if isinstance(strata, Counter) else Counter(strata)
+    return min(counts, key=lambda stratum: (-counts[stratum], stratum))

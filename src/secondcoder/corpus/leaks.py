@@ -1,0 +1,128 @@
+"""Texts of the test part that the model has met, or nearly: how many, which, and what is said of it.
+
+In: a `Corpus`, the part of each row, its near-duplicates. Out: the rows concerned, findings, or a refusal.
+`secondcoder.corpus.dividing` decides what follows.
+"""
+
+from collections.abc import Mapping
+
+from secondcoder.corpus.corpus import Corpus, Part
+from secondcoder.corpus.faults import excerpt
+from secondcoder.corpus.findings import Finding
+from secondcoder.corpus.near_duplicates import NearDuplicates
+from secondcoder.corpus.shingles import SIMILAR
+from secondcoder.errors import SplitError
+
+LEAKS_AT_MOST = 0.01
+"""Share of the rows of a given test part that may stand in another part too, word for word or nearly."""
+SHOWN = 5
+"""Pairs that a finding names."""
+
+Leaks = dict[int, tuple[int, float]]  # row → the closest row in another part, and the similarity
+
+
+def find_leaks(corpus: Corpus, part_of: Mapping[int, Part], near: NearDuplicates) -> Leaks:
+    """Return each row whose text, or nearly, stands in another part; the most similar first."""
+    found = near.across(part_of, corpus.ids)
+    holders: dict[str, list[int]] = {}
+    for row in sorted(part_of, key=corpus.ids.__getitem__):
+        holders.setdefault(corpus.texts[row], []).append(row)
+    exact: Leaks = {}
+    for same in holders.values():  # also those too short to be compared
+        for row in same:
+            rival = next((other for other in same if part_of[other] != part_of[row]), None)
+            if rival is not None:
+                exact[row] = rival, 1.0
+    return exact | {row: pair for row, pair in found.items() if row not in exact}
+
+
+def judge_given(corpus: Corpus, part_of: Mapping[int, Part], near: NearDuplicates, *, allow: bool) -> Finding | None:
+    """Return what is to be said for ever about allowed leaks, or None if there are few.
+
+    Raises
+    ------
+    SplitError
+        If they are too many and not allowed.
+    """
+    leaks = find_leaks(corpus, part_of, near)
+    own = [row for row in leaks if part_of[row] == "test"]
+    n = sum(part == "test" for part in part_of.values())
+    exact = sum(corpus.texts[row] == corpus.texts[leaks[row][0]] for row in own)
+    counts = f"{len(own):,} of the {n:,} rows of the given test part ({len(own) / n:.1%})"
+    kinds = f"{exact:,} word for word, {len(own) - exact:,} nearly (similarity {SIMILAR:g} or more)"
+    if allow and own:
+        return Finding(
+            "leaks-allowed",
+            "warning",
+            f"Leaks were allowed: {counts} have a text that stands in train or dev too: {kinds}. All rows were left "
+            "where the data puts them, so figures on test flatter.",
+            "Report this with the figures, or remove the rows from one of the parts and train again.",
+            len(own),
+            show_pairs(corpus, {row: leaks[row] for row in own}),
+        )
+    if len(own) > LEAKS_AT_MOST * n:
+        pairs = "; ".join(show_pairs(corpus, {row: leaks[row] for row in own}, most=3))
+        raise SplitError(
+            f"{counts} have a text that stands in train or dev too, more than {LEAKS_AT_MOST:.0%}: {kinds}. {pairs}.",
+            "Remove them from one of the parts, or let secondcoder split: by='stratified' or by='group'. To keep the "
+            "parts as they are all the same, for instance to repeat published figures: allow_leaks (--allow-leaks).",
+        )
+    return None
+
+
+def near_leak_findings(
+    corpus: Corpus, part_of: Mapping[int, Part], near: NearDuplicates, *, given: bool
+) -> list[Finding]:
+    """Return what is to be said about near-duplicates that stand in two parts after all."""
+    leaks = near.across(part_of, corpus.ids)
+    if not leaks:
+        return []
+    own = {row: pair for row, pair in leaks.items() if part_of[row] == "test"}
+    n = sum(part == "test" for part in part_of.values())
+    in_test = f"; of test {len(own):,} of {n:,} rows ({len(own) / n:.1%})" if n else ""
+    why = "as the data has it" if given else "as joining them would have made a group or set too large"
+    return [
+        Finding(
+            "near-duplicate-in-two-parts",
+            "warning" if given or len(own) > LEAKS_AT_MOST * n else "note",
+            f"Rows with a near-duplicate (similarity {SIMILAR:g} or more) in another part, {why}: "
+            f"{len(leaks):,}{in_test}.",
+            "Read the pairs: where they are copies, figures on test flatter by about as much as their share.",
+            len(leaks),
+            show_pairs(corpus, own or leaks),
+        )
+    ]
+
+
+def near_duplicate_findings(corpus: Corpus, near: NearDuplicates) -> list[Finding]:
+    """Return how many texts are nearly the same as another."""
+    rows = near.rows(corpus.texts)
+    if not rows:
+        return []
+    found = "" if near.is_exact else " found by hashing, so a few may be missing,"
+    return [
+        Finding(
+            "near-duplicate",
+            "note",
+            f"Rows whose text is nearly that of another row (similarity {SIMILAR:g} or more):{found} {len(rows):,}; "
+            "a split of ours keeps them in one part where sizes allow.",
+            "Remove them if they are mistakes.",
+            len(rows),
+            show_pairs(corpus, near.closest(corpus.texts)),
+        )
+    ]
+
+
+def show_pairs(corpus: Corpus, pairs: Mapping[int, tuple[int, float]], *, most: int = SHOWN) -> tuple[str, ...]:
+    """Return ids, similarity and beginnings of a few pairs, each pair once."""
+    shown: list[str] = []
+    seen: set[frozenset[int]] = set()
+    for row, (other, similarity) in pairs.items():
+        if frozenset((row, other)) not in seen and len(shown) < most:
+            seen.add(frozenset((row, other)))
+            one, two = (excerpt(" ".join(corpus.texts[r].split()), 60) for r in (row, other))
+            if corpus.texts[row] == corpus.texts[other]:
+                shown.append(f"{corpus.ids[row]} = {corpus.ids[other]}: {one!r}")
+            else:
+                shown.append(f"{corpus.ids[row]} ~ {corpus.ids[other]} ({similarity:.2f}): {one!r} / {two!r}")
+    return tuple(shown)
