@@ -34,6 +34,7 @@ ORDER = (
     "recording",
     "finishing",
     "folding",
+    "curving",
     "workflow",
     "estimator",
     "demo",

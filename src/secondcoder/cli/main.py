@@ -12,7 +12,7 @@ from typing import Any
 
 import cyclopts
 
-from secondcoder.cli import comparing, data, demo, labelling, models, training
+from secondcoder.cli import comparing, data, demo, labelling, models, studies, training
 from secondcoder.errors import InterruptedRunError, SecondcoderError, SettingsError, nearest
 from secondcoder.settings import keep_quiet
 
@@ -32,6 +32,7 @@ for _command in (
     training.train,
     training.evaluate,
     comparing.compare,
+    studies.curve,
     training.report,
     models.show,
     models.tokens,

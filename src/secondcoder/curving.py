@@ -1,0 +1,296 @@
+"""Would more labels help? One recipe, trained on more and more of the train part, judged on dev.
+
+In: train and dev parts, settings, sizes and seeds. Out: a `LearningCurve`, ``curve.json`` and ``curve-trainings.json``.
+The test part is not looked at.
+
+    curve.json             the points, the power law through them, and its band
+    curve-trainings.json   every training that was finished, with its figures; nothing of it is trained again
+    curve/                 what the training under way goes on from; gone when it is done
+"""
+
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from secondcoder.corpus.assignment import sha_key
+from secondcoder.corpus.corpus import Corpus
+from secondcoder.corpus.reserving import set_aside
+from secondcoder.corpus.splits import Split
+from secondcoder.errors import InterruptedRunError, RunError, SettingsError
+from secondcoder.evaluation.learning_curve import LearningCurve, fit_power_law
+from secondcoder.evaluation.metrics import is_better, resolve_metric
+from secondcoder.progress import Progress
+from secondcoder.runs import Run
+from secondcoder.settings import CurveSettings, TrainSettings, check_seed
+from secondcoder.storage import locked, read_json, sha256_strings, write_json
+from secondcoder.training.fitting import Fit
+from secondcoder.training.studies import fit_pretrained
+
+CURVE_FILE = "curve.json"
+TRAININGS_FILE = "curve-trainings.json"
+SEEDS = 3
+"""Trainings of each size, unless said otherwise."""
+HALVES = 5
+"""Sizes, unless said otherwise: all of train, a half, a quarter, and so on."""
+_WORK = "curve"
+# Of the smallest size, unless said otherwise: fewer rows of a label teach nothing.
+_FEWEST_OF_A_LABEL = 5
+# Settings that do not change what comes out, or are no part of a single training.
+_FREE = ("checkpoint_minutes", "device", "token_budget", "seeds", "max_error")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training.
+
+    Attributes
+    ----------
+    size
+        Train rows.
+    seed
+        Of the draw of the rows, and of the training.
+    figures
+        On dev, of its best epoch, by name.
+    best_epoch
+        The epoch that they are of.
+    """
+
+    size: int
+    seed: int
+    figures: dict[str, float]
+    best_epoch: int
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What a curve is of: one recipe, and the rows that it learns from and is judged on.
+
+    Attributes
+    ----------
+    train, dev
+        Rows to draw from, and rows that judge all trainings.
+    settings
+        Of every single training.
+    seed
+        The first one.
+    known
+        Trainings on all of train that have been made already.
+    """
+
+    train: Corpus
+    dev: Corpus
+    settings: TrainSettings
+    seed: int
+    known: tuple[Training, ...] = ()
+
+    @property
+    def figure(self) -> str:
+        """The figure that the curve is of: the one that chooses epochs, or macro-F1 in the place of log loss."""
+        metric = resolve_metric(self.settings.metric, self.train.positive, self.train.label_names)
+        return "macro-f1" if metric == "log-loss" else metric
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that a training's figures depend on, but for its size and seed."""
+        settings = {name: value for name, value in self.settings.to_dict().items() if name not in _FREE}
+        parts = [
+            column
+            for rows in (self.train, self.dev)
+            for column in (rows.ids, rows.texts, rows.labels, rows.groups or ())
+        ]
+        return sha256_strings([json.dumps(settings, sort_keys=True)], self.train.label_names, *parts)
+
+
+def study_split(split: Split, settings: TrainSettings, *, seed: int) -> Study:
+    """Return the study of a recipe on a split."""
+    check_seed(seed)
+    dev = split.dev
+    if settings.max_error is not None:
+        dev = set_aside(dev, seed=seed)[0]  # the other half chooses no epoch
+    return Study(split.train, dev, replace(settings.resolved(), seeds=1), seed)
+
+
+def study_run(run: Run) -> Study:
+    """Return the study of a run's recipe on its rows; what the run itself gave is the end of the curve.
+
+    Raises
+    ------
+    RunError
+        If the run is not finished.
+    """
+    if not run.info.get("results"):
+        raise run.no_model()
+    settings = TrainSettings(**run.info["settings"]["train"])
+    settings = replace(settings, precision=run.info.get("precision", settings.precision), seeds=1)
+    train, dev, seed = run.part("train"), run.part("dev"), run.info["seed"]
+    if settings.max_error is not None:
+        dev = set_aside(dev, seed=seed)[0]
+    best: dict[int, dict[str, Any]] = {}
+    metric = run.info["results"]["metric"]
+    for entry in run.history:
+        if entry["seed"] not in best or is_better(metric, entry[metric], best[entry["seed"]][metric]):
+            best[entry["seed"]] = entry
+    names = dict.fromkeys((metric, "accuracy", "macro-f1", "log-loss"))
+    known = [
+        Training(len(train), seed, {name: entry[name] for name in names}, entry["epoch"])
+        for seed, entry in best.items()
+    ]
+    return Study(train, dev, settings, seed, tuple(known))
+
+
+def trace_curve(
+    study: Study,
+    plan: CurveSettings,
+    *,
+    output: Path,
+    seeds: int = SEEDS,
+    progress: Progress | None = None,
+) -> LearningCurve:
+    """Return the learning curve of a study, trained size by size, and write it into a folder.
+
+    For each seed the train rows are put into an order, and each size takes its beginning, so that a larger size
+    contains the smaller ones. Without groups the order keeps the shares of the labels. With groups it goes group by
+    group, in an order of chance: whoever labels more takes up new documents, and rows of a document that is half
+    known already would promise too much or too little. The last group is cut where the size is reached.
+
+    Stopped anywhere, the same call goes on where it was; so does one with more sizes or seeds.
+
+    Parameters
+    ----------
+    study
+        From `study_split` or `study_run`.
+    plan
+        Sizes.
+    output
+        A run folder, or a folder that is new, empty, or holds a curve of the same study.
+    seeds
+        Trainings of each size.
+    progress
+        Where to show how far it has come.
+
+    Raises
+    ------
+    SettingsError
+        If a size is larger than train.
+    RunError
+        If the folder holds something else, or another process works in it.
+    InterruptedRunError
+        If the user stopped it; everything is saved.
+    """
+    progress = progress or Progress()
+    sizes = choose_sizes(study.train, plan)
+    _require_ours(output)
+    with locked(output):
+        book = _Book(output, study)
+        wanted = [(size, study.seed + i) for i in range(seeds) for size in sizes]
+        for number, (size, seed) in enumerate(wanted, 1):
+            if (size, seed) not in book.done:
+                name = f"Training {number} of {len(wanted)}: {size:,} texts, seed {seed}"
+                book.add(_train(study, size, seed, name, output / _WORK, progress))
+        found = list(book.done.values())
+        curve = fit_power_law(
+            [training.size for training in found],
+            [training.figures[study.figure] for training in found],
+            seeds=[training.seed for training in found],
+            name=study.figure,
+        )
+        write_json(output / CURVE_FILE, curve.to_dict())
+        shutil.rmtree(output / _WORK, ignore_errors=True)
+    return curve
+
+
+def choose_sizes(train: Corpus, plan: CurveSettings) -> list[int]:
+    """Return the sizes of a plan in rising order, all of train among them.
+
+    Raises
+    ------
+    SettingsError
+        If one is larger than train.
+    """
+    n = len(train)
+    if plan.numbers:
+        if max(plan.numbers) > n:
+            raise SettingsError(
+                f"The size {max(plan.numbers):,} was asked for, and train has {n:,} rows.", f"Ask for at most {n:,}."
+            )
+        return sorted({*plan.numbers, n})
+    fewest = _FEWEST_OF_A_LABEL * sum(count > 0 for count in train.label_counts().values())
+    return sorted({size for half in range(HALVES) if (size := round(n / 2**half)) >= fewest} | {n})
+
+
+def nested_order(train: Corpus, seed: int) -> list[int]:
+    """Return the rows in the order in which sizes take them; it depends on seed, ids and groups only."""
+    by_stratum: defaultdict[str, list[int]] = defaultdict(list)
+    strata: Iterable[str | None] = train.labels
+    if train.groups is not None:
+        strata = [group or f"\0{id_}" for group, id_ in zip(train.groups, train.ids, strict=True)]
+    for row, stratum in enumerate(strata):
+        by_stratum[str(stratum)].append(row)
+    for rows in by_stratum.values():
+        rows.sort(key=lambda row: sha_key(seed, train.ids[row]))
+    if train.groups is not None:
+        return [row for group in sorted(by_stratum, key=lambda name: sha_key(seed, name)) for row in by_stratum[group]]
+    # The j-th of n rows of a label stands at j / n: every beginning has the shares of all, and a row of each label.
+    place = {row: j / len(rows) for rows in by_stratum.values() for j, row in enumerate(rows)}
+    return sorted(place, key=lambda row: (place[row], sha_key(seed, train.ids[row])))
+
+
+class _Book:
+    """The trainings that are finished, on disk."""
+
+    def __init__(self, folder: Path, study: Study) -> None:
+        self._path, self._key = folder / TRAININGS_FILE, study.key
+        self.done = {(t.size, t.seed): t for t in study.known}
+        if self._path.is_file():
+            stored = read_json(self._path)
+            if stored["key"] != self._key:
+                raise RunError(
+                    f"{folder} holds a learning curve of other data or settings.",
+                    f"Choose another --output, or remove {self._path} to begin anew.",
+                )
+            self.done |= {(t["size"], t["seed"]): Training(**t) for t in stored["trainings"]}
+
+    def add(self, training: Training | None) -> None:
+        """Write a training down; None is one that cannot be."""
+        if training is None:
+            return
+        self.done[training.size, training.seed] = training
+        write_json(self._path, {"key": self._key, "trainings": [asdict(t) for t in self.done.values()]})
+
+
+def _train(study: Study, size: int, seed: int, name: str, work: Path, progress: Progress) -> Training | None:
+    """Return a training of a size, or None where its rows have one label only."""
+    # In the order of train: all of it is then trained as in a run.
+    rows = study.train.take(sorted(nested_order(study.train, seed)[:size]))
+    if len(set(rows.labels)) < 2:
+        progress.say(f"{name}: left out, as its texts have one label only.")
+        return None
+    groups = "" if rows.groups is None else f" of {len(set(rows.groups)):,} groups"
+    progress.say(f"{name}{groups}")
+    checkpoints = work / f"{size}-{seed}"
+    try:
+        _, result = fit_pretrained(
+            rows, study.dev, settings=study.settings, seed=seed, checkpoints=checkpoints, progress=progress
+        )
+    except InterruptedRunError as error:
+        raise InterruptedRunError(f"{name}: {error.what}", "The same command goes on where it was.") from error
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return Training(size, seed, *_best(result))
+
+
+def _best(result: Fit) -> tuple[dict[str, float], int]:
+    """Return the figures on dev of a training's best epoch, and that epoch."""
+    entry = next(entry for entry in result.history if entry["epoch"] == result.best_epoch)
+    names: Sequence[str] = list(dict.fromkeys((result.metric, "accuracy", "macro-f1", "log-loss")))
+    return {name: entry[name] for name in names}, entry["epoch"]
+
+
+def _require_ours(folder: Path) -> None:
+    """Raise `RunError` if the folder holds something, and neither a run nor a curve."""
+    ours = not folder.is_dir() or any((folder / name).exists() for name in ("run.json", TRAININGS_FILE, _WORK))
+    if not ours and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise RunError(f"{folder} already holds something else.", "Choose another --output.")
