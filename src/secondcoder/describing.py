@@ -8,6 +8,7 @@ from typing import Any
 from secondcoder.corpus.findings import Finding
 from secondcoder.reporting.content import LengthContent, PartContent, ReportContent
 from secondcoder.run_folder import RunFolder
+from secondcoder.storage import read_json
 
 
 def report_content(run: RunFolder) -> ReportContent:
@@ -45,6 +46,11 @@ def report_content(run: RunFolder) -> ReportContent:
         history=run.history,
         evaluations=evaluations,
         test_openings=run.info.get("test_openings", 0),
+        temperature=results.get("temperature"),
+        seed_figures=results.get("seed_figures", {}),
+        guarantee=results.get("selection"),
+        mistakes=_stored(run, "mistakes.json") or {},
+        curve=_stored(run, "curve.json"),
         seed=run.info["seed"],
         settings=_shown_settings(run),
         versions=run.info["versions"],
@@ -52,6 +58,12 @@ def report_content(run: RunFolder) -> ReportContent:
         started=run.info["started"],
         seconds=run.info["seconds"],
     )
+
+
+def _stored(run: RunFolder, name: str) -> Any:
+    """Return what a file of the run folder holds, or None where there is none."""
+    path = run.folder / name
+    return read_json(path) if path.exists() else None
 
 
 def _shown_settings(run: RunFolder) -> dict[str, Any]:

@@ -89,14 +89,27 @@ class ReportContent:
     history
         One mapping per epoch: numbers by name, such as ``epoch``, ``step``, ``train_loss``, ``macro-f1``, ``seconds``.
     evaluations
-        ``evaluations[part][who]`` is what `Evaluation.to_dict` gave; part is ``"dev"`` or ``"test"``; who is
-        ``"model"`` or a baseline's name. Without a test entry the test part has not been opened.
+        ``evaluations[part][who]`` is what `Evaluation.to_dict` gave; part is ``"dev"``, ``"test"`` or ``"folds"``; who
+        is
+        ``"model"`` or a baseline's name. Without a test entry the test part has not been opened. Part ``"folds"`` is
+        cross-fitting: every row judged by a model that has not learned from its fold.
     test_openings
         How often this test part has been opened, by any run.
     seed
         The one seed.
     settings, versions, machine
         What is needed to repeat the run: options, package versions, hardware.
+    temperature
+        What the logits were divided by so that probabilities are calibrated; None where they were left as they came.
+    seed_figures
+        The choosing figure on dev of each seed, where there were several.
+    guarantee
+        What `Guarantee.to_dict` gave, where a threshold was chosen.
+    mistakes
+        By part: ``"mistakes"``, what `Mistakes.to_dict` gave; ``"words"``, what `Attribution.to_dict` gave for each of
+        the confident ones, in their order; ``"label_errors"``, what `LabelError.to_dict` gave.
+    curve
+        What `LearningCurve.to_dict` gave, where the curve was run.
     started, seconds
         When training began, as text, and how long the run took.
     """
@@ -126,5 +139,10 @@ class ReportContent:
     findings: Sequence[Finding] = ()
     history: Sequence[Mapping[str, Any]] = ()
     test_openings: int = 0
+    temperature: float | None = None
+    seed_figures: Mapping[str, float] = field(default_factory=dict)
+    guarantee: Mapping[str, Any] | None = None
+    mistakes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    curve: Mapping[str, Any] | None = None
     started: str = ""
     seconds: float | None = None

@@ -1,0 +1,196 @@
+"""The model card: what a model is, what it may be used for and how good it is, as the hub shows it.
+
+In: `ReportContent`. Out: Markdown with metadata, for ``README.md`` in the model folder. From the same source as
+the report.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from secondcoder.evaluation.figures import Evaluation
+from secondcoder.reporting.content import ReportContent
+from secondcoder.reporting.formatting import MODEL, NAMES, format_metric, format_share, format_value, joined
+from secondcoder.reporting.methods import methods
+from secondcoder.reporting.showing import FEW_GROUPS, Shown, read
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#$~])")
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_LONGEST_TITLE = 4
+_PARTS = {"test": "test", "folds": "cross-fitting", "dev": "dev (which chose the epoch, so it flatters)"}
+
+
+def render_card(content: ReportContent) -> str:
+    """Return the model card as Markdown, with the hub's metadata in front."""
+    shown = read(content)
+    sections = [
+        _metadata(content, shown),
+        _title(content),
+        _figures(content, shown),
+        _limits(content, shown),
+        _use(content),
+        _origin(content, shown),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _metadata(c: ReportContent, shown: Shown) -> str:
+    """Return the YAML in front; every value is written as JSON, which YAML contains."""
+    lines = ["library_name: transformers", "pipeline_tag: text-classification"]
+    if _HUB_NAME.fullmatch(c.model):
+        lines.append(f"base_model: {_json(c.model)}")
+    lines += ["# license: yours to choose", "# language: not known to secondcoder", "tags:", "- secondcoder"]
+    if shown.evaluations:
+        lines += ["metrics:", "- f1", "- accuracy", "model-index:", f"- name: {_json(c.label_column)}", "  results:"]
+    for part, by_who in shown.evaluations.items():
+        if part == "dev" and len(shown.evaluations) > 1:
+            continue
+        lines += [
+            "  - task: {type: text-classification, name: Text Classification}",
+            f"    dataset: {{type: {_json(_slug(c.source))}, name: {_json(c.source)}, split: {_json(part)}}}",
+            "    metrics:",
+        ]
+        for kind, name in _leading(by_who[MODEL]):
+            shown_name = _json(f"{format_metric(name)}{_limits_of(by_who[MODEL], name)}")
+            lines.append(f"    - {{type: {kind}, value: {by_who[MODEL].figure(name):.4f}, name: {shown_name}}}")
+    return "\n".join(["---", *lines, "---"])
+
+
+def _leading(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Return the hub's kind and the name of the figures that lead."""
+    headline = evaluation.headline[0]
+    return [("f1", name) for name in dict.fromkeys((headline, "macro-f1"))] + [("accuracy", "accuracy")]
+
+
+def _limits_of(evaluation: Evaluation, name: str) -> str:
+    interval = evaluation.interval(name)
+    return f", 95 % interval [{interval.low:.3f}, {interval.high:.3f}]" if interval else ""
+
+
+def _title(c: ReportContent) -> str:
+    names = [_plain(name) for name in c.label_names]
+    title = f"{joined(names, 'or')}?" if len(names) <= _LONGEST_TITLE else f"{len(names)} classes"
+    return (
+        f"# {_plain(c.label_column)}: {title}\n\n"
+        f"Labels texts as {joined(names, 'or')}. Fine-tuned from {_plain(c.model)} on {c.parts['train'].rows:,} "
+        "hand-labelled texts with secondcoder."
+    )
+
+
+def _figures(c: ReportContent, shown: Shown) -> str:
+    if not shown.judged_on:
+        return ""
+    model = shown.main[MODEL]
+    groups = f" from {model.n_groups:,} groups" if model.n_groups is not None else ""
+    names = [model.headline[0], "macro-f1", "accuracy", "balanced-accuracy", "log-loss"]
+    rows = [
+        [format_metric(name), *(e.shown(name, e.figure(name)) for e in shown.main.values())]
+        for name in dict.fromkeys(names)
+    ]
+    classes = [
+        [_plain(label), *(model.shown(f"{name}:{label}", getattr(f, name)) for name in ("precision", "recall", "f1")),
+         f"{f.support:,}"]
+        for label, f in model.per_class.items()
+    ]  # fmt: skip
+    calibration = model.calibration
+    return "\n\n".join(
+        [
+            "## How good it is",
+            f"On {_PARTS[shown.judged_on]}: {model.n:,} texts{groups} that it did not learn from."
+            + (" In brackets 95 % intervals." if model.intervals else ""),
+            _table(["", *(NAMES.get(who, _plain(who)) for who in shown.main)], rows),
+            _table(["class", "precision", "recall", "F1", "texts"], classes),
+            *([f"Expected calibration error {calibration.error:.3f}, Brier score {calibration.brier:.3f}."]
+              if calibration else []),
+        ]
+    )  # fmt: skip
+
+
+def _limits(c: ReportContent, shown: Shown) -> str:
+    said = []
+    if shown.judged_on == "dev":
+        said.append("The test part has not been opened; dev chose the epoch, so these figures flatter.")
+    if shown.judged_on and (n := shown.main[MODEL].n_groups) is not None and n < FEW_GROUPS:
+        said.append(
+            f"The texts that it was judged on come from {n} {'group' if n == 1 else 'groups'} "
+            f"({_plain(c.group_column or 'group')}): the figures are for these only."
+        )
+    if c.test_openings > 1:
+        said.append(f"The test part was opened {c.test_openings} times: treat its figures as those of dev.")
+    said += [f"Leaks were allowed. {_plain(f.message)}" for f in c.findings if f.kind == "leaks-allowed"]
+    if c.lengths and c.lengths.share_truncated:
+        said.append(
+            f"Texts of more than {c.lengths.max_length:,} tokens are cut ({format_share(c.lengths.share_truncated)} of "
+            "the hand-labelled ones)."
+        )
+    said.append(
+        "It was judged on texts like those it was trained on. On other sources, times or languages, code a sample by "
+        "hand and judge it again."
+    )
+    return "\n".join(["## What the figures do not say", "", *(f"- {sentence}" for sentence in said)])
+
+
+def _use(c: ReportContent) -> str:
+    length = c.settings.get("max_length")
+    cut = f", truncation=True, max_length={length}" if isinstance(length, int) else ", truncation=True"
+    lines = [
+        "## How to use it",
+        "",
+        "```python",
+        "from transformers import pipeline",
+        "",
+        f'classify = pipeline("text-classification", model="."{cut})',
+        'classify("…")',
+        "```",
+        "",
+    ]
+    how = [str(c.settings[name]) for name in ("backend", "precision") if c.settings.get(name)]
+    if how:
+        lines.append(f"What was evaluated is what labels: {' in '.join(how)}. Other arithmetic may differ a little.")
+    if c.lengths and c.lengths.truncation == "head-tail":
+        lines.append(
+            "secondcoder keeps the head and the tail of texts that are too long; `pipeline` keeps the head only."
+        )
+    if c.temperature is not None:
+        lines.append(
+            f"Probabilities are calibrated: a temperature of {c.temperature:.3f}, fitted on dev, is in the weights."
+        )
+    return "\n".join(lines).rstrip()
+
+
+def _origin(c: ReportContent, shown: Shown) -> str:
+    found = methods(c, shown)
+    kept = ("effort", "epochs", "freeze", "batch_size", "learning_rate", "max_length", "truncation", "revision")
+    rows: list[Sequence[str]] = [
+        [name.replace("_", " "), _plain(format_value(c.settings[name]))] for name in kept if name in c.settings
+    ]
+    rows += [["seed", str(c.seed)], ["data", _plain(c.source)], ["SHA-256 of the data", c.source_sha256]]
+    rows += [[f"{name} version", _plain(version)] for name, version in c.versions.items()]
+    return "\n\n".join(
+        [
+            "## How it was made",
+            *map(_plain, found.paragraphs),
+            _table(["setting", "value"], rows),
+            "## References",
+            "\n".join(f"- {_plain(reference)}" for reference in found.references),
+        ]
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _plain(text: str) -> str:
+    """Return a text that Markdown shows as it is, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip("-") or "data"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value)

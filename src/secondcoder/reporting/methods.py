@@ -1,0 +1,240 @@
+"""The methods paragraph: what was done, in the words of a paper, with references.
+
+In: `ReportContent` and what is shown of it. Out: sentences and references, for the report and the model card. A
+sentence stands there only if the thing was done, a reference only if a sentence cites it.
+"""
+
+from dataclasses import dataclass
+
+from secondcoder.evaluation.figures import Evaluation
+from secondcoder.reporting.content import ReportContent
+from secondcoder.reporting.formatting import MODEL, NAMES, format_metric, joined
+from secondcoder.reporting.references import GROUPED, GROUPED_REFERENCES, INTERVALS, REFERENCES
+from secondcoder.reporting.showing import Shown
+
+_LONGEST_LIST = 6
+_KINDS = {
+    "accuracy": "accuracy",
+    "precision": "precision and recall",
+    "recall": "precision and recall",
+    "f1": "F1 of a class",
+    "log-loss": "log loss",
+    "balanced-accuracy": "averages over classes",
+    "macro-f1": "averages over classes",
+    "macro-precision": "averages over classes",
+    "macro-recall": "averages over classes",
+    "weighted-f1": "weighted averages",
+    "weighted-precision": "weighted averages",
+    "weighted-recall": "accuracy",
+    "micro-f1": "accuracy",
+    "micro-precision": "accuracy",
+    "micro-recall": "accuracy",
+}
+_PARTS = {"test": "the test part", "dev": "the dev part", "folds": "all texts, by cross-fitting,"}
+
+
+@dataclass(frozen=True)
+class Methods:
+    """What to paste into a paper.
+
+    Attributes
+    ----------
+    paragraphs
+        Plain text.
+    references
+        Those that the paragraphs cite, in alphabetical order.
+    """
+
+    paragraphs: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+def methods(content: ReportContent, shown: Shown) -> Methods:
+    """Return the methods paragraph of a run."""
+    cited: list[str] = ["wolf2020"]
+    paragraphs = [
+        " ".join(filter(None, sentences))
+        for sentences in (
+            (_task(content), _parts(content), _lengths(content), _training(content), _temperature(content, cited)),
+            (_results(shown), _intervals(shown, cited), _calibration(shown, cited), _guarantee(shown, cited)),
+            (_openings(content), _software(content)),
+        )
+    ]
+    known = sorted(REFERENCES[key] for key in set(cited) if key in REFERENCES)
+    return Methods(tuple(filter(None, paragraphs)), tuple(known))
+
+
+def _task(c: ReportContent) -> str:
+    names = [f"“{name}”" for name in c.label_names]
+    classes = joined(names) if len(names) <= _LONGEST_LIST else f"{len(names)} classes"
+    revision = c.settings.get("revision")
+    what = "; ".join(filter(None, [f"revision {revision}" if revision else "", c.model_description]))
+    version = c.versions.get("secondcoder", "")
+    return (
+        f"Texts were classified into {classes} (variable “{c.label_column}”) by fine-tuning the pre-trained language "
+        f"model {c.model}{f' ({what})' if what else ''} with secondcoder{f' {version}' if version else ''}, which "
+        "builds on the transformers library (Wolf et al. 2020)."
+    )
+
+
+def _parts(c: ReportContent) -> str:
+    total = sum(part.rows for part in c.parts.values())
+    roles = {
+        "train": "trained the classifier",
+        "dev": "chose among its epochs",
+        "test": "judged it" if "test" in c.evaluations else "were set aside",
+    }
+    used = joined([f"{part.rows:,} {roles[name]} ({name})" for name, part in c.parts.items() if name in roles])
+    seed = c.settings.get("split_seed")
+    drawn = f" (seed {seed})" if seed is not None else ""
+    match c.split_by:
+        case "group":
+            groups = [f"{p.groups:,} in {name}" for name, p in c.parts.items() if p.groups is not None]
+            counts = f": {joined(groups)}" if groups else ""
+            how = f" The parts were drawn by {c.group_column or 'group'}, so that none stands in two{drawn}{counts}."
+        case "stratified":
+            how = f" The parts were drawn at random, with the classes equally frequent in each{drawn}."
+        case "random":
+            how = f" The parts were drawn at random{drawn}."
+        case "given":
+            how = " The parts were given with the data."
+        case _:
+            how = ""
+    leaks = [finding.message for finding in c.findings if finding.kind == "leaks-allowed"]
+    return " ".join([f"Of {total:,} hand-coded texts, {used}.{how}", *leaks])
+
+
+def _lengths(c: ReportContent) -> str:
+    if c.lengths is None:
+        return ""
+    kept = "their beginning and end were kept" if c.lengths.truncation == "head-tail" else "their beginning was kept"
+    if not c.lengths.share_truncated:
+        return f"No text exceeded the limit of {c.lengths.max_length:,} tokens."
+    return f"Texts of more than {c.lengths.max_length:,} tokens ({c.lengths.share_truncated:.1%}) were cut; {kept}."
+
+
+def _training(c: ReportContent) -> str:
+    s = c.settings
+    epochs, batch, rate = s.get("epochs"), s.get("batch_size"), s.get("learning_rate")
+    how = f"{epochs} epoch{'s' if epochs != 1 else ''}" if epochs else "some epochs"
+    how += f" in steps of {batch} texts" if batch else ""
+    how += f" by AdamW with a peak learning rate of {rate:g}" if isinstance(rate, float) else ""
+    text = f"Training took {how}."
+    if s.get("freeze"):
+        text += f" The lower {s['freeze']:.0%} of the layers stayed as pre-trained."
+    if c.metric and c.best_epoch is not None:
+        text += f" The epoch with the best {format_metric(c.metric)} on dev was kept (epoch {c.best_epoch})."
+    if len(c.seed_figures) > 1:
+        values = list(c.seed_figures.values())
+        mean = sum(values) / len(values)
+        spread = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
+        text += (
+            f" Of {len(values)} trainings with different random seeds (on dev: mean {mean:.3f}, standard deviation "
+            f"{spread:.3f}) the best on dev was kept."
+        )
+    return text.strip()
+
+
+def _temperature(c: ReportContent, cited: list[str]) -> str:
+    if c.temperature is None:
+        return ""
+    cited.append("guo2017")
+    return (
+        f"Probabilities were calibrated by a temperature of {c.temperature:.2f}, fitted on dev by log loss "
+        "(Guo et al. 2017)."
+    )
+
+
+def _with(evaluation: Evaluation, name: str) -> str:
+    value, interval = evaluation.figure(name), evaluation.interval(name)
+    limits = f" [{interval.low:.3f}, {interval.high:.3f}]" if interval else ""
+    return f"{value:.3f}{limits}"
+
+
+def _results(shown: Shown) -> str:
+    if not shown.judged_on:
+        return ""
+    model = shown.main[MODEL]
+    metric = model.headline[0]
+    names = list(dict.fromkeys((metric, "macro-f1", "accuracy")))
+    names += [f"f1:{label}" for label in model.label_names if len(model.label_names) <= _LONGEST_LIST]
+    figures = joined([f"{format_metric(name)} {_with(model, name)}" for name in dict.fromkeys(names)])
+    groups = f" from {model.n_groups:,} groups" if model.n_groups else ""
+    text = f"On {_PARTS[shown.judged_on]} ({model.n:,} texts{groups}), the classifier reaches {figures}."
+    rivals = [f"{NAMES.get(who, who)} {_with(e, metric)}" for who, e in shown.main.items() if who != MODEL]
+    if rivals:
+        text += f" For comparison, trained on the same texts: {joined(rivals)} ({format_metric(metric)})."
+    return text
+
+
+def _intervals(shown: Shown, cited: list[str]) -> str:
+    if not shown.judged_on:
+        return ""
+    model = shown.main[MODEL]
+    by_method: dict[str, list[str]] = {}
+    for name, interval in model.intervals.items():
+        if interval is not None:
+            kind = _KINDS.get(name.partition(":")[0], "averages")
+            kinds = by_method.setdefault(interval.method.removeprefix(GROUPED), [])
+            if kind not in kinds:
+                kinds.append(kind)
+    if not by_method:
+        return ""
+    said = []
+    for method, kinds in by_method.items():
+        phrase, keys = INTERVALS.get(method, (f"the method “{method}”", ()))
+        cited.extend(keys)
+        said.append(f"{phrase} ({joined(kinds)})")
+    text = f"Brackets hold 95 % confidence intervals: {'; '.join(said)}."
+    if model.n_groups is not None:
+        cited.extend(GROUPED_REFERENCES)
+        text += (
+            f" Their unit is the group ({model.n_groups:,}), by the leave-one-group-out jackknife "
+            "(MacKinnon et al. 2023) and the effective number of texts (Korn and Graubard 1998)."
+        )
+    return text
+
+
+def _calibration(shown: Shown, cited: list[str]) -> str:
+    found = shown.main[MODEL].calibration if shown.judged_on else None
+    if found is None:
+        return ""
+    cited += ["naeini2015", "brocker2007", "brier1950"]
+    error, brier = (
+        f"{value:.3f}" + (f" [{interval.low:.3f}, {interval.high:.3f}]" if interval else "")
+        for value, interval in ((found.error, found.error_interval), (found.brier, found.brier_interval))
+    )
+    return (
+        f"The expected calibration error of the most probable class, over {len(found.bins)} bins with equally many "
+        f"texts (Naeini et al. 2015) and less what chance adds to it (Bröcker and Smith 2007), is {error}, the Brier "
+        f"score {brier} (Brier 1950)."
+    )
+
+
+def _guarantee(shown: Shown, cited: list[str]) -> str:
+    found = shown.guarantee
+    if found is None or found.min_confidence is None:
+        return ""
+    cited.append("geifman2017")
+    return (
+        f"Texts with a probability below {found.min_confidence:.3f} were to be left to human coders, so that with a "
+        f"confidence of {100 * (1 - found.delta):.0f} % at most {found.max_error:.1%} of the labels given are wrong "
+        f"(Geifman and El-Yaniv 2017; chosen on {found.n:,} texts used for nothing else, taken as independent)."
+    )
+
+
+def _openings(c: ReportContent) -> str:
+    match c.test_openings:
+        case 0:
+            return ""
+        case 1:
+            return "The test part was opened once."
+        case n:
+            return f"The test part was opened {n} times."
+
+
+def _software(c: ReportContent) -> str:
+    packages = joined([f"{name} {version}" for name, version in c.versions.items()])
+    backend, precision = c.settings.get("backend"), c.settings.get("precision")
+    scored = f"Figures and labels were computed with {backend} in {precision}. " if backend and precision else ""
+    return f"{scored}Software: {packages}. Random seed {c.seed}; SHA-256 of the data {c.source_sha256[:16]}…"
