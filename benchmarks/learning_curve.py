@@ -80,8 +80,10 @@ def main() -> None:
         "",
         f"`benchmarks/learning_curve.py --curves {options.curves}`, {time.perf_counter() - started:.0f} s, {used};",
         f"{machine().get('processor') or 'processor unknown'}. Share of simulated curves whose nominal 95 % band holds",
-        "the truth. Figures scatter about the law by 0.006 at all sizes, or by 0.015 or 0.03 at the smallest and less at larger",
-        "ones. Where the truth is no power law but rises faster than one, the band promises too little, and is too narrow.",
+        "the truth. Figures scatter about the law by 0.006 at all sizes, or by 0.015 or 0.03 at the smallest and less "
+        "at larger",
+        "ones. Where the truth is no power law but rises faster than one, the band promises too little, and is too "
+        "narrow.",
         "",
         f"Power laws, mean over cells: {means}; lowest: {lowest}.",
         "",
