@@ -11,7 +11,7 @@ many cells as the header, and is no longer than `LONGEST_ROW`.
 1. If all rows are sound, exactly these rows come out.
 2. If all rows but one are sound, every sound row comes out once and in order, and nothing but lines of the faulty row
    is rejected, provided that in the sound rows (a) no quoted cell begins with a line end or the delimiter, leading
-   quotes aside, and (b) no line inside a quoted cell begins what reads as a row. The same holds for several
+   quotes aside, and (b) no line of a row but its first reads as a whole row by itself. The same holds for several
    faulty rows, if a sound row with something in quotes stands between any two of them.
 3. A line of the faulty row that reads as a whole row by itself comes out as one; in a file of one column that is any
    line without a quote.
@@ -134,7 +134,7 @@ class _Reader:
     def swallows(self, found: _Attempt) -> bool:
         """Whether what reads as a row of several lines is rather a faulty line with good rows after it.
 
-        So it is if these lines and what follows read as sound rows by themselves, and either the row is not sound, or
+        So it is if these lines and what follows read as sound rows by themselves, the first on one line, and either the row is not sound, or
         reading on after it gives up more lines than its first one, or as many and finds fewer rows.
         """
         if self._width == 1 or len(found.lines) == 1:
@@ -145,6 +145,8 @@ class _Reader:
             if following is None or not following.fault:
                 return False
         apart = self._read_apart(found.lines[1:])
+        if apart and len(apart[0].lines) > 1:  # a row by itself is what a line of a text hardly ever is
+            return False
         if not apart or not sound or found.fault:
             return bool(apart)
         rest = [line for attempt in apart for line in attempt.lines][len(found.lines) - 1 :]
