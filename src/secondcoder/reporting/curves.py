@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from secondcoder.evaluation.calibration import Calibration
+from secondcoder.evaluation.learning_curve import LearningCurve
 from secondcoder.evaluation.selection import Guarantee, RiskCoverage
 from secondcoder.reporting.drawing import BLUE, FONT_SIZE, GREY, INK, ORANGE, PAPER, QUIET, Canvas, Picture, styled
 from secondcoder.reporting.figures import WIDTH
@@ -162,6 +163,49 @@ def risk_coverage(name: str, risk: RiskCoverage, guarantee: Guarantee | None = N
     ends = "; ".join(f"labels {row[1]}, errs in {row[2]}" for row in _some(rows, 5))
     alt = f"Line chart: the error among labelled texts by the share that is labelled. {ends}."
     return canvas.picture(alt, ("least probability", "labelled", "error among them", "95 % interval"), rows)
+
+
+@styled
+def learning(name: str, curve: LearningCurve) -> Picture:
+    """Return the figure by number of training texts: trainings, fitted law with its band, and where that leads."""
+    canvas = Canvas(name, WIDTH, _HEIGHT)
+    axes = canvas.axes(50, 26, 20, 44)
+    sizes = sorted({point.size for point in curve.points})
+    law = [(size, at) for size in _spaced(sizes[0], 2 * curve.largest) if (at := curve.at(size)) is not None]
+    if law:
+        axes.fill_between(
+            [size for size, _ in law], [at[1] for _, at in law], [at[2] for _, at in law],
+            color=BLUE, alpha=0.18, linewidth=0,
+        )  # fmt: skip
+        for dashed in (False, True):
+            part = [(size, at[0]) for size, at in law if (size >= curve.largest if dashed else size <= curve.largest)]
+            axes.plot(*zip(*part, strict=True), color=BLUE, linewidth=2, linestyle=(0, (3, 3)) if dashed else "-")
+    axes.plot([p.size for p in curve.points], [p.figure for p in curve.points], "o", color=INK, markersize=5,
+              markeredgecolor=PAPER)  # fmt: skip
+    axes.set_xscale("log")
+    ticks = _some([*sizes, 2 * curve.largest] if law else sizes, 5)
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_locator(_ticks(5))
+    axes.grid()
+    _titled(axes, f"{format_metric(curve.name)}", "training texts")
+    rows = []
+    for size in sizes:
+        figures = [point.figure for point in curve.points if point.size == size]
+        at = curve.at(size)
+        fitted = f"{at[0]:.3f} [{at[1]:.3f}, {at[2]:.3f}]" if at else "–"
+        rows.append((format_count(size), ", ".join(map(format_figure, figures)), fitted))
+    if law and (at := curve.at(2 * curve.largest)):
+        rows.append((format_count(2 * curve.largest), "not trained", f"{at[0]:.3f} [{at[1]:.3f}, {at[2]:.3f}]"))
+    said = "; ".join(f"{row[0]} texts: {row[1]}" for row in rows)
+    alt = f"Learning curve: {format_metric(curve.name)} by number of training texts. {said}."
+    return canvas.picture(alt, ("training texts", "trainings", "fitted curve"), rows)
+
+
+def _spaced(low: float, high: float, n: int = 33) -> list[float]:
+    """Return sizes from low to high, evenly spaced in their logarithm, with half of high, where the trainings end."""
+    inner = [low * (high / low) ** (i / (n - 1)) for i in range(n - 1)]
+    return sorted({*inner, high / 2, high})
 
 
 def _limits(axes: Axes, epochs: Sequence[int], values: Sequence[float]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.evaluation.label_errors import LabelError
+from secondcoder.evaluation.learning_curve import LearningCurve
 from secondcoder.evaluation.mistakes import Mistakes
 from secondcoder.evaluation.selection import Guarantee
 from secondcoder.reporting import curves, figures
@@ -48,6 +49,7 @@ class Shown:
     words: Sequence[Mapping[str, Any]] = ()
     label_errors: tuple[LabelError, ...] = ()
     guarantee: Guarantee | None = None
+    curve: LearningCurve | None = None
     pictures: Mapping[str, Picture] = field(default_factory=dict)
 
     @property
@@ -59,6 +61,14 @@ class Shown:
     def main(self) -> Mapping[str, Evaluation]:
         """The evaluations of the part that leads."""
         return self.evaluations[self.judged_on] if self.judged_on else {}
+
+    @property
+    def prospects(self) -> tuple[str, ...]:
+        """What more labels would bring, in sentences: half as many again, and twice as many, in round numbers."""
+        if self.curve is None:
+            return ()
+        rounded = [int(float(f"{share * self.curve.largest:.1g}")) for share in (0.5, 1.0)]
+        return tuple(dict.fromkeys(self.curve.sentence(max(1, more)) for more in rounded))
 
     @property
     def erring_on(self) -> str | None:
@@ -87,6 +97,7 @@ def read(content: ReportContent) -> Shown:
             part: Mistakes.from_dict(content.mistakes[part]["mistakes"]) for part in PARTS if part in content.mistakes
         },
         guarantee=None if content.guarantee is None else Guarantee.from_dict(content.guarantee),
+        curve=None if content.curve is None else LearningCurve.from_dict(content.curve),
     )
     if shown.erring_on:
         stored = content.mistakes[shown.erring_on]
@@ -111,13 +122,18 @@ def _pictures(content: ReportContent, shown: Shown) -> dict[str, Picture]:
         draw("seeds", curves.seeds, content.seed_figures, content.metric, content.best_seed)
     if shown.judged_on:
         _draw_judged(shown, draw)
+    if shown.curve:
+        draw("curve", curves.learning, shown.curve)
     if shown.erring_on:
-        mistakes = shown.mistakes[shown.erring_on]
-        if len(mistakes.by_length) > 1:
-            draw("length", figures.errors_by_length, mistakes)
-        if mistakes.worst_groups:
-            draw("groups", figures.errors_by_group, mistakes)
+        _draw_errors(shown.mistakes[shown.erring_on], draw)
     return found
+
+
+def _draw_errors(mistakes: Mistakes, draw: Callable[..., None]) -> None:
+    if len(mistakes.by_length) > 1:
+        draw("length", figures.errors_by_length, mistakes)
+    if mistakes.worst_groups:
+        draw("groups", figures.errors_by_group, mistakes)
 
 
 def _draw_judged(shown: Shown, draw: Callable[..., None]) -> None:
