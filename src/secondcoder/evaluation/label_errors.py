@@ -1,0 +1,114 @@
+"""Which gold labels are probably wrong: confident learning, by cleanlab.
+
+In: `JudgedRows` with probabilities from models that were not trained on the rows they judge. Out: `LabelError`s, for
+people to look at again. Nothing is changed or removed here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from secondcoder.errors import DataError
+from secondcoder.evaluation.mistakes import JudgedRows
+
+FEWEST_OF_CLASS = 5
+"""A class with fewer gold rows has no threshold worth the name; its rows are neither doubted nor suggested."""
+# Chosen by benchmarks/label_errors.py.
+_RULE = "both"
+
+
+@dataclass(frozen=True)
+class LabelError:
+    """A text whose gold label is probably wrong.
+
+    Attributes
+    ----------
+    label
+        The gold label.
+    suggested
+        The most probable class.
+    score
+        Probability of the gold label, by a model that did not see it: the lower, the more doubtful.
+    """
+
+    id: str
+    text: str
+    label: str
+    suggested: str
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the label error as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "LabelError":
+        """Return the label error that `to_dict` wrote.
+
+        Raises
+        ------
+        DataError
+            If something is missing or unknown.
+        """
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise DataError(
+                f"This is not a label error as secondcoder writes it: {error}.", "Run the evaluation again."
+            ) from error
+
+
+def find_label_errors(rows: JudgedRows) -> tuple[LabelError, ...]:
+    """Return the rows whose gold label is probably wrong, the most doubtful first.
+
+    Confident learning: a row is counted as truly of class j if its probability of j is at least the mean probability
+    of j among the rows labelled j. From these counts follows how many rows labelled i are truly j, and so many of the
+    rows labelled i are doubted: those with the lowest probability of i that also prefer j most. The thresholds are
+    each class's own, so neither a rare class nor a model that is too sure of itself is doubted for that alone.
+
+    Classes with fewer than `FEWEST_OF_CLASS` gold rows are left out, with their rows; with fewer than two classes left
+    there is nothing to find.
+
+    Parameters
+    ----------
+    rows
+        The probabilities must be out of sample, as from cross-fitting: a model believes the labels that it was trained
+        on.
+
+    References
+    ----------
+    Northcutt, C. G., Jiang, L., & Chuang, I. L. (2021). Confident learning: Estimating uncertainty in dataset labels.
+    Journal of Artificial Intelligence Research, 70, 1373–1411. doi:10.1613/jair.1.12125
+    """
+    counts = np.bincount(rows.gold, minlength=len(rows.label_names))
+    classes = np.flatnonzero(counts >= FEWEST_OF_CLASS)
+    if len(classes) < 2:
+        return ()
+    kept = np.flatnonzero(np.isin(rows.gold, classes))
+    gold = np.searchsorted(classes, rows.gold[kept])  # positions among the classes that are left
+    own = rows.probabilities[np.ix_(kept, classes)]
+    totals = own.sum(axis=1, keepdims=True)
+    # A row that is surely of a class left out says nothing about the others.
+    p = np.where(totals > 0, own / np.where(totals > 0, totals, 1), 1 / len(classes))
+
+    # Here, not at the top: it takes longer to import than all else in this folder, and is needed once a study.
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    # One process: it forks for each class otherwise. It warns where a class has no more rows than the fewest.
+    doubted = find_label_issues(gold, p, filter_by=_RULE, min_examples_per_class=FEWEST_OF_CLASS - 1, n_jobs=1)
+    scores = get_label_quality_scores(gold, p, method="self_confidence")
+    at = np.flatnonzero(doubted)
+    at = at[np.argsort(scores[at], kind="stable")]
+    return tuple(
+        LabelError(
+            id=rows.ids[kept[i]],
+            text=rows.texts[kept[i]],
+            label=rows.label_names[classes[gold[i]]],
+            suggested=rows.label_names[classes[p[i].argmax()]],
+            score=float(scores[i]),
+        )
+        for i in at
+    )

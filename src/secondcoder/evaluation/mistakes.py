@@ -1,0 +1,294 @@
+"""Where a classifier errs: its most confident mistakes, its worst groups, and its error rate by length of text.
+
+In: `JudgedRows`, which are texts with their gold labels and probabilities. Out: `Mistakes`. Who made the probabilities
+is of no concern here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondcoder.errors import DataError
+from secondcoder.evaluation.interval import Interval
+from secondcoder.evaluation.uncertainty import wilson
+
+MOST_SHOWN = 20
+"""Mistakes, and groups, that are kept for showing."""
+FEWEST_IN_GROUP = 5
+"""A smaller group's error rate says next to nothing: 1 of 2 wrong has an interval from 0.09 to 0.91."""
+LENGTH_BANDS = 5
+# A band of fewer texts has an interval too wide to read anything off.
+_FEWEST_IN_BAND = 20
+
+Unit = Literal["characters", "tokens"]
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedRows:
+    """Rows with gold labels, and what a classifier says about them.
+
+    Attributes
+    ----------
+    ids, texts
+        n strings each.
+    gold : ndarray of shape (n,)
+        Positions of the gold labels among the label names.
+    probabilities : ndarray of shape (n, k)
+        Columns in the order of `label_names`.
+    label_names
+        The k classes.
+    groups
+        The document, author or film that each text comes from; None if there are none.
+    n_tokens : ndarray of shape (n,)
+        Lengths in tokens before truncation; None if they are not known.
+
+    Raises
+    ------
+    DataError
+        If these do not have one entry for each row, or a gold label is not among the names.
+    """
+
+    ids: Sequence[str]
+    texts: Sequence[str]
+    gold: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    label_names: tuple[str, ...]
+    groups: Sequence[str] | None = None
+    n_tokens: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        n, k = len(self.ids), len(self.label_names)
+        for name in ("texts", "gold", "groups", "n_tokens"):
+            column = getattr(self, name)
+            if column is not None and len(column) != n:
+                raise DataError(f"There are {n} ids and {len(column)} {name}.", "Give one of each for every row.")
+        if self.probabilities.shape != (n, k):
+            raise DataError(
+                f"The probabilities have shape {self.probabilities.shape}; expected ({n}, {k}).",
+                f"Give one row for each text and one column for each of {list(self.label_names)}.",
+            )
+        if n and not 0 <= int(self.gold.min()) <= int(self.gold.max()) < k:
+            raise DataError(
+                f"Gold labels go from {self.gold.min()} to {self.gold.max()}; there are {k} label names.",
+                "Give positions among the label names.",
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The most probable class of each row, shape (n,); of equal ones the first."""
+        found: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return found
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Which rows are given another class than their gold label, shape (n,)."""
+        found: NDArray[np.bool_] = self.predicted != self.gold
+        return found
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A text that was given a class other than its gold label."""
+
+    id: str
+    text: str
+    gold: str
+    predicted: str
+    p_predicted: float
+    p_gold: float
+
+
+@dataclass(frozen=True)
+class ErrorRate:
+    """How many of some texts are labelled wrongly.
+
+    Attributes
+    ----------
+    n, errors
+        Numbers of texts.
+    interval
+        Of the error rate: Wilson's, which takes the texts as independent of each other. None without texts.
+    """
+
+    n: int
+    errors: int
+    interval: Interval | None
+
+    @property
+    def rate(self) -> float | None:
+        """The share of errors; None without texts."""
+        return self.errors / self.n if self.n else None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `dataclasses.asdict` made of it."""
+        return cls(**{**values, "interval": Interval.from_dict(values["interval"])})
+
+
+@dataclass(frozen=True)
+class GroupErrors(ErrorRate):
+    """The error rate within one group: of texts such as its own, not of groups such as this one."""
+
+    group: str
+
+
+@dataclass(frozen=True)
+class LengthErrors(ErrorRate):
+    """The error rate of the texts from `shortest` to `longest`, both included."""
+
+    shortest: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """Where a classifier errs.
+
+    Attributes
+    ----------
+    overall
+        Error rate of all rows.
+    confident
+        The mistakes made with the highest probability, highest first.
+    worst_groups
+        Groups of at least `FEWEST_IN_GROUP` rows, by the lower limit of their error rate's interval, highest first: a
+        group leads when its rate is high and so many texts say so, not when two of its three texts happen to be wrong.
+    small_groups
+        The rows of all smaller groups, taken together; None if there are none.
+    n_groups, n_small_groups
+        How many groups there are, and how many of them are smaller; 0 where rows have no groups.
+    by_length
+        Error rates of up to five bands with about the same number of texts, from short to long.
+    length_unit
+        What lengths are counted in.
+    """
+
+    overall: ErrorRate
+    confident: tuple[Mistake, ...]
+    worst_groups: tuple[GroupErrors, ...]
+    small_groups: ErrorRate | None
+    n_groups: int
+    n_small_groups: int
+    by_length: tuple[LengthErrors, ...]
+    length_unit: Unit
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the mistakes as plain JSON values."""
+        values = asdict(self)
+        return values | {name: list(values[name]) for name in ("confident", "worst_groups", "by_length")}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Mistakes":
+        """Return the mistakes that `to_dict` wrote.
+
+        Raises
+        ------
+        DataError
+            If something is missing or unknown.
+        """
+        try:
+            small = values["small_groups"]
+            return cls(
+                **{
+                    **values,
+                    "overall": ErrorRate.from_dict(values["overall"]),
+                    "confident": tuple(Mistake(**mistake) for mistake in values["confident"]),
+                    "worst_groups": tuple(GroupErrors.from_dict(group) for group in values["worst_groups"]),
+                    "small_groups": None if small is None else ErrorRate.from_dict(small),
+                    "by_length": tuple(LengthErrors.from_dict(band) for band in values["by_length"]),
+                }
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"These are not mistakes as secondcoder writes them: {error}.", "Run the evaluation again."
+            ) from error
+
+
+def find_mistakes(rows: JudgedRows, *, most: int = MOST_SHOWN) -> Mistakes:
+    """Return where the classifier errs.
+
+    Parameters
+    ----------
+    rows
+        The texts, what they are and what they were taken for. The probabilities should be out of sample.
+    most
+        How many mistakes, and how many groups, to keep.
+
+    References
+    ----------
+    Wilson, E. B. (1927). Probable inference, the law of succession, and statistical inference. doi:10.2307/2276774
+    """
+    worst, small, n_groups, n_small = _by_group(rows, most)
+    return Mistakes(
+        overall=ErrorRate(*_count(rows.wrong)),
+        confident=_most_confident(rows, most),
+        worst_groups=worst,
+        small_groups=small,
+        n_groups=n_groups,
+        n_small_groups=n_small,
+        by_length=_by_length(rows),
+        length_unit="characters" if rows.n_tokens is None else "tokens",
+    )
+
+
+def _count(wrong: NDArray[np.bool_]) -> tuple[int, int, Interval | None]:
+    n, errors = len(wrong), int(wrong.sum())
+    return n, errors, wilson(errors, n) if n else None
+
+
+def _most_confident(rows: JudgedRows, most: int) -> tuple[Mistake, ...]:
+    predicted = rows.predicted
+    at = np.flatnonzero(rows.wrong)
+    highest = rows.probabilities[at, predicted[at]]
+    at = at[np.argsort(-highest, kind="stable")][:most]  # of equal ones the earlier row first
+    return tuple(
+        Mistake(
+            id=rows.ids[i],
+            text=rows.texts[i],
+            gold=rows.label_names[rows.gold[i]],
+            predicted=rows.label_names[predicted[i]],
+            p_predicted=float(rows.probabilities[i, predicted[i]]),
+            p_gold=float(rows.probabilities[i, rows.gold[i]]),
+        )
+        for i in at.tolist()
+    )
+
+
+def _by_group(rows: JudgedRows, most: int) -> tuple[tuple[GroupErrors, ...], ErrorRate | None, int, int]:
+    """Return the worst groups, the small ones together, and how many there are of both."""
+    if rows.groups is None:
+        return (), None, 0, 0
+    members: dict[str, list[int]] = {}
+    for i, group in enumerate(rows.groups):
+        members.setdefault(group, []).append(i)
+    wrong = rows.wrong
+    small = [own for own in members.values() if len(own) < FEWEST_IN_GROUP]
+    found = [GroupErrors(*_count(wrong[own]), group) for group, own in members.items() if len(own) >= FEWEST_IN_GROUP]
+    found.sort(key=lambda errors: (-_low(errors), -errors.errors, errors.group))
+    together = ErrorRate(*_count(wrong[sorted(i for own in small for i in own)])) if small else None
+    return tuple(found[:most]), together, len(members), len(small)
+
+
+def _low(errors: ErrorRate) -> float:
+    return errors.interval.low if errors.interval else 0.0
+
+
+def _by_length(rows: JudgedRows) -> tuple[LengthErrors, ...]:
+    """Return the error rates of bands of length; texts of one length stay in one band."""
+    n_bands = min(LENGTH_BANDS, max(1, len(rows) // _FEWEST_IN_BAND))
+    if len(rows) == 0:
+        return ()
+    lengths = np.array([len(text) for text in rows.texts]) if rows.n_tokens is None else np.asarray(rows.n_tokens)
+    inner = np.quantile(lengths, np.arange(1, n_bands) / n_bands, method="inverted_cdf")
+    band = np.searchsorted(inner, lengths, side="left")  # a band ends with its edge
+    wrong = rows.wrong
+    return tuple(
+        LengthErrors(*_count(wrong[band == b]), int(lengths[band == b].min()), int(lengths[band == b].max()))
+        for b in np.unique(band)
+    )

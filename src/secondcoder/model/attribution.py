@@ -1,0 +1,310 @@
+"""Which words push a text to a class.
+
+In: a model and texts. Out: `Attribution`s, the words of each text with their weights; and how far these agree with what
+happens when words are left out. Explains the model, not the text: what it goes by, right or wrong.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from torch import nn
+
+from secondcoder.errors import DataError, SettingsError, nearest
+from secondcoder.model.backends import computing
+from secondcoder.model.batches import fixed_shapes
+from secondcoder.model.encoding import Encoded
+from secondcoder.model.model import Model
+from secondcoder.model.words import Reading, read_words
+
+# Points between an empty text and the text at which gradients are taken. Sixteen agree with occlusion no better.
+_STEPS = 8
+# Words of one text that are left out in turn by the check: enough for a correlation, few enough for long texts.
+_MOST_LEFT_OUT = 40
+# A correlation over fewer words is mostly chance.
+_FEWEST_COMPARED = 4
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a text: ``text[start:end]`` to the letter, and how it pushes.
+
+    Attributes
+    ----------
+    weight
+        From -1 to 1, in shares of the text's strongest word: above 0 to the class, below 0 away from it.
+    """
+
+    text: str
+    start: int
+    end: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """How the words of a text push it to a class.
+
+    Attributes
+    ----------
+    label
+        The class that is explained.
+    margin
+        How far it is ahead: its logit minus the mean of the others'.
+    words
+        The words that the model read, in their order.
+    total
+        Sum of the words' contributions to the margin, in logits: about the margin over that of an empty text.
+    strongest
+        Contribution of the word with weight 1 or -1, without its sign, in logits: weights times this are contributions.
+    not_seen
+        From where to where the text was cut out before the model read it, in characters; None if it read all.
+    """
+
+    text: str
+    label: str
+    margin: float
+    words: tuple[Word, ...]
+    total: float
+    strongest: float
+    not_seen: tuple[int, int] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attribution as plain JSON values."""
+        return asdict(self) | {
+            "words": [asdict(word) for word in self.words],
+            "not_seen": None if self.not_seen is None else list(self.not_seen),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Attribution":
+        """Return the attribution that `to_dict` wrote.
+
+        Raises
+        ------
+        DataError
+            If something is missing or unknown.
+        """
+        try:
+            cut = values["not_seen"]
+            words = tuple(Word(**word) for word in values["words"])
+            return cls(**{**values, "words": words, "not_seen": None if cut is None else (cut[0], cut[1])})
+        except (KeyError, TypeError, IndexError) as error:
+            raise DataError(
+                f"This is not an attribution as secondcoder writes it: {error}.", "Make the report again."
+            ) from error
+
+
+def explain(model: Model, text: str, label: str | None = None) -> Attribution:
+    """Return how the words of a text push it to a class; see `explain_all`."""
+    return explain_all(model, [text], None if label is None else [label])[0]
+
+
+def explain_all(model: Model, texts: Sequence[str], labels: Sequence[str] | None = None) -> list[Attribution]:
+    """Return how the words of each text push it to a class.
+
+    Integrated gradients: all words' embeddings are moved together in a straight line from padding to what they are,
+    and each word is credited with what its own move does to the margin on the way. The credits of all words sum to
+    the margin over that of an empty text, up to the error of eight steps.
+
+    Gradient × input, the one-step way, is not used: on 60 sentences of manifestos, read by a fine-tuned MiniLM, its
+    order of the words had a correlation of -0.13 with what leaving them out does; integrated gradients 0.39. Two ways
+    to leave words out (remove, mask) agreed at 0.52 with each other.
+
+    Parameters
+    ----------
+    model
+        The classifier, which is left as it is. Computes in fp32, whatever it labels in.
+    texts
+        What to explain.
+    labels
+        The class to explain for each text; the most probable one where there are none.
+
+    Raises
+    ------
+    DataError
+        If a text is empty, or there is not one label for each.
+    SettingsError
+        If there is no such label.
+    ModelError
+        If the tokenizer does not say which characters its tokens come from.
+
+    References
+    ----------
+    Sundararajan, M., Taly, A., & Yan, Q. (2017). Axiomatic attribution for deep networks. arXiv:1703.01365
+    """
+    for i, text in enumerate(texts):
+        if not text.strip():
+            raise DataError(f"Text {i + 1} is empty.", "Leave it out.")
+    classes = _positions(model, labels, len(texts))
+    if not texts:
+        return []
+    encoded = model.encoder.encode(texts)
+    readings = read_words(model.encoder, texts, encoded)
+    found: list[Attribution | None] = [None] * len(texts)
+    with torch.inference_mode(mode=False):  # tensors made in it have no gradients
+        for rows, batch in _batches(model, encoded):
+            chosen, margins, pushes = _pushes(model, batch, classes[rows], [len(encoded[row]) for row in rows])
+            for b, row in enumerate(rows):
+                label = model.label_names[chosen[b]]
+                found[row] = _attribution(texts[row], label, float(margins[b]), pushes[b], readings[row])
+    return [attribution for attribution in found if attribution is not None]
+
+
+def check_against_occlusion(
+    model: Model, texts: Sequence[str], labels: Sequence[str] | None = None, *, most_texts: int = 20, seed: int = 0
+) -> float | None:
+    """Return how well the words' weights agree with what happens when each word is left out.
+
+    Spearman's correlation, within a text, between the weights and the fall of the margin when the word's tokens are
+    removed, averaged over a sample of texts; of long texts a sample of words. 1 is the same order of words, 0 none in
+    common. None where no text has words to compare.
+
+    Parameters
+    ----------
+    model, texts, labels
+        As in `explain_all`.
+    most_texts
+        Size of the sample.
+    seed
+        Decides which texts and words are drawn.
+
+    References
+    ----------
+    Zeiler, M. D., & Fergus, R. (2014). Visualizing and understanding convolutional networks.
+    doi:10.1007/978-3-319-10590-1_53
+    """
+    generator = np.random.default_rng(seed)
+    rows = np.sort(generator.permutation(len(texts))[:most_texts])
+    texts = [texts[row] for row in rows]
+    explained = explain_all(model, texts, None if labels is None else [labels[row] for row in rows])
+    encoded = model.encoder.encode(texts)
+    correlations = []
+    for i, reading in enumerate(read_words(model.encoder, texts, encoded)):
+        words = np.sort(generator.permutation(len(reading.spans))[:_MOST_LEFT_OUT])
+        weights = np.array([explained[i].words[w].weight for w in words])
+        if len(words) < _FEWEST_COMPARED:
+            continue
+        falls = explained[i].margin - _margins_without(model, encoded[i], reading, words, explained[i].label)
+        if np.ptp(weights) > 0 and np.ptp(falls) > 0:
+            correlations.append(float(spearmanr(weights, falls).statistic))
+    return float(np.mean(correlations)) if correlations else None
+
+
+def _positions(model: Model, labels: Sequence[str] | None, n: int) -> NDArray[np.int64]:
+    """Return the classes asked for, shape (n,); -1 where the most probable one is."""
+    if labels is None:
+        return np.full(n, -1)
+    if len(labels) != n:
+        raise DataError(f"There are {n} texts and {len(labels)} labels.", "Give one label for each text.")
+    names = model.label_names
+    for label in labels:
+        if label not in names:
+            raise SettingsError(
+                f"There is no label {label!r}; the labels are {list(names)}.",
+                f"{nearest(label, names)}Name one of them.",
+            )
+    return np.array([names.index(label) for label in labels], dtype=np.int64)
+
+
+def _batches(model: Model, encoded: Encoded) -> Iterator[tuple[NDArray[np.int64], dict[str, torch.Tensor]]]:
+    """Yield row numbers and their padded batch, each row once."""
+    budget, most = model.backend.token_budget, model.encoder.max_length
+    for batch in fixed_shapes(encoded.lengths, token_budget=budget, max_length=most):
+        shape = (len(batch.rows), batch.shape[1])
+        tensors = model.encoder.batch(encoded, batch.rows, shape)
+        yield batch.rows, {name: tensor.to(model.backend.device) for name, tensor in tensors.items()}
+
+
+def _attribution(text: str, label: str, margin: float, pushes: NDArray[np.float64], reading: Reading) -> Attribution:
+    """Join what tokens contribute to what words do; special tokens belong to no word."""
+    own = reading.word_of >= 0
+    sums = np.bincount(reading.word_of[own], weights=pushes[: len(own)][own], minlength=len(reading.spans))  # (words,)
+    strongest = float(np.abs(sums).max(initial=0.0))
+    weights = sums / strongest if strongest > 0 else sums
+    words = (
+        Word(text[start:end], start, end, float(weight))
+        for (start, end), weight in zip(reading.spans, weights, strict=True)
+    )
+    return Attribution(text, label, margin, tuple(words), float(sums.sum()), strongest, reading.not_seen)
+
+
+def _margins_without(
+    model: Model, ids: NDArray[np.int32], reading: Reading, words: NDArray[np.int64], label: str
+) -> NDArray[np.float64]:
+    """Return the label's margin when the tokens of each of the words are left out, shape (words,)."""
+    shorter = [ids[reading.word_of != word] for word in words]
+    lengths = np.array([len(own) for own in shorter], dtype=np.int64)
+    encoded = Encoded(np.concatenate(shorter), np.concatenate([[0], np.cumsum(lengths)]), lengths)
+    found = np.empty(len(words))
+    position = model.label_names.index(label)
+    for rows, batch in _batches(model, encoded):
+        with _undisturbed(model.network), torch.inference_mode(), computing(model.backend.device, "fp32"):
+            logits = model.network(**batch).logits.float()
+            found[rows] = _margin(logits, torch.full((len(rows),), position, device=logits.device)).cpu().numpy()
+    return found
+
+
+def _pushes(
+    model: Model, batch: dict[str, torch.Tensor], classes: NDArray[np.int64], lengths: list[int]
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]]:
+    """Return the classes explained, their margins, and what each token contributes to them, shape (b, tokens)."""
+    network, device = model.network, model.backend.device
+    embeddings = network.get_input_embeddings()
+    nodes, weights = np.polynomial.legendre.leggauss(_STEPS)  # on -1 to 1
+    with _undisturbed(network), torch.enable_grad(), computing(device, "fp32"):
+        with torch.no_grad():
+            logits = network(**batch).logits.float()
+            asked = torch.from_numpy(classes).to(device)
+            chosen = torch.where(asked >= 0, asked, logits.argmax(dim=1))  # (b,)
+            here = embeddings(batch["input_ids"])  # (b, tokens, hidden)
+            empty = here.clone()
+            nothing = embeddings(torch.tensor(model.encoder.tokenizer.pad_token_id, device=device))
+            first, last = len(model.encoder.prefix), len(model.encoder.suffix)
+            for b, length in enumerate(lengths):
+                empty[b, first : length - last] = nothing
+        slope = torch.zeros_like(here)
+        for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
+            point = (empty + (node + 1) / 2 * (here - empty)).requires_grad_()
+            with _embedded(embeddings, point):
+                ahead = _margin(network(**batch).logits.float(), chosen)
+            slope += weight / 2 * torch.autograd.grad(ahead.sum(), point)[0]
+        pushes = (slope * (here - empty)).sum(dim=2)  # (b, tokens)
+    margins = _margin(logits, chosen)
+    return chosen.cpu().numpy(), margins.cpu().numpy(), pushes.double().cpu().numpy()
+
+
+def _margin(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Return how far each row's class is ahead of the mean of the others, shape (b,)."""
+    own = logits.gather(1, classes.unsqueeze(1)).squeeze(1)
+    return own - (logits.sum(dim=1) - own) / max(logits.shape[1] - 1, 1)
+
+
+@contextlib.contextmanager
+def _embedded(embeddings: nn.Module, point: torch.Tensor) -> Iterator[None]:
+    """Let the network read these embeddings in place of its own inside the block.
+
+    A hook, not ``inputs_embeds``: some networks look at the ids too, for positions or for where the text ends.
+    """
+    hook = embeddings.register_forward_hook(lambda _module, _given, _found: point)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextlib.contextmanager
+def _undisturbed(network: nn.Module) -> Iterator[None]:
+    """Compute without dropout inside the block, and leave every module in the mode that it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
