@@ -14,6 +14,7 @@ MOST_BINS = 10
 ROWS_A_BIN = 20
 """Fewer rows make fewer bins: of so few, a share right is hardly known."""
 _DRAWS = 1000
+_IMAGINED = 4
 _HALVINGS = 20
 
 Floats = NDArray[np.float64]
@@ -101,7 +102,8 @@ def calibration_error(
 def _row_noise(confidence: Floats, gaps: Floats, bins: NDArray[np.int64]) -> Callable[[float], Floats]:
     """Return draws of the weighted gaps' chance part, shape (draws, bins), given how many times the gaps are true.
 
-    Rows are right with the probability that they would have then, so that bins in which all are right vary too.
+    Rows are right with the probability that they would have then, drawn to the confidence by a few imagined rows, so
+    that bins in which all are right vary too.
     """
     n = len(confidence)
     count = np.bincount(bins)
@@ -111,6 +113,7 @@ def _row_noise(confidence: Floats, gaps: Floats, bins: NDArray[np.int64]) -> Cal
 
     def noise(s: float) -> Floats:
         share = np.clip(mean + s * gaps * n / count, 0, 1)
+        share = (share * count + _IMAGINED * mean) / (count + _IMAGINED)
         return normal * np.sqrt(np.maximum(share * (1 - share) - spread, 0) * count) / n
 
     return noise

@@ -36,7 +36,7 @@ def share_interval(
     if len(of_unit) < 2:
         return None
     # An accuracy is the share of hits, in a task of one class.
-    hits_of_unit = np.bincount(unit, hits)
+    hits_of_unit = np.bincount(unit, hits.astype(np.float64))
     tallies = Tallies(hits_of_unit[:, None], of_unit[:, None], of_unit[:, None], np.ones(len(of_unit)), grouped=True)
     limits = figure_limits(tallies, level)["accuracy"]
     return Interval(float(limits.low), float(limits.high), "grouped-wilson")

@@ -213,7 +213,8 @@ def threshold_for_error(
     The guarantee of [1]_, by the exact binomial bound [2]_. Instead of their search by halves, which has to share delta
     among its steps, thresholds are tried in an order that is fixed before: from an eighth of the texts downwards, at
     each number of texts that allows one more to be wrong, until the first that fails. Such a sequence spends delta once
-    [3]_, [4]_. Simulated with 300 texts, it finds a confidence two to eight times as often.
+    [3]_, [4]_. Simulated with 300 texts, it finds a confidence three times as often where the error falls in a
+    line to 0, and more often wherever surer texts are less often wrong.
 
     References
     ----------
@@ -229,7 +230,7 @@ def threshold_for_error(
     _, thresholds, accepted, wrong = _by_confidence(confidence, right)
     n = len(confidence)
     # So many wrong, and the bound is at the limit still; -1 where even none would be too many.
-    allowed = binom.ppf(delta, accepted, max_error) - 1
+    allowed = np.asarray(binom.ppf(delta, accepted, max_error)) - 1
     tried = (allowed >= 0) & (accepted >= n / _FIRST_PART) & (np.diff(allowed, prepend=-1) > 0)
     tried[-1] |= allowed[-1] >= 0
     found = -1
