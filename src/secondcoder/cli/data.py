@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from secondcoder.model.encoding import TextEncoder
 
 
+_SHOWN = ("near-duplicate", "near-duplicate-in-two-parts", "leaks-allowed")  # findings whose examples are pairs
+
+
 def check(
     file: str,
     /,
@@ -99,6 +102,9 @@ def _print_report(found: "CheckReport") -> None:
         say("Nothing wrong was found.")
     for finding in found.findings:
         say(f"{finding.severity}: {finding.message}")
+        if finding.kind in _SHOWN:
+            for pair in finding.examples:
+                say(f"    {pair}")
         if finding.cure:
             say(f"  {finding.cure}")
 

@@ -17,6 +17,9 @@ from secondcoder.corpus.assignment import sha_key
 from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.corpus.faults import EXCERPT, excerpt, label_findings, length_findings, text_findings
 from secondcoder.corpus.findings import Finding, Severity
+from secondcoder.corpus.leaks import near_duplicate_findings
+from secondcoder.corpus.near_duplicates import find_near_duplicates
+from secondcoder.corpus.revealing import revealing_findings
 from secondcoder.corpus.splits import Split
 from secondcoder.errors import DataError
 from secondcoder.settings import DEFAULT_SEED
@@ -180,7 +183,13 @@ def check(
     groups = None if corpus.groups is None else Counter(group for group in corpus.groups if group)
     findings = _merge(
         corpus.findings,
-        [*label_findings(corpus), *text_findings(corpus), *length_findings(len(full), truncated, max_length)],
+        [
+            *label_findings(corpus),
+            *text_findings(corpus),
+            *near_duplicate_findings(corpus, find_near_duplicates(corpus.texts, full)),
+            *revealing_findings(corpus),
+            *length_findings(len(full), truncated, max_length),
+        ],
         () if split is None else split.findings,
     )
     return CheckReport(

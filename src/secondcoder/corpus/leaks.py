@@ -5,6 +5,7 @@ In: a `Corpus`, the part of each row, its near-duplicates. Out: the rows concern
 """
 
 from collections.abc import Mapping
+from os.path import commonprefix
 
 from secondcoder.corpus.corpus import Corpus, Part
 from secondcoder.corpus.faults import excerpt
@@ -87,7 +88,7 @@ def near_leak_findings(
             "warning" if given or len(own) > LEAKS_AT_MOST * n else "note",
             f"Rows with a near-duplicate (similarity {SIMILAR:g} or more) in another part, {why}: "
             f"{len(leaks):,}{in_test}.",
-            "Read the pairs: where they are copies, figures on test flatter by about as much as their share.",
+            "Read the pairs: where they are copies, figures on test flatter by up to their share.",
             len(leaks),
             show_pairs(corpus, own or leaks),
         )
@@ -120,9 +121,18 @@ def show_pairs(corpus: Corpus, pairs: Mapping[int, tuple[int, float]], *, most: 
     for row, (other, similarity) in pairs.items():
         if frozenset((row, other)) not in seen and len(shown) < most:
             seen.add(frozenset((row, other)))
-            one, two = (excerpt(" ".join(corpus.texts[r].split()), 60) for r in (row, other))
+            one, two = _where_they_differ(corpus.texts[row], corpus.texts[other])
             if corpus.texts[row] == corpus.texts[other]:
                 shown.append(f"{corpus.ids[row]} = {corpus.ids[other]}: {one!r}")
             else:
                 shown.append(f"{corpus.ids[row]} ~ {corpus.ids[other]} ({similarity:.2f}): {one!r} / {two!r}")
     return tuple(shown)
+
+
+def _where_they_differ(one: str, other: str) -> tuple[str, str]:
+    """Return an excerpt of each text, from a little before the first difference on."""
+    texts = [" ".join(text.split()) for text in (one, other)]
+    same = len(commonprefix(texts))
+    start = max(same - 20, 0) if 40 < same < max(map(len, texts)) else 0
+    first, second = (("…" if start else "") + excerpt(text[start:], 60) for text in texts)
+    return first, second

@@ -11,6 +11,7 @@ from html import escape
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
 from secondcoder.corpus.dividing import Draft, Resolved
 from secondcoder.corpus.findings import Finding
+from secondcoder.corpus.revealing import revealing_findings
 from secondcoder.errors import SplitError
 from secondcoder.settings import DEFAULT_SEED, By, SplitSettings, check_seed
 
@@ -48,7 +49,7 @@ class Split:
     unused
         Every row of the corpus that is in no part.
     findings
-        What was noticed while dividing.
+        What was noticed while dividing, and columns that almost give the label or the given part away.
     """
 
     train: Corpus
@@ -150,7 +151,7 @@ def split(
         settings=settings,
         seed=seed,
         unused=tuple(Unused(corpus.ids[row], draft.reasons[row]) for row in sorted(draft.reasons)),
-        findings=tuple(draft.findings),
+        findings=(*draft.findings, *revealing_findings(corpus)),
     )
 
 
