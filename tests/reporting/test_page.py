@@ -1,124 +1,12 @@
 import re
-from dataclasses import replace
-from functools import cache
-from html.parser import HTMLParser
-from typing import Any
 
-import numpy as np
 import pytest
 
 from secondcoder.corpus.findings import Finding
-from secondcoder.evaluation.evaluate import evaluate
-from secondcoder.reporting.content import LengthContent, PartContent, ReportContent
+from secondcoder.reporting.content import PartContent
 from secondcoder.reporting.formatting import format_duration, format_metric, format_value
 from secondcoder.reporting.page import render
-
-NAMES = ("economic", "social")
-VOID = {"meta", "br", "hr", "img", "link", "input", "col"}
-
-
-class Page(HTMLParser):
-    """Collects the visible text and every attribute; notes tags that are not closed in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.pieces: list[str] = []
-        self.open: list[str] = []
-        self.faults: list[str] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag in {"td", "th", "dd", "dt", "small", "p"}:
-            self.pieces.append(" ")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open[-1] != tag:
-            self.faults.append(f"</{tag}> inside {self.open[-3:]}")
-        else:
-            self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.pieces.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.pieces).split())
-
-
-@cache
-def judged(
-    right: int,
-    of: int = 100,
-    *,
-    names: tuple[str, ...] = NAMES,
-    positive: str | None = None,
-    n_groups: int | None = None,
-    temperature: float = 1.0,
-) -> dict[str, Any]:
-    """Evaluation of so many right answers out of `of`, half of them of each of the first two classes."""
-    gold = np.arange(of) % 2
-    predicted = np.where(np.arange(of) < right, gold, 1 - gold)
-    probabilities = np.full((of, len(names)), 0.1 / (len(names) - 1))
-    probabilities[np.arange(of), predicted] = 0.9 - np.arange(of) % 7 / 100
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    groups = None if n_groups is None else [f"group {i % n_groups}" for i in range(of)]
-    labels = [names[i] for i in gold]
-    return evaluate(labels, probabilities, names, positive=positive, groups=groups, temperature=temperature).to_dict()
-
-
-def compared(
-    model: int, tfidf: int, *, names: tuple[str, ...] = NAMES, positive: str | None = None
-) -> dict[str, dict[str, Any]]:
-    rights = {"majority": 50, "model": model, "tfidf-logistic": tfidf}
-    return {who: judged(right, names=names, positive=positive) for who, right in rights.items()}
-
-
-def content(**changes: Any) -> ReportContent:
-    whole = ReportContent(
-        run="runs/area",
-        text_column="sentence",
-        label_column="area",
-        group_column="manifesto",
-        source="manifestos.csv",
-        source_sha256="ab" * 32,
-        label_names=NAMES,
-        model="tiny-encoder",
-        model_description="2 layers",
-        parts={
-            "train": PartContent(1234, {"economic": 1000, "social": 234}, groups=7),
-            "dev": PartContent(100, {"economic": 50, "social": 50}, groups=2),
-            "test": PartContent(100, {"economic": 50, "social": 50}, groups=3),
-        },
-        evaluations={"dev": compared(90, 80), "test": compared(88, 80)},
-        test_openings=1,
-        metric="macro-f1",
-        best_epoch=2,
-        split_by="group",
-        lengths=LengthContent(2, 21.0, 25.0, 57.0, 163, 128, 0.034),
-        unused={"no label": 17},
-        findings=[
-            Finding("duplicate-text", "warning", "41 texts stand twice.", "Drop one copy.", 41, ("We will act.",))
-        ],
-        history=[
-            {"epoch": 1, "step": 78, "train_loss": 0.61234, "macro-f1": 0.8512, "seconds": 12.34},
-            {"epoch": 2, "step": 1156, "train_loss": 0.31234, "macro-f1": 0.8712, "seconds": 12.21},
-        ],
-        seed=4711,
-        settings={"learning_rate": 2e-05, "max_length": None, "stratify": ["year", "party"]},
-        versions={"torch": "2.13.0"},
-        machine={"cores": 2},
-        started="2026-11-24 10:12",
-        seconds=131.0,
-    )
-    return replace(whole, **changes)
+from tests.reporting.made import Page, compared, content, full_content, judged
 
 
 def test_everything_handed_over_is_on_the_page() -> None:
@@ -297,3 +185,77 @@ def test_times_are_said_as_people_say_them(seconds: float | None, shown: str) ->
 )
 def test_settings_are_shown_as_text(value: object, shown: str) -> None:
     assert format_value(value) == shown
+
+
+def test_a_full_report_shows_every_section_and_closes_its_tags() -> None:
+    page = Page(render(full_content()))
+    assert page.faults == []
+    assert page.open == []
+    for expected in (
+        "For these documents only. The test texts come from 3 groups (manifesto)",
+        "By cross-fitting, where each of 200 texts from 20 groups",
+        "of the best of 3 seeds",
+        "Logits are divided by 1.400, which was fitted on dev. Before that: calibration error",
+        "Error below 5.0%: label texts with a probability of at least 0.871, 78.0% of all.",
+        "more labels expect",
+        "Sure and wrong",
+        "12 labels are probably wrong",
+        "rather economic?",
+        "Worst groups",
+        "By length",
+    ):
+        assert expected in page.text
+
+
+def test_folds_are_offered_where_groups_are_few_and_not_where_they_are_there_or_groups_are_many() -> None:
+    offer = "secondcoder evaluate runs/area --folds 5"
+    few = content(evaluations={"test": {"model": judged(88, n_groups=9)}})
+    many = content(evaluations={"test": {"model": judged(88, n_groups=10)}})
+    assert offer in Page(render(few)).text
+    assert "For these documents only" not in Page(render(many)).text
+    assert offer not in Page(render(full_content())).text
+
+
+def test_allowed_leaks_stand_on_the_first_screen() -> None:
+    finding = Finding("leaks-allowed", "warning", "23 test texts are nearly the same as one in train.")
+    text = Page(render(content(findings=[finding]))).text
+    assert text.index("Leaks were allowed. 23 test texts") < text.index("Data and split")
+    assert "Leaks were allowed" not in Page(render(content())).text
+
+
+def test_words_that_push_are_marked_and_those_cut_off_struck_through() -> None:
+    html = render(full_content())
+    assert '<mark class="pro" style="--w:1.00">act</mark>' in html
+    assert '<span class="unread">' in html
+    assert "<b>sch" not in html
+    assert "&lt;b&gt;sch" in html
+
+
+def test_every_picture_says_what_it_shows_and_has_its_numbers_in_a_table() -> None:
+    html = render(full_content())
+    pictures = re.findall(r'<svg class="plot"[^>]*>', html)
+    assert len(pictures) == 10
+    for picture in pictures:
+        assert 'role="img"' in picture
+        assert re.search(r'aria-label="[^"]{40,}"', picture)
+    assert html.count("The numbers") == 6  # the others stand beside their table
+
+
+def test_no_two_things_on_the_page_have_the_same_id_and_every_reference_is_met() -> None:
+    page = Page(render(full_content()))
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids)) > 10
+    assert {value[1:] for name, value in page.attributes if name == "href" and value} <= set(ids)
+
+
+def test_a_report_made_again_is_the_same_and_small() -> None:
+    html = render(full_content())
+    assert html == render(full_content())
+    assert len(html.encode()) < 300_000
+
+
+def test_a_lead_within_the_interval_is_not_sold_as_certain() -> None:
+    close = {"test": {"model": judged(82), "tfidf-logistic": judged(80)}}
+    assert "the lead may be chance" in Page(render(content(evaluations=close))).text
+    far = {"test": {"model": judged(95), "tfidf-logistic": judged(60)}}
+    assert "the lead may be chance" not in Page(render(content(evaluations=far))).text

@@ -85,7 +85,7 @@ def _figures(c: ReportContent, shown: Shown) -> str:
     groups = f" from {model.n_groups:,} groups" if model.n_groups is not None else ""
     names = [model.headline[0], "macro-f1", "accuracy", "balanced-accuracy", "log-loss"]
     rows = [
-        [format_metric(name), *(e.shown(name, e.figure(name)) for e in shown.main.values())]
+        [_plain(format_metric(name)), *(e.shown(name, e.figure(name)) for e in shown.main.values())]
         for name in dict.fromkeys(names)
     ]
     classes = [

@@ -183,7 +183,7 @@ def learning(name: str, curve: LearningCurve) -> Picture:
     axes.plot([p.size for p in curve.points], [p.figure for p in curve.points], "o", color=INK, markersize=5,
               markeredgecolor=PAPER)  # fmt: skip
     axes.set_xscale("log")
-    ticks = _some([*sizes, 2 * curve.largest] if law else sizes, 5)
+    ticks = _some([*sizes, 2 * curve.largest] if law else sizes, 6)
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.yaxis.set_major_locator(_ticks(5))

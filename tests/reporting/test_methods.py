@@ -1,0 +1,51 @@
+from typing import Any
+
+from secondcoder.reporting.content import ReportContent
+from secondcoder.reporting.methods import methods
+from secondcoder.reporting.references import INTERVALS, REFERENCES
+from secondcoder.reporting.showing import read
+from tests.reporting.made import NAMES, content, full_content, judged
+
+
+def said(made: ReportContent) -> tuple[str, str]:
+    found = methods(made, read(made))
+    return " ".join(found.paragraphs), " ".join(found.references)
+
+
+def test_the_paragraph_tells_what_was_done() -> None:
+    text, references = said(full_content())
+    for expected in (
+        "Texts were classified into “economic” and “social” (variable “area”)",
+        "Of 1,434 hand-coded texts, 1,234 trained the classifier (train), 100 chose among its epochs (dev) and 100",
+        "drawn by manifesto, so that none stands in two: 7 in train, 2 in dev and 3 in test.",
+        "Of 3 trainings with different random seeds (on dev: mean 0.864, standard deviation 0.007)",
+        "a temperature of 1.40, fitted on dev by log loss (Guo et al. 2017)",
+        "On the test part (100 texts from 3 groups), the classifier reaches macro-F1 0.880 [",
+        "Their unit is the group (3)",
+        "The test part was opened once.",
+    ):
+        assert expected in text
+    for author in ("Guo", "Wilson", "Zou", "Lam", "MacKinnon", "Naeini", "Brier", "Geifman", "Wolf"):
+        assert f"{author}, " in references
+
+
+def test_nothing_is_cited_that_was_not_done() -> None:
+    text, references = said(content(evaluations={}, lengths=None, history=[], test_openings=0))
+    assert "Guo" not in text + references
+    assert "Brier" not in text + references
+    assert "test part" not in text
+    assert references.count("doi:") == 1  # the library beneath
+
+
+def test_rows_that_are_independent_are_not_said_to_come_in_groups() -> None:
+    text, references = said(content(evaluations={"test": {"model": judged(88)}}, group_column=None, split_by="random"))
+    assert "unit is the group" not in text
+    assert "MacKinnon" not in references
+    assert "The parts were drawn at random." in text
+
+
+def test_every_kind_of_interval_that_is_given_has_its_words_and_its_paper() -> None:
+    evaluations: list[dict[str, Any]] = [judged(88), judged(88, n_groups=12), judged(70, names=(*NAMES, "other"))]
+    given = {i["method"].removeprefix("grouped-") for e in evaluations for i in e["intervals"].values() if i}
+    assert given <= set(INTERVALS)
+    assert all(key in REFERENCES for _, keys in INTERVALS.values() for key in keys)
