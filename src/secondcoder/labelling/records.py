@@ -8,6 +8,7 @@ where a line ends outside quotes.
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class _Lines(Source):
         self._records = (row for path in files for row in self._behind_header(path))
 
     def take(self, n: int) -> tuple[str, int]:
-        rows = [row for row, _ in zip(self._records, range(n), strict=False)] if n else []
+        rows = list(islice(self._records, n))
         return "".join(rows), len(rows)
 
     def _behind_header(self, path: Path) -> Iterator[str]:

@@ -95,6 +95,8 @@ def label_file(
     _refuse_in_the_way(sources, target)
     inputs = Inputs(sources, rows=WINDOW_ROWS)
     target = replace(target, ending=target.ending or inputs.ending)
+    if not inputs.schema.names:  # nothing but rejected lines, which leave no columns
+        _refuse_rejected(inputs, *inputs.count(progress), settings)
     column = _text_column(inputs, model.text_column if settings.text is None else settings.text)
     added = AddedColumns(model.label_names, probabilities, prefix, min_confidence)
     work = Work(target, added.behind(inputs.schema))
@@ -249,14 +251,20 @@ def _count(inputs: Inputs, work: Work, settings: LabelSettings, progress: Progre
         return
     rows, rejected = inputs.count(progress)
     if rejected:
-        first = inputs.first_rejected()
-        if not rows or (rejected > MOST_REJECTED * (rows + rejected) and not settings.allow_rejects):
-            raise DataError(
-                f"{rejected:,} of {rows + rejected:,} lines of {inputs.name} are no rows. The first: {first}.",
-                "Mend the file." if not rows else "Mend the file, or let them be left out with --allow-rejects.",
-            )
+        first = _refuse_rejected(inputs, rows, rejected, settings)
         progress.say(f"{rejected:,} lines of {inputs.name} are no rows and will be left out. The first: {first}.")
     work.remember(rows=rows)
+
+
+def _refuse_rejected(inputs: Inputs, rows: int, rejected: int, settings: LabelSettings) -> str:
+    """Return the first line that is no row; raise `DataError` if there are too many of them."""
+    first = inputs.first_rejected()
+    if rejected and (not rows or (rejected > MOST_REJECTED * (rows + rejected) and not settings.allow_rejects)):
+        raise DataError(
+            f"{rejected:,} of {rows + rejected:,} lines of {inputs.name} are no rows. The first: {first}.",
+            "Mend the file." if not rows else "Mend the file, or let them be left out with --allow-rejects.",
+        )
+    return first
 
 
 def _text_column(inputs: Inputs, name: str | None) -> str:
