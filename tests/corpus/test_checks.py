@@ -188,6 +188,24 @@ def test_what_the_split_noticed_is_among_the_findings() -> None:
     assert "sizes-off" in kinds(check(corpus, split=split(corpus)))
 
 
+def test_near_duplicates_are_counted_and_shown() -> None:
+    texts = [
+        "We will cut the basic rate of income tax to 20p.",
+        "we will cut the basic rate of income tax to 25p",
+        *WORDS[2:],
+    ]
+    near = finding(check(make_corpus(texts, ["a", "b"] * 30)), "near-duplicate")
+    assert (near.rows, near.severity) == (2, "note")
+    assert near.examples[0].startswith("r")
+    assert "20p" in near.examples[0]
+    assert "25p" in near.examples[0]
+
+
+def test_columns_that_reveal_the_label_are_shown_once() -> None:
+    corpus = make_corpus(WORDS, ["a", "b"] * 30, coder=["x", "y"] * 30)
+    assert kinds(check(corpus, split=split(corpus))) == ["column-reveals-label"]
+
+
 def test_the_report_is_plain_json() -> None:
     corpus = make_corpus(["", *WORDS[1:]], ["a", "b"] * 30, groups=["x", "y", "z"] * 20)
     report = check(corpus, lengths=np.full(60, 9), max_length=8, split=split(corpus))

@@ -5,7 +5,6 @@ In: a `Corpus`, the part of each row, its near-duplicates. Out: the rows concern
 """
 
 from collections.abc import Mapping
-from os.path import commonprefix
 
 from secondcoder.corpus.corpus import Corpus, Part
 from secondcoder.corpus.faults import excerpt
@@ -132,7 +131,7 @@ def show_pairs(corpus: Corpus, pairs: Mapping[int, tuple[int, float]], *, most: 
 def _where_they_differ(one: str, other: str) -> tuple[str, str]:
     """Return an excerpt of each text, from a little before the first difference on."""
     texts = [" ".join(text.split()) for text in (one, other)]
-    same = len(commonprefix(texts))
+    same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
     start = max(same - 20, 0) if 40 < same < max(map(len, texts)) else 0
     first, second = (("…" if start else "") + excerpt(text[start:], 60) for text in texts)
     return first, second

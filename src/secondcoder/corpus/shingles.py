@@ -46,7 +46,6 @@ _LEADERS = 5
 _CHARACTERS = 4_000_000  # of text that are hashed at a time
 _WORK = 2_000_000  # products of matrix entries that are held at a time
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
-_SLOTS = 22  # bits of the table in which 5-grams are counted
 
 Ints = NDArray[np.int64]
 Pairs = tuple[Ints, Ints, Ints, bool]
@@ -134,14 +133,15 @@ def _sets(texts: Sequence[str], *, by_rarity: bool = True) -> csr_array:
 
     With hashes of 48 bits, the count of what two texts of 1,000 5-grams share is off by one once in 280 million pairs.
     """
-    counts = np.zeros(1 << _SLOTS, np.int64)
+    bits = min(sum(map(len, texts)).bit_length() + 1, 22)  # of the hash, by which occurrences are counted
+    counts = np.zeros(1 << bits, np.int64)
     if by_rarity:
         for hashes, _ in _hashed(texts):
-            counts += np.bincount(hashes >> (_FREE - _SLOTS), minlength=1 << _SLOTS)
+            counts += np.bincount(hashes >> (_FREE - bits), minlength=1 << bits)
     np.minimum(counts, (1 << 14) - 1, out=counts)
     found: list[Ints] = []
     for hashes, ends in _hashed(texts):
-        keys = (counts[hashes >> (_FREE - _SLOTS)] << _FREE) | hashes
+        keys = (counts[hashes >> (_FREE - bits)] << _FREE) | hashes
         start = 0
         for end in ends:
             own = np.sort(keys[start : end - 4])
