@@ -135,6 +135,17 @@ def test_accuracy_by_groups_of_equal_size_is_the_t_test_of_their_means():
     assert found.interval.low == pytest.approx(expected.confidence_interval().low)
 
 
+def test_one_group_of_nearly_all_texts_leaves_little_to_judge_by():
+    assert paired.group_degrees(np.full(12, 20.0)) == pytest.approx(11)
+    assert 1 <= paired.group_degrees(np.array([1000.0, *[10.0] * 11])) < 1.5
+    gold, first, second = make(240)
+    groups = ["large" if i < 200 else f"g{i % 11}" for i in range(240)]
+    found = compare(gold, first, second, NAMES, groups=groups)
+    assert found.n_groups == 12
+    assert found.difference("accuracy").p_value > 0.1
+    assert found.difference("accuracy").interval.low < -0.1
+
+
 def test_texts_without_a_group_stand_for_themselves():
     gold, first, second = make(60)
     alone = compare(gold, first, second, NAMES, groups=[""] * 60)

@@ -212,12 +212,12 @@ def compare(
     exact: McNemar | None = None
     notes: tuple[str, ...] = ()
     if groups is None:
-        units, method = n, "paired-t"
+        units, degrees, method = n, float(n - 1), "paired-t"
         errors = np.append(paired.outcome_errors(gold, *labels, k=len(names)), paired.loss_errors(losses))
         exact = paired.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
     else:
         sums = paired.group_sums(np.concatenate([outcomes, losses], axis=1), groups)
-        units, method = len(sums), "paired-jackknife-t"
+        units, degrees, method = len(sums), paired.group_degrees(sums[:, -3]), "paired-jackknife-t"
         found = paired.jackknife(paired.differences, sums[:, :-3], np.ones(units))
         errors = np.append(found, paired.loss_errors(sums[:, -3:]))
         notes = _notes_on_groups(units)
@@ -227,7 +227,7 @@ def compare(
     differences = {
         name: Difference(name, None, None, None)
         if name in undefined
-        else _difference(name, values[:, i], error=float(errors[i]), units=units, method=method)
+        else _difference(name, values[:, i], error=float(errors[i]), units=units, degrees=degrees, method=method)
         for i, name in enumerate(figures)
     }
     agreement = float((labels[0] == labels[1]).mean())
@@ -264,16 +264,16 @@ def _check(
         raise DataError("There are no texts to compare on.", "Give at least one labelled text.")
 
 
-def _difference(name: str, values: Floats, *, error: float, units: int, method: str) -> Difference:
+def _difference(name: str, values: Floats, *, error: float, units: int, degrees: float, method: str) -> Difference:
     first, second = (float(value) for value in values)
     found = Difference(name, first, second, second - first)
     if units < FEWEST_GROUPS:
         return found
     return replace(
         found,
-        interval=paired.t_interval(second - first, error, units - 1, method),
-        p_value=None if units < FEWEST_GROUPS_TO_TEST else paired.t_test(second - first, error, units - 1),
-        detectable=paired.detectable(error, units - 1),
+        interval=paired.t_interval(second - first, error, degrees, method),
+        p_value=None if units < FEWEST_GROUPS_TO_TEST else paired.t_test(second - first, error, degrees),
+        detectable=paired.detectable(error, degrees),
     )
 
 

@@ -131,6 +131,20 @@ def group_sums(columns: Floats, groups: Sequence[str]) -> Floats:
     return sums
 
 
+def group_degrees(sizes: Floats) -> float:
+    """Return the degrees of freedom of Student's t for groups of so many texts: their effective number less 1.
+
+    A few large groups among small ones tell little more than the large ones alone; with equal groups it is their number
+    less 1. At least 1.
+
+    References
+    ----------
+    Carter, Schnepel & Steigerwald 2017, doi:10.1162/REST_a_00639 (effective number of clusters, here in its simplest
+    form, by size).
+    """
+    return max(float(sizes.sum() ** 2 / (sizes**2).sum()) - 1, 1.0)
+
+
 def jackknife(statistic: Callable[[Floats], Floats], units: Floats, counts: Floats, *, step: float = 1.0) -> Floats:
     """Return the standard errors, shape (f,), of figures that are computed from sums over independent units.
 
