@@ -26,6 +26,13 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_encoder(tmp_path_factory.mktemp("encoder"), [text for text, _ in make_rows(200)])
 
 
+@pytest.fixture(autouse=True)
+def _labels_by_torch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convert no tiny model at the end of each training, which would take minutes in all; tests of that say so."""
+    if request.node.get_closest_marker("openvino") is None:
+        monkeypatch.setattr("secondcoder.model.choosing.is_installed", lambda: False)
+
+
 @pytest.fixture
 def corpus() -> Corpus:
     """120 short texts that a tiny model can learn, in 12 groups."""

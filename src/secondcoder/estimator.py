@@ -6,7 +6,7 @@ them to the training loop that `secondcoder.train` uses; there is no other. No f
 
 import os
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self
@@ -24,11 +24,13 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.reserving import set_aside
 from secondcoder.errors import InterruptedRunError, SettingsError, SplitError, StorageError
 from secondcoder.finishing import promise, temper
+from secondcoder.model.choosing import choose_backend
 from secondcoder.model.loading import start_model
 from secondcoder.progress import LiveProgress, Progress, default_progress
 from secondcoder.settings import (
     DEFAULT_MODEL,
     DEFAULT_SEED,
+    Backend,
     Device,
     Effort,
     HeadStart,
@@ -37,6 +39,7 @@ from secondcoder.settings import (
     TrainSettings,
     Truncation,
 )
+from secondcoder.training.fitting import class_indices
 from secondcoder.training.studies import fit_seeds
 
 
@@ -53,7 +56,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     ----------
     model, effort, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, max_grad_norm, \
 attention_dropout, max_length, truncation, metric, device, precision, token_budget, deterministic, checkpoint_minutes, \
-max_error
+backend, max_error
         See `secondcoder.settings.TrainSettings`.
     dev
         Size of dev: a share of the rows below 1, a number of rows from 1 on. Label shares are kept, and rows of the
@@ -112,6 +115,7 @@ max_error
         token_budget: int | None = None,
         deterministic: bool = False,
         checkpoint_minutes: float = 5.0,
+        backend: Backend = "auto",
         max_error: float | None = None,
         dev: float = 0.2,
         positive: str | int | bool | None = None,
@@ -138,6 +142,7 @@ max_error
         self.token_budget = token_budget
         self.deterministic = deterministic
         self.checkpoint_minutes = checkpoint_minutes
+        self.backend = backend
         self.max_error = max_error
         self.dev = dev
         self.positive = positive
@@ -193,6 +198,9 @@ max_error
                 raise KeyboardInterrupt from None
         assert result.best_scores is not None  # a training that came to its end was evaluated
         findings += temper(model, dev, result.best_scores)
+        scores = replace(result.best_scores, logits=result.best_scores.logits / np.float32(model.card.temperature))
+        gold = class_indices(dev, model.label_names)
+        choose_backend(model, settings.backend, train.texts, gold, scores, dev.texts)
         self.promise_ = promise(model, reserved, settings.max_error)
         self.model_ = model
         self.classes_ = classes

@@ -15,6 +15,7 @@ from secondcoder.errors import ModelError
 from secondcoder.evaluation.calibration import fit_temperature
 from secondcoder.evaluation.selection import Guarantee, threshold_for_error
 from secondcoder.mistaken import store_mistakes
+from secondcoder.model.choosing import choose_backend
 from secondcoder.model.encoding import describe_lengths
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model, Scores
@@ -29,7 +30,7 @@ from secondcoder.training.fitting import Fit, class_indices
 # A saved model is loaded again and compared on so many dev texts: enough to notice weights that went wrong.
 _COMPARED = 64
 # On a CPU they are equal to the last bit; other hardware may choose another kernel.
-_TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
+_TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2, "int8": 1e-2}
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,15 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged) -> None:
     assert result.best_scores is not None  # a training that came to its end was evaluated
     dev = judged.dev
     result.findings += temper(model, dev, result.best_scores)
-    promised = promise(model, judged.reserved, run.info["settings"]["train"]["max_error"])
-    run.store_model(model)
-    _compare_saved(run, model, dev)
     temperature = model.card.temperature
     scores = replace(result.best_scores, logits=result.best_scores.logits / np.float32(temperature))
+    settings = run.info["settings"]["train"]
+    gold = class_indices(dev, model.label_names)
+    choice = choose_backend(model, settings["backend"], judged.train.texts, gold, scores, dev.texts)
+    scores = choice.scores
+    promised = promise(model, judged.reserved, settings["max_error"])
+    run.store_model(model)
+    _compare_saved(run, model, dev)
     baselines = fit_baselines(judged.train)
     run.store_evaluation("dev", dev, scores.probabilities, baselines=baselines, temperature=temperature)
     store_mistakes(run, model, "dev", dev, scores)
@@ -73,6 +78,7 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged) -> None:
             **model.summary(),
             "lengths": lengths,
             "temperature": temperature,
+            "backend_choice": {"reason": choice.reason, "checks": [check.to_dict() for check in choice.checks]},
             "selection": None if promised is None else promised.to_dict(),
         },
     )
@@ -124,7 +130,8 @@ def promise(model: Model, reserved: Corpus | None, max_error: float | None) -> G
 def _compare_saved(run: Run, trained: Model, dev: Corpus) -> None:
     """Load what was saved again; remove it and raise `ModelError` unless it gives the logits of the trained model."""
     texts = dev.texts[:_COMPARED]
-    saved = load_model(run.model_folder, device=cast(Device, trained.backend.device.type))
+    device = cast(Device, "auto" if trained.card.backend == "openvino" else trained.backend.device.type)
+    saved = load_model(run.model_folder, device=device)
     # Computed now: what is remembered of dev may come from another machine, before a --resume.
     before, after = trained.score(texts).logits, saved.score(texts).logits
     if not np.allclose(after, before, atol=_TOLERANCE[saved.precision], rtol=0):

@@ -20,6 +20,7 @@ DEFAULT_MODEL = "distilbert-base-uncased"
 By = Literal["auto", "random", "stratified", "group", "given"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
+Backend = Literal["auto", "torch", "openvino"]
 Truncation = Literal["head", "head-tail"]
 Effort = Literal["quick", "normal", "thorough"]
 HeadStart = Literal["random", "logistic"]
@@ -137,6 +138,8 @@ class TrainSettings(Settings):
     """On CUDA, use deterministic kernels only (slower). On a CPU runs are bit-identical anyway."""
     checkpoint_minutes: float = 5.0
     """Save so often what --resume needs, besides the end of each epoch; 0: after every step."""
+    backend: Backend = "auto"
+    """What will label: auto is the fastest that labels dev as fp32 does (OpenVINO with the extra fast), else torch."""
     max_error: float | None = None
     """Choose the confidence from which on at most this share of labels is wrong; half of dev is set aside for it."""
 
@@ -155,6 +158,7 @@ class TrainSettings(Settings):
         if self.freeze is not None:
             check_range("freeze", self.freeze, least=0.0, most=1.0)
         check_count("seeds", self.seeds, least=1)
+        check_choice("backend", self.backend, get_args(Backend))
         check_range("checkpoint_minutes", self.checkpoint_minutes, least=0.0)
         if self.max_error is not None:
             check_range("max_error", self.max_error, above=0.0, below=1.0)
@@ -206,8 +210,8 @@ class LabelSettings(Settings):
     """Write a column with the probability of each class too."""
     prefix: str = ""
     """Put before the names of the added columns, where the input already has a column of such a name."""
-    min_confidence: float | None = None
-    """Leave the label empty where the model gives it less than this probability; the probability stays."""
+    min_confidence: float | Literal["auto"] | None = None
+    """Leave the label empty below this probability of it, which stays; auto: what training chose for --max-error."""
     limit: int | None = None
     """Label only the first rows, so many, to try how it goes."""
     shard: str | None = None
@@ -218,12 +222,15 @@ class LabelSettings(Settings):
     """Where to compute; auto takes cuda, then mps, then cpu, by what is there."""
     precision: Precision = "auto"
     """Arithmetic; auto is what the model was evaluated with."""
+    backend: Backend = "auto"
+    """What computes; auto is what the model was evaluated with."""
 
     def __post_init__(self) -> None:
         check_choice("device", self.device, get_args(Device))
+        check_choice("backend", self.backend, get_args(Backend))
         check_choice("precision", self.precision, get_args(Precision))
         check_count("limit", self.limit, least=1)
-        if self.min_confidence is not None:
+        if self.min_confidence is not None and self.min_confidence != "auto":
             check_range("min_confidence", self.min_confidence, above=0.0, most=1.0)
         self.share  # noqa: B018
 

@@ -28,6 +28,7 @@ from secondcoder.runs import Run
 from secondcoder.settings import (
     DEFAULT_MODEL,
     DEFAULT_SEED,
+    Backend,
     Device,
     Effort,
     HeadStart,
@@ -65,6 +66,7 @@ def train(
     token_budget: int | None = None,
     deterministic: bool = False,
     checkpoint_minutes: float = 5.0,
+    backend: Backend = "auto",
     max_error: float | None = None,
     seed: int = DEFAULT_SEED,
     resume: bool = False,
@@ -80,7 +82,7 @@ def train(
         The run folder; it must be new or empty, or hold the run to resume.
     model, effort, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, max_grad_norm, \
 attention_dropout, max_length, truncation, metric, device, precision, token_budget, deterministic, checkpoint_minutes, \
-max_error
+backend, max_error
         See `secondcoder.settings.TrainSettings`.
     seed
         Of the head's first weights, the order of the data, and dropout.
@@ -122,6 +124,7 @@ max_error
         token_budget=token_budget,
         deterministic=deterministic,
         checkpoint_minutes=checkpoint_minutes,
+        backend=backend,
         max_error=max_error,
     )
     progress = progress or default_progress()
@@ -203,12 +206,13 @@ def label(
     text: str | None = None,
     probabilities: bool = False,
     prefix: str = "",
-    min_confidence: float | None = None,
+    min_confidence: float | Literal["auto"] | None = None,
     limit: int | None = None,
     shard: str | None = None,
     allow_rejects: bool = False,
     device: Device = "auto",
     precision: Precision = "auto",
+    backend: Backend = "auto",
     progress: Progress | None = None,
 ) -> LabelSummary:
     """Label every text of a corpus and return what was done.
@@ -223,8 +227,8 @@ def label(
         The corpus: files (CSV, TSV, JSONL, Parquet), folders, patterns; one or several.
     output
         The labelled file; its ending names the format. Without an ending, a folder of files like the input's.
-    text, probabilities, prefix, min_confidence, limit, shard, allow_rejects, device, precision
-        See `secondcoder.settings.LabelSettings`; device and precision only where a folder is named.
+    text, probabilities, prefix, min_confidence, limit, shard, allow_rejects, device, precision, backend
+        See `secondcoder.settings.LabelSettings`; the last three only where a folder is named.
     progress
         Where to show how far it has come; a bar in notebooks, nothing elsewhere, unless given.
 
@@ -242,13 +246,21 @@ def label(
         If the user stopped it and something is saved.
     """
     if not isinstance(model, Run | Model):
-        model = load_model(model, device=device, precision=precision)
-    elif (device, precision) != ("auto", "auto"):
+        model = load_model(model, device=device, precision=precision, backend=backend)
+    elif (device, precision, backend) != ("auto",) * 3:
         raise SettingsError(
-            f"device {device!r} and precision {precision!r} were named for a model that has been loaded already.",
+            f"device {device!r}, precision {precision!r} and backend {backend!r} were named for a model that has been "
+            "loaded already.",
             "Name the run's folder instead, or load the model with them: secondcoder.load(folder, device=..., ...).",
         )
     model = model.model if isinstance(model, Run) else model
+    if min_confidence == "auto":
+        min_confidence = model.card.min_confidence
+        if min_confidence is None:
+            raise SettingsError(
+                "min_confidence is 'auto', and no confidence was chosen for this model.",
+                "Train with --max-error, or give a probability.",
+            )
     return label_file(
         model,
         source,

@@ -39,7 +39,8 @@ def finish(work: Work, about: dict[str, Any], settings: LabelSettings, progress:
     """
     output, done = work.output, work.done
     staged = work.gather_rest(progress)
-    findings = (*not_finite_findings(done.not_finite), *confidence_findings(done.tally, settings.min_confidence))
+    least = None if settings.min_confidence == "auto" else settings.min_confidence
+    findings = (*not_finite_findings(done.not_finite), *confidence_findings(done.tally, least))
     summary = LabelSummary.of(output, done.tally, about["model"]["label_names"], findings)
     files = [
         {**{key: part[key] for key in ("name", "rows", "bytes", "sha256")}}

@@ -8,7 +8,7 @@ import functools
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from secondcoder.errors import SettingsError
 from secondcoder.settings import Device, Precision
 
-ResolvedPrecision = Literal["fp32", "bf16"]
+ResolvedPrecision = Literal["fp32", "bf16", "int8"]
 
 # Padded tokens in one pass. Predicting: small enough that one short text is answered at once, large enough to keep
 # the cores or the card busy. Training: what fits beside the activations that are kept for the backward pass.
@@ -102,6 +102,24 @@ def attention_for(network: PreTrainedModel, precision: ResolvedPrecision, length
         yield
     finally:
         network.config._attn_implementation = chosen
+
+
+class Backend(Protocol):
+    """What computes logits."""
+
+    name: str
+    precision: ResolvedPrecision
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens of one batch; part of the shapes, so a score belongs to it."""
+
+    def logits(self, batch: dict[str, torch.Tensor]) -> NDArray[np.float32]:
+        """Return the logits of a padded batch, shape (rows, k)."""
 
 
 class TorchBackend:

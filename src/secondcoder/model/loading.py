@@ -11,8 +11,9 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from secondcoder.errors import ModelError
 from secondcoder.model.backends import place, resolve_device, resolve_precision
+from secondcoder.model.converted import OpenVINOBackend
 from secondcoder.model.encoding import TextEncoder, choose_max_length, count_positions
-from secondcoder.model.model import CARD_FILE, CARD_FORMAT, WEIGHTS_FILE, Model, ModelCard
+from secondcoder.model.model import CARD_FILE, CARD_FORMAT, CONVERTED, CONVERTED_FILES, WEIGHTS_FILE, Model, ModelCard
 from secondcoder.model.pretrained import (
     explain_loading,
     load_pretrained,
@@ -21,8 +22,8 @@ from secondcoder.model.pretrained import (
     quiet_transformers,
     read_config,
 )
-from secondcoder.settings import Device, Precision, TrainSettings, Truncation
-from secondcoder.storage import read_json, sha256_file
+from secondcoder.settings import Backend, Device, Precision, TrainSettings, Truncation
+from secondcoder.storage import read_json, sha256_file, sha256_strings
 
 
 def start_model(
@@ -64,7 +65,9 @@ def start_model(
     return Model(pretrained.network, encoder, card)
 
 
-def load_model(folder: Path | str, *, device: Device = "auto", precision: Precision = "auto") -> Model:
+def load_model(
+    folder: Path | str, *, device: Device = "auto", precision: Precision = "auto", backend: Backend = "auto"
+) -> Model:
     """Return a saved model.
 
     Parameters
@@ -75,16 +78,29 @@ def load_model(folder: Path | str, *, device: Device = "auto", precision: Precis
         Where to compute.
     precision
         Arithmetic; auto is what the model was evaluated with.
+    backend
+        What computes; auto is what the model was evaluated with. Naming a device or a precision means torch.
 
     Raises
     ------
+    MissingExtraError
+        If the model was evaluated with OpenVINO, and it is not installed.
     ModelError
         If the folder is not a whole secondcoder model: no safetensors, a label count that does not match, no
         tokenizer, weights missing or not those that were saved.
     """
     folder = _find_model_folder(Path(folder))
-    card, saved_sha256 = _read_card(folder)
-    if precision != "auto":
+    card, saved_sha256, converted_sha256 = _read_card(folder)
+    told = (device, precision) != ("auto", "auto")
+    if backend == "openvino" and (told or card.backend != "openvino"):
+        raise ModelError(
+            f"{folder} was not judged with OpenVINO{', which has no choice of device or precision' if told else ''}.",
+            "Leave --backend away, or train with the extra fast installed.",
+        )
+    converts = card.backend == "openvino" and backend != "torch" and not told
+    if not converts and card.backend == "openvino":
+        card = replace(card, backend="torch", precision=resolve_precision(precision, resolve_device(device)))
+    elif precision != "auto":
         card = replace(card, precision=precision)
     if not (folder / WEIGHTS_FILE).is_file():
         raise ModelError(f"{folder} has no {WEIGHTS_FILE}; no other form of weights is read.", "Train again.")
@@ -120,8 +136,12 @@ def load_model(folder: Path | str, *, device: Device = "auto", precision: Precis
             "Copy it again, or train again.",
         )
     encoder = TextEncoder(tokenizer, max_length=card.max_length, truncation=card.truncation)
-    place(network, resolve_device(device))
-    return Model(network, encoder, card, sha256)
+    place(network, torch.device("cpu") if converts else resolve_device(device))
+    if not converts:
+        return Model(network, encoder, card, sha256)
+    model = Model(network, encoder, card, converted_sha256)
+    model.backend = OpenVINOBackend.load(_whole(folder / CONVERTED, converted_sha256), card.precision)
+    return model
 
 
 def load_encoder(name: str, *, max_length: int | None = None, truncation: Truncation | None = None) -> TextEncoder:
@@ -141,7 +161,7 @@ def load_encoder(name: str, *, max_length: int | None = None, truncation: Trunca
     """
     if (Path(name).is_dir() and not (Path(name) / "config.json").is_file()) or (Path(name) / CARD_FILE).is_file():
         folder = _find_model_folder(Path(name))
-        card, _ = _read_card(folder)
+        card, _, _ = _read_card(folder)
         with explain_loading(name), quiet_transformers():
             tokenizer = load_tokenizer(str(folder))
         limit = choose_max_length(max_length, tokenizer, card.max_length)
@@ -164,13 +184,22 @@ def _find_model_folder(folder: Path) -> Path:
     )
 
 
-def _read_card(folder: Path) -> tuple[ModelCard, str]:
+def _whole(folder: Path, saved_sha256: str) -> Path:
+    """Return the folder of what was converted; refuse it if it is not what was saved."""
+    paths = [folder / name for name in CONVERTED_FILES]
+    if not all(path.is_file() for path in paths) or sha256_strings([sha256_file(p) for p in paths]) != saved_sha256:
+        raise ModelError(f"{folder} is not what was saved.", "Copy the model folder again, or use --backend torch.")
+    return folder
+
+
+def _read_card(folder: Path) -> tuple[ModelCard, str, str]:
+    """Return the card and the hashes of the weights and of what was converted, the last empty if nothing was."""
     values = read_json(folder / CARD_FILE)
     try:
         if values.pop("format") != CARD_FORMAT:
             raise ModelError(f"{folder / CARD_FILE} is of a newer format.", "Update secondcoder.")
-        sha256 = values.pop("weights_sha256")
-        return ModelCard(**{**values, "label_names": tuple(values["label_names"])}), sha256
+        sha256, converted = values.pop("weights_sha256"), values.pop("converted_sha256", "")
+        return ModelCard(**{**values, "label_names": tuple(values["label_names"])}), sha256, converted
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder / CARD_FILE} is damaged: {error}.", "Copy it again, or train again.") from error
 

@@ -8,7 +8,7 @@ import contextlib
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,21 @@ from scipy.special import softmax
 from transformers import PreTrainedModel
 
 from secondcoder.errors import DataError
-from secondcoder.model.backends import ResolvedPrecision, TorchBackend
+from secondcoder.model.backends import Backend, ResolvedPrecision, TorchBackend
 from secondcoder.model.batches import fixed_shapes
+from secondcoder.model.converted import FILE_NAME, WEIGHTS_NAME, OpenVINOBackend
 from secondcoder.model.encoding import Encoded, TextEncoder
 from secondcoder.model.pretrained import quiet_transformers
 from secondcoder.progress import Task
 from secondcoder.settings import Truncation
-from secondcoder.storage import atomic_path, sha256_file, storage_errors, write_json
+from secondcoder.storage import atomic_path, sha256_file, sha256_strings, storage_errors, write_json
 
 CARD_FILE = "secondcoder.json"
 CARD_FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
+CONVERTED = "openvino"
+"""Folder in the model folder with what OpenVINO computes, where it does."""
+CONVERTED_FILES = (FILE_NAME, WEIGHTS_NAME)
 # Texts scored at a time: sorting by length needs many, memory wants few.
 _WINDOW = 4096
 # The start of a weight's name up to its layer's number: "bert.encoder.layer.0", "model.layers.11".
@@ -120,7 +124,7 @@ class Model:
         self.encoder = encoder
         self.card = card
         self.sha256 = sha256
-        self.backend = TorchBackend(network, card.precision)
+        self.backend: Backend = TorchBackend(network, card.precision)
 
     def __repr__(self) -> str:
         return f"<Model from {self.card.base_model}, labels: {', '.join(self.label_names)}>"
@@ -139,6 +143,11 @@ class Model:
     def precision(self) -> ResolvedPrecision:
         """The arithmetic that this model computes in."""
         return self.card.precision
+
+    def use(self, backend: Backend) -> None:
+        """Compute with this backend from now on, and say so on the card."""
+        self.backend = backend
+        self.card = replace(self.card, backend=backend.name, precision=backend.precision)
 
     @property
     def n_parameters(self) -> int:
@@ -232,10 +241,20 @@ class Model:
             self.network.save_pretrained(temporary, max_shard_size="1000GB")
             share(temporary / WEIGHTS_FILE, like=temporary / "config.json")
             self.encoder.tokenizer.save_pretrained(temporary)
-            self.sha256 = sha256_file(temporary / WEIGHTS_FILE)
-            write_json(
-                temporary / CARD_FILE, {"format": CARD_FORMAT, **asdict(self.card), "weights_sha256": self.sha256}
-            )
+            hashes = {"weights_sha256": sha256_file(temporary / WEIGHTS_FILE)}
+            if isinstance(self.backend, OpenVINOBackend):
+                (temporary / CONVERTED).mkdir()
+                self.backend.save(temporary / CONVERTED)
+                hashes["converted_sha256"] = sha256_strings(
+                    [sha256_file(temporary / CONVERTED / name) for name in CONVERTED_FILES]
+                )
+            self.sha256 = model_sha256(**hashes)
+            write_json(temporary / CARD_FILE, {"format": CARD_FORMAT, **asdict(self.card), **hashes})
+
+
+def model_sha256(weights_sha256: str, converted_sha256: str = "") -> str:
+    """Return the hash that a model is known by: of what computes its scores."""
+    return converted_sha256 or weights_sha256
 
 
 def share(path: Path, *, like: Path) -> None:
