@@ -61,6 +61,7 @@ AVERAGED = [
 MEANS = ["log-loss", "brier"]
 BY_CLASS = ["f1", "precision", "recall"]
 FIGURES = [*AVERAGED, *MEANS, *BY_CLASS]
+WHO = ("ours", "bootstrap")
 
 
 class Cell(NamedTuple):
@@ -332,6 +333,20 @@ def written(results, options, seconds):
     return "\n".join(lines) + "\n"
 
 
+COLUMNS = ("none", "coverage", "width", "above_truth", "below_truth", "studies")
+
+
+def as_json(results, options, seconds):
+    """Return all counts: a line a cell, for each figure the values of `COLUMNS`, null where there was no interval."""
+    lines = []
+    for cell, result in results:
+        compact = {who: {name: [row.get(c) for c in COLUMNS] for name, row in result[who].items()} for who in WHO}
+        lines.append(json.dumps({**cell._asdict(), "accuracy": result["accuracy"], **compact}, separators=(",", ":")))
+    facts = {"studies": options.studies, "seconds": round(seconds), "machine": machine(), "versions": versions()}
+    head = json.dumps({**facts, "columns": COLUMNS}, indent=1)[:-2]
+    return head + ',\n "cells": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
+
+
 def grid(quick):
     qualities, sizes = (QUALITIES[::2], SIZES[::2]) if quick else (QUALITIES, SIZES)
     return [Cell(*values) for values in itertools.product(GROUPS, sizes, SHARES, CLASSES, qualities)]
@@ -360,11 +375,7 @@ def main():
     if options.tried:
         page += "\n" + options.tried.read_text(encoding="utf-8")
     options.result.with_suffix(".md").write_text(page, encoding="utf-8")
-    rows = [{**cell._asdict(), **result} for cell, result in results]
-    facts = {"studies": options.studies, "seconds": round(seconds), "machine": machine(), "versions": versions()}
-    lines = ",\n  ".join(json.dumps(row) for row in rows)
-    head = json.dumps(facts, indent=1)[:-2]
-    options.result.with_suffix(".json").write_text(f'{head},\n "cells": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
+    options.result.with_suffix(".json").write_text(as_json(results, options, seconds), encoding="utf-8")
 
 
 if __name__ == "__main__":
