@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from secondcoder.corpus.assignment import GOOD, sha_key
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.dividing import Draft, Resolved
-from secondcoder.corpus.units import Unit, group_units, text_units
+from secondcoder.corpus.near_duplicates import find_near_duplicates
+from secondcoder.corpus.units import Unit, cluster_units, group_units, text_units
 from secondcoder.errors import SplitError
 from secondcoder.settings import SplitSettings
 
@@ -73,22 +74,27 @@ def make_folds(corpus: Corpus, n_folds: int, *, dev: float, seed: int) -> list[F
 def assign_folds(corpus: Corpus, n_folds: int, *, seed: int) -> NDArray[np.int64]:
     """Return the fold of each row, from 0, shape (n,): of even sizes and label shares, whatever the order of the rows.
 
-    Units (groups, or rows of one text) go one after the other, the large ones first, to the fold that they bring
-    nearest to its share of the rows and of each label. The first of several such orders whose result is good is taken;
-    if none is, the most even one.
+    Units (groups, or rows of one text and its near-duplicates, joined as in `secondcoder.corpus.splits.split`) go one
+    after the other, the large ones first, to the fold that they bring nearest to its share of the rows and of each
+    label. The first of several such orders whose result is good is taken; if none is, the most even one.
 
     Raises
     ------
     SplitError
         As `make_folds`.
     """
-    rows = range(len(corpus))
+    rows, half = list(range(len(corpus))), len(corpus) / n_folds / 2
+    clusters = find_near_duplicates(corpus.texts, rows).clusters(half)
     if corpus.groups is None:
+        strata = {row: str(label) for row, label in enumerate(corpus.labels)}
         units = text_units(corpus.ids, corpus.texts, rows)
+        units = cluster_units(units, clusters, strata, largest=half, fewest=n_folds)
         what = "different text(s)"
     else:
-        half = len(corpus) / n_folds / 2
-        units = group_units(corpus.ids, corpus.texts, corpus.groups, rows, largest=half, fewest=n_folds).units
+        fewest = max(n_folds, FEWEST_GROUPS)
+        units = group_units(
+            corpus.ids, corpus.texts, corpus.groups, rows, clusters=clusters, largest=half, fewest=fewest
+        ).units
         what = "group(s)"
         if len(units) < FEWEST_GROUPS:
             raise SplitError(
