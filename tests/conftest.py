@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -12,6 +13,7 @@ import torch
 from hypothesis import settings
 
 from secondcoder.corpus.corpus import Corpus, Source
+from secondcoder.model.converted import is_installed
 from tests.tiny import make_encoder, make_rows
 
 # Tiny models gain nothing from a second thread and lose much to its waiting.
@@ -26,11 +28,20 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_encoder(tmp_path_factory.mktemp("encoder"), [text for text, _ in make_rows(200)])
 
 
-@pytest.fixture(autouse=True)
-def _labels_by_torch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Convert no tiny model at the end of each training, which would take minutes in all; tests of that say so."""
-    if request.node.get_closest_marker("openvino") is None:
-        monkeypatch.setattr("secondcoder.model.choosing.is_installed", lambda: False)
+@pytest.fixture(scope="session", autouse=True)
+def _labels_by_torch() -> Iterator[None]:
+    """Convert no tiny model at the end of each training, which would take minutes in all; see `openvino`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("secondcoder.model.choosing.is_installed", lambda: False)
+        yield
+
+
+@pytest.fixture
+def openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choose the backend as everywhere but in tests; skip where the extra fast is not installed."""
+    if not is_installed():
+        pytest.skip("the extra fast is not installed")
+    monkeypatch.setattr("secondcoder.model.choosing.is_installed", is_installed)
 
 
 @pytest.fixture
