@@ -54,10 +54,11 @@ def calibration_error(
     Notes
     -----
     The mean of the sizes ``|share right - confidence|`` is above 0 by chance even where every probability is true. So
-    the plain figure is held against what it would be if the true differences were s times those observed, for any s,
-    drawn from the normal distribution of the bins' differences. The figure returned is the one under which the plain
+    the plain figure is held against what it would be if the true error were s, for any s, drawn from the normal
+    distribution of the bins' differences. The figure returned is the one under which the plain
     figure is the median, and the interval holds those under which it is in neither tail. It reaches 0 just where a
-    calibrated model could have shown so much. It takes the pattern of the differences over the bins as observed.
+    calibrated model could have shown so much. How s spreads over the bins is taken from a straight line through the
+    differences: what single bins show is chance for the larger part.
 
     References
     ----------
@@ -70,37 +71,49 @@ def calibration_error(
     plain = float(np.abs(gaps).sum())
     if plain == 0:
         return 0.0, None
+    pattern = _pattern(confidence, gaps, bins)
     _, unit = np.unique(np.asarray(groups), return_inverse=True) if groups is not None else (None, np.arange(n))
-    enough = n >= ROWS_A_BIN and unit.max() > 0
     grouped = groups is not None and unit.max() > 0
-    noise = _grouped_noise(right - confidence, bins, unit) if grouped else _row_noise(confidence, gaps, bins)
+    noise = _grouped_noise(right - confidence, bins, unit) if grouped else _row_noise(confidence, pattern, bins)
 
-    def multiple(share: float) -> float:
-        """Return how many times the observed gaps the true ones are, if that share of studies shows less than this."""
+    def error_of(share: float) -> float:
+        """Return the true error of which that share of studies shows no more than this one."""
 
         def excess(s: float) -> float:
-            return float((np.abs(s * gaps + noise(s)).sum(axis=1) <= plain).mean()) - share
+            return float((np.abs(s * pattern + noise(s)).sum(axis=1) <= plain).mean()) - share
 
         if excess(0) <= 0:
             return 0.0
-        low, high = 0.0, 1.0
+        low, high = 0.0, plain
         while excess(high) > 0:
             low, high = high, 2 * high
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-        return high
+        return min(1.0, high)
 
+    if n < ROWS_A_BIN or unit.max() == 0:
+        return error_of(0.5), None
     tail = (1 - LEVEL) / 2
-    error = min(1.0, plain * multiple(0.5))
-    if not enough:
-        return error, None
-    limits = (min(1.0, plain * multiple(1 - tail)), min(1.0, plain * multiple(tail)))
-    return error, Interval(*limits, method="grouped-calibration-test" if grouped else "calibration-test")
+    method = "grouped-calibration-test" if grouped else "calibration-test"
+    return error_of(0.5), Interval(error_of(1 - tail), error_of(tail), method)
 
 
-def _row_noise(confidence: Floats, gaps: Floats, bins: NDArray[np.int64]) -> Callable[[float], Floats]:
-    """Return draws of the weighted gaps' chance part, shape (draws, bins), given how many times the gaps are true.
+def _pattern(confidence: Floats, gaps: Floats, bins: NDArray[np.int64]) -> Floats:
+    """Return how an error of 1 spreads over the bins, shape (bins,), by a line through the weighted gaps."""
+    count = np.bincount(bins)
+    mean = np.bincount(bins, confidence) / count
+    line = np.stack([np.ones(len(count)), mean - confidence.mean()], axis=1)
+    root = np.sqrt(count / len(bins))
+    fitted = root**2 * (line @ np.linalg.lstsq(line * root[:, np.newaxis], gaps / root)[0])
+    size = float(np.abs(fitted).sum())
+    # A line that is flat at 0 has no direction; what the bins show has.
+    pattern: Floats = fitted / size if size > 1e-9 else gaps / np.abs(gaps).sum()
+    return pattern
+
+
+def _row_noise(confidence: Floats, pattern: Floats, bins: NDArray[np.int64]) -> Callable[[float], Floats]:
+    """Return draws of the weighted gaps' chance part, shape (draws, bins), given the true error.
 
     Rows are right with the probability that they would have then, drawn to the confidence by a few imagined rows, so
     that bins in which all are right vary too.
@@ -112,7 +125,7 @@ def _row_noise(confidence: Floats, gaps: Floats, bins: NDArray[np.int64]) -> Cal
     normal = np.random.default_rng(0).standard_normal((_DRAWS, len(count)))
 
     def noise(s: float) -> Floats:
-        share = np.clip(mean + s * gaps * n / count, 0, 1)
+        share = np.clip(mean + s * pattern * n / count, 0, 1)
         share = (share * count + _IMAGINED * mean) / (count + _IMAGINED)
         return normal * np.sqrt(np.maximum(share * (1 - share) - spread, 0) * count) / n
 
@@ -122,12 +135,14 @@ def _row_noise(confidence: Floats, gaps: Floats, bins: NDArray[np.int64]) -> Cal
 def _grouped_noise(differences: Floats, bins: NDArray[np.int64], unit: NDArray[np.int64]) -> Callable[[float], Floats]:
     """Return draws of the weighted gaps' chance part, shape (draws, bins), with groups as the units.
 
-    Bins vary together, as groups do: normal weights on the groups' sums, and their scale known as from G groups.
+    Bins vary together, as groups do: normal weights on what leaving out a group changes, its scale known as from G
+    groups.
     """
     n_bins, g = int(bins.max()) + 1, int(unit.max()) + 1
     mean = np.bincount(bins, differences) / np.bincount(bins)
     sums = np.bincount(unit * n_bins + bins, differences - mean[bins], minlength=g * n_bins).reshape(g, n_bins)
     random = np.random.default_rng(0)
-    scale = np.sqrt(g / random.chisquare(g - 1, (_DRAWS, 1)))  # sqrt(g / (g - 1)) of the variance, and Student's t
+    sums /= 1 - np.bincount(unit)[:, np.newaxis] / len(bins)
+    scale = np.sqrt((g - 1) ** 2 / g / random.chisquare(g - 1, (_DRAWS, 1)))  # the jackknife's, and Student's t
     draws: Floats = scale * (random.standard_normal((_DRAWS, g)) @ sums) / len(bins)
     return lambda _s: draws

@@ -32,11 +32,11 @@ def share_interval(
     if groups is None or not len(hits):
         return wilson(int(hits.sum()), len(hits), level)
     _, unit = np.unique(np.asarray(groups), return_inverse=True)
-    of_unit = np.bincount(unit).astype(np.float64)
+    of_unit: NDArray[np.float64] = np.bincount(unit).astype(np.float64)
     if len(of_unit) < 2:
         return None
     # An accuracy is the share of hits, in a task of one class.
-    hits_of_unit = np.bincount(unit, hits.astype(np.float64))
+    hits_of_unit: NDArray[np.float64] = np.bincount(unit, hits).astype(np.float64)
     tallies = Tallies(hits_of_unit[:, None], of_unit[:, None], of_unit[:, None], np.ones(len(of_unit)), grouped=True)
     limits = figure_limits(tallies, level)["accuracy"]
     return Interval(float(limits.low), float(limits.high), "grouped-wilson")
