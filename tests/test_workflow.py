@@ -379,3 +379,11 @@ def test_mistakes_are_stored_with_their_words(copied):
     for part in stored.values():
         for mistake, words in zip(part["mistakes"]["confident"], part["words"], strict=True):
             assert all(mistake["text"][w["start"] : w["end"]] == w["text"] for w in words["words"])
+
+
+def test_the_model_has_a_card_with_its_figures_and_loads_with_it(copied):
+    copied.write_report()
+    card = (copied.model_folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\n")
+    assert f"{copied.evaluations['dev']['model'].headline[1]:.3f}" in card
+    assert sc.load(copied.folder).label_names == copied.model.label_names

@@ -10,6 +10,7 @@ from secondcoder.describing import report_content
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.mistaken import store_mistakes
 from secondcoder.progress import Progress, default_progress
+from secondcoder.reporting.card import render_card
 from secondcoder.reporting.page import render
 from secondcoder.run_folder import MODEL_NAME, RunFolder, now
 from secondcoder.storage import append_json_line, locked, read_json_lines, sha256_strings, write_text
@@ -67,9 +68,11 @@ class Run(RunFolder):
         return self.evaluations["test"][MODEL_NAME]
 
     def write_report(self) -> Path:
-        """Make the report from what the folder holds; return its path."""
-        path = self.folder / "report.html"
-        write_text(path, render(report_content(self)))
+        """Make the report and the model's card from what the folder holds; return the report's path."""
+        path, content = self.folder / "report.html", report_content(self)
+        write_text(path, render(content))
+        if self.model_folder.is_dir():  # it may have been moved to where it is used
+            write_text(self.model_folder / "README.md", render_card(content))
         return path
 
     def _repr_html_(self) -> str:
