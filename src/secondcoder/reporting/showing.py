@@ -3,19 +3,20 @@
 In: `ReportContent`. Out: `Shown`, which the templates and the methods paragraph read.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.evaluation.label_errors import LabelError
 from secondcoder.evaluation.learning_curve import LearningCurve
 from secondcoder.evaluation.mistakes import Mistakes
 from secondcoder.evaluation.selection import Guarantee
-from secondcoder.reporting import curves, figures
 from secondcoder.reporting.content import ReportContent
-from secondcoder.reporting.drawing import Picture
-from secondcoder.reporting.formatting import MODEL, NAMES, TFIDF
+from secondcoder.reporting.formatting import MODEL, NAMES
+
+if TYPE_CHECKING:
+    from secondcoder.reporting.drawing import Picture
 
 FEW_GROUPS = 10
 """With fewer groups than these an interval speaks for the groups at hand, and hardly for others."""
@@ -50,7 +51,7 @@ class Shown:
     label_errors: tuple[LabelError, ...] = ()
     guarantee: Guarantee | None = None
     curve: LearningCurve | None = None
-    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    pictures: Mapping[str, "Picture"] = field(default_factory=dict)
 
     @property
     def judged_on(self) -> str | None:
@@ -78,8 +79,11 @@ class Shown:
 
 def show(content: ReportContent) -> Shown:
     """Return the content as objects, with its pictures."""
+    # Here, not at the top: matplotlib takes as long to import as all else, and labelling needs no pictures.
+    from secondcoder.reporting.pictures import draw_all
+
     shown = read(content)
-    return replace(shown, pictures=_pictures(content, shown))
+    return replace(shown, pictures=draw_all(content, shown))
 
 
 def read(content: ReportContent) -> Shown:
@@ -104,45 +108,6 @@ def read(content: ReportContent) -> Shown:
         errors = tuple(LabelError.from_dict(error) for error in stored.get("label_errors", ()))
         shown = replace(shown, words=stored.get("words", ()), label_errors=errors)
     return shown
-
-
-def _pictures(content: ReportContent, shown: Shown) -> dict[str, Picture]:
-    found: dict[str, Picture] = {}
-
-    def draw(name: str, picture: Callable[..., Picture], *given: object) -> None:
-        found[name] = picture(f"p{len(found)}", *given)
-
-    if content.parts:
-        draw("shares", figures.class_shares, content.label_names, content.parts)
-    for name in ("train_loss", content.metric):
-        points = [entry for entry in content.history if isinstance(entry.get(name), int | float)]
-        if len({entry.get("epoch") for entry in points}) > 1:
-            draw(name, curves.training, points, name, (content.best_seed, content.best_epoch))
-    if len(content.seed_figures) > 1:
-        draw("seeds", curves.seeds, content.seed_figures, content.metric, content.best_seed)
-    if shown.judged_on:
-        _draw_judged(shown, draw)
-    if shown.curve:
-        draw("curve", curves.learning, shown.curve)
-    if shown.erring_on:
-        _draw_errors(shown.mistakes[shown.erring_on], draw)
-    return found
-
-
-def _draw_errors(mistakes: Mistakes, draw: Callable[..., None]) -> None:
-    if len(mistakes.by_length) > 1:
-        draw("length", figures.errors_by_length, mistakes)
-    if mistakes.worst_groups:
-        draw("groups", figures.errors_by_group, mistakes)
-
-
-def _draw_judged(shown: Shown, draw: Callable[..., None]) -> None:
-    model = shown.main[MODEL]
-    draw("classes", figures.class_figures, model, shown.main.get(TFIDF))
-    if model.calibration and model.calibration.bins:
-        draw("reliability", curves.reliability, model.calibration, model.uncalibrated)
-    if model.risk_coverage and len(model.risk_coverage.points) > 1:
-        draw("risk", curves.risk_coverage, model.risk_coverage, shown.guarantee)
 
 
 def _in_order(whos: Iterable[str]) -> list[str]:
