@@ -159,8 +159,9 @@ def test_an_output_that_appears_meanwhile_is_left_alone_and_the_labels_are_kept(
     assert model.calls == []
 
 
+@pytest.mark.parametrize("gone", ["", "plan.json", "journal.jsonl"])
 def test_what_was_killed_after_the_output_was_there_is_finished_by_the_same_call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
     source, output = make_source(tmp_path, "csv"), tmp_path / "out.csv"
     with monkeypatch.context() as killed:
@@ -168,6 +169,10 @@ def test_what_was_killed_after_the_output_was_there_is_finished_by_the_same_call
         with pytest.raises(InterruptedRunError):
             label_file(FakeModel(), source, output)
     before = output.read_bytes()
+    if gone:
+        (tmp_path / ".out.csv.parts" / gone).unlink()
+    with pytest.raises(StorageError, match="already there"):
+        label_file(FakeModel(), source, output, prefix="x_")
     assert label_file(model := FakeModel(), source, output).labelled == N
     assert (output.read_bytes(), model.calls) == (before, [])
     assert not (tmp_path / ".out.csv.parts").exists()

@@ -11,7 +11,7 @@ from typing import Any
 from secondcoder.errors import StorageError
 from secondcoder.labelling.outputs import Output
 from secondcoder.labelling.summary import LabelSummary, confidence_findings
-from secondcoder.labelling.work import Work
+from secondcoder.labelling.work import Work, differences
 from secondcoder.labelling.writing import not_finite_findings
 from secondcoder.progress import Progress
 from secondcoder.settings import LabelSettings
@@ -92,7 +92,7 @@ def place(output: Output, staged: Path, manifest: dict[str, Any], *, rejected: P
 
 
 def finished(work: Work, plan: dict[str, Any]) -> LabelSummary:
-    """Return what was done where a process was killed after the output was there and before the work was cleared away.
+    """Return what was done where a process was killed after the output was there, while it cleared the work away.
 
     Raises
     ------
@@ -100,13 +100,13 @@ def finished(work: Work, plan: dict[str, Any]) -> LabelSummary:
         If the output is something else.
     """
     output = work.output
-    if work.plan_file.exists() and output.manifest.exists():
+    if output.manifest.exists():
         manifest = read_json(output.manifest)
-        if manifest.get("id") == read_json(work.plan_file)["id"]:
-            same = not work.differences(plan)
+        described = {name: manifest.get(name) for name in plan}
+        described["input"] = {"sha256": (manifest.get("input") or {}).get("sha256")}
+        if not differences(described, plan):
             work.remove()
-            if same:
-                return LabelSummary.from_dict(manifest["summary"])
+            return LabelSummary.from_dict(manifest["summary"])
     output.refuse_existing()
     raise AssertionError("an output that is there is refused")
 

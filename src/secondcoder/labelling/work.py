@@ -111,7 +111,7 @@ class Work:
                 (self.folder / "journal.jsonl").unlink(missing_ok=True)
             write_json(self.plan_file, {"format": _FORMAT, "id": uuid.uuid4().hex, **plan})
         self.plan = read_json(self.plan_file)
-        if differing := self.differences(plan):
+        if differing := differences(self.plan, {"format": _FORMAT, **plan}):
             raise StorageError(
                 f"{self.output.path} was begun and is not finished, with other settings, model or input: "
                 f"{'; '.join(differing)}.",
@@ -119,10 +119,6 @@ class Work:
             )
         with storage_errors(self.folder):
             self._find()
-
-    def differences(self, plan: dict[str, Any]) -> list[str]:
-        """Return in what the plan in the folder differs from another, in words."""
-        return _differences(read_json(self.plan_file), {"format": _FORMAT, **json.loads(json.dumps(plan))})
 
     def remember(self, **facts: Any) -> None:
         """Add to the plan what need not be found out again."""
@@ -289,8 +285,9 @@ def _about(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Return where two plans differ, in words."""
+def differences(found: dict[str, Any], plan: dict[str, Any]) -> list[str]:
+    """Return in what something that was found differs from a plan, in words."""
+    wanted: dict[str, Any] = json.loads(json.dumps(plan))  # tuples become lists, as in what was found
     differing = []
     for name in wanted:
         one, other = found.get(name), wanted[name]
