@@ -153,7 +153,8 @@ def finders(study: Task) -> dict[str, Callable[[np.ndarray, np.ndarray], Iterabl
         return find
 
     rules = {name: rule(name, False) for name in RULES}
-    return {"secondcoder": ours, **rules, "both, scores adjusted by class": rule("both", True)}
+    adjusted = {f"{name}, adjusted": rule(name, True) for name in ("both", "confident_learning")}
+    return {"secondcoder": ours, **rules, **adjusted}
 
 
 Results = dict[tuple[str, str, str], dict[str, list[tuple[float, ...]]]]
@@ -209,6 +210,9 @@ def main() -> None:
     reviews = pd.read_parquet(options.imdb).query("split == 'train'")
     found = measure(task("manifestos, area", sentences, "area", "manifesto"), None, options.seeds)
     found |= measure(task("IMDb sample", reviews, "label", "film"), None, options.seeds)
+    economic = sentences.dropna(subset=["economic_position"])
+    position = "manifestos, economic position"
+    found |= measure(task(position, economic, "economic_position", "manifesto"), None, options.seeds)
     both = sentences.dropna(subset=["area_crowd"])
     judged = task("manifestos, area", both, "area", "manifesto")
     crowd = both["area_crowd"].map(judged.label_names.index).to_numpy(dtype=np.int64)
@@ -218,16 +222,23 @@ def main() -> None:
         ("data", "wrong labels", "probabilities", *FIGURES),
         ((*key, *cells(by_rule["secondcoder"])) for key, by_rule in found.items()),
     )
-    planted = [by_rule for key, by_rule in found.items() if key[1] != "by people"]
-    rules = table(
-        ("rule", *FIGURES),
-        ((name, *cells([e for by_rule in planted for e in by_rule[name]])) for name in planted[0]),
-    )
+    planted = {key: by_rule for key, by_rule in found.items() if key[1] != "by people"}
+    rules = {
+        kind: table(
+            ("rule", *FIGURES),
+            ((name, *cells([e for by_rule in cases for e in by_rule[name]])) for name in cases[0]),
+        )
+        for kind, cases in {
+            "two": [by_rule for key, by_rule in planted.items() if key[0] != position],
+            "three": [by_rule for key, by_rule in planted.items() if key[0] == position],
+        }.items()
+    }
     about = machine()
     packages = versions() | {"cleanlab": cleanlab.__version__}
     options.result.write_text(
         f"## The finder\n\nMean over {options.seeds} seeds (lowest–highest).\n\n{ours}\n\n"
-        f"## cleanlab's rules, over all planted cases\n\n{rules}\n\n"
+        f"## cleanlab's rules, over the planted cases with two classes\n\n{rules['two']}\n\n"
+        f"## cleanlab's rules, over the planted cases with three classes\n\n{rules['three']}\n\n"
         f"{about['processor']}, {about['cores']} cores, one thread; {time.monotonic() - started:.0f} s of wall time "
         f"on a busy machine. {', '.join(f'{name} {version}' for name, version in packages.items())}.\n"
     )

@@ -52,7 +52,7 @@ def test_the_most_doubtful_comes_first_and_the_suggestion_is_the_most_probable_c
         assert error.text == rows.texts[i]
         assert error.label == rows.label_names[rows.gold[i]]
         assert error.suggested == rows.label_names[rows.predicted[i]] != error.label
-        assert error.score == pytest.approx(rows.probabilities[i, rows.gold[i]])
+        assert 0 <= error.score < 0.5
 
 
 def test_clean_labels_are_hardly_doubted():
@@ -90,10 +90,10 @@ def test_probabilities_of_zero_and_one_are_no_obstacle():
     sure = np.eye(2)[gold]
     sure[[0, 39]] = sure[[39, 0]]
     found = find_label_errors(make_rows(gold, sure))
-    assert {error.id for error in found} <= {"t0", "t39"}
+    assert {error.id for error in found} == {"t0", "t39"}
     three = np.zeros((41, 3))
     three[:40, :2], three[40, 2] = sure, 1.0  # a row that is surely of a class that nobody has
-    assert find_label_errors(make_rows(np.append(gold, 0), three)) == found
+    assert {error.id for error in find_label_errors(make_rows(np.append(gold, 0), three))} == {"t0", "t39"}
 
 
 @given(st.integers(2, 5), st.integers(0, 40), st.integers(0, 10**6))
