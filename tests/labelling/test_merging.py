@@ -58,7 +58,8 @@ def test_merged_shards_are_what_one_labelling_writes(
     outputs = label_shards(source, tmp_path, shards, of)
     (tmp_path / "whole").mkdir()
     whole = label_file(FakeModel(), source, tmp_path / "whole" / out)
-    summary = merge(outputs[::-1], tmp_path / out)
+    pattern = [tmp_path / "shard-*"]  # manifests fit it too
+    summary = merge(outputs[::-1] if of == 3 else pattern, tmp_path / out)
     if ending == "parquet":
         assert pq.read_table(tmp_path / out).equals(pq.read_table(tmp_path / "whole" / out))
     elif out == "out":

@@ -17,7 +17,7 @@ from typing import Any
 from secondcoder.errors import DataError, SettingsError, StorageError
 from secondcoder.labelling.finishing import place
 from secondcoder.labelling.inputs import expand
-from secondcoder.labelling.outputs import Output, find_output
+from secondcoder.labelling.outputs import SIDECARS, Output, find_output
 from secondcoder.labelling.records import Source, open_source, open_target
 from secondcoder.labelling.summary import LabelSummary, Tally, confidence_findings
 from secondcoder.labelling.windows import SHARD_ROWS, rows_of_share
@@ -50,10 +50,9 @@ def merge(shards: Sequence[Path], output: Path, *, progress: Progress | None = N
         If the output is already there or cannot be written.
     """
     progress = progress or Progress()
-    found = sorted(
-        (_Shard(path) for source in shards for path in expand(Path(source), folders=False)),
-        key=lambda shard: shard.number,
-    )
+    paths = [path for source in shards for path in expand(Path(source), folders=False)]
+    found = [_Shard(path) for path in paths if not path.name.endswith(SIDECARS)]  # 's/*' means the shards
+    found.sort(key=lambda shard: shard.number)
     _check_together(found)
     first = found[0]
     target = find_output(output, "")
