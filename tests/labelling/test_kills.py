@@ -85,11 +85,18 @@ def kill_and_go_on(
             if code == 0:  # it was quicker
                 break
             pending.append({"way": " to ".join(way), "after": after / seconds, "found": found(output)})
-        if code != 0 and (not output.exists() or output.with_name(f".{name}.parts").exists()):
+            if finished(output):  # killed between its last step and its end
+                break
+        if code != 0 and not finished(output):
             assert labellings.run(source, output)[0] == 0
         assert everything(output) == expected, f"killed: {pending}"
         kills += pending
     return kills
+
+
+def finished(output: Path) -> bool:
+    """Whether nothing is left to do; the command would say that the output is there."""
+    return output.exists() and not output.with_name(f".{output.name}.parts").exists()
 
 
 def found(output: Path) -> str:

@@ -73,8 +73,9 @@ class Inputs:
 
     def __init__(self, sources: Sequence[Path], *, rows: int) -> None:
         paths = [path for source in sources for path in expand(Path(source))]
-        if twice := [path for path in paths if paths.count(path) > 1][:1] if len(paths) < 1000 else []:
-            raise DataError(f"{twice[0]} is named twice.", "Name each file once.")
+        if len(set(paths)) < len(paths):
+            twice = next(path for path in paths if paths.count(path) > 1)
+            raise DataError(f"{twice} is named twice.", "Name each file once.")
         if not paths:
             raise DataError("No file to label was named.", "Name a file, a folder or a pattern.")
         self._before = [_stat(path) for path in paths]
