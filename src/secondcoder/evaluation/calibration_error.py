@@ -142,7 +142,7 @@ def _grouped_noise(differences: Floats, bins: NDArray[np.int64], unit: NDArray[n
     mean = np.bincount(bins, differences) / np.bincount(bins)
     sums = np.bincount(unit * n_bins + bins, differences - mean[bins], minlength=g * n_bins).reshape(g, n_bins)
     random = np.random.default_rng(0)
-    sums = sums / (1 - np.bincount(unit)[:, np.newaxis] / len(bins))
+    moves = sums / (1 - np.bincount(unit)[:, np.newaxis] / len(bins))
     scale = np.sqrt((g - 1) ** 2 / g / random.chisquare(g - 1, (_DRAWS, 1)))  # the jackknife's, and Student's t
-    draws: Floats = scale * (random.standard_normal((_DRAWS, g)) @ sums) / len(bins)
+    draws: Floats = scale * (random.standard_normal((_DRAWS, g)) @ moves) / len(bins)
     return lambda _s: draws
