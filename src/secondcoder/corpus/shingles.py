@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 SIMILAR = 0.8
 """Cosine from which two texts are near-duplicates.
@@ -36,13 +37,16 @@ turn of phrase and say something else. At 0.9, one changed word in a sentence of
 """
 EXACT_UP_TO = 50_000
 """Texts up to which all pairs are found."""
-MOST_PAIRS = 2_000_000
-"""Pairs from which the search goes over to hashing also below: 10,000 copies of a form letter make 50 million."""
+MOST_WORK = 500_000_000
+"""5-grams in the similar pairs from which the search goes over to hashing also below: 2.5 million pairs of sentences.
+
+That takes seconds. 10,000 copies of one form letter, on the other hand, would make 50 million pairs of long texts.
+"""
 
 _ROOT, _ROOT_D, _N, _D = 4, 5, 16, 25  # SIMILAR and its square as fractions
 _BANDS, _WIDTH = 32, 5  # of the least similar pairs that count (Jaccard 0.64), 97 % share a band; at 0.75, all do
 _CROWD = 50  # texts in a bucket beyond which each is compared with a few of them only
-_LEADERS = 5
+_LEADERS = 4
 _CHARACTERS = 4_000_000  # of text that are hashed at a time
 _WORK = 2_000_000  # products of matrix entries that are held at a time
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
@@ -51,26 +55,25 @@ Ints = NDArray[np.int64]
 Pairs = tuple[Ints, Ints, Ints, bool]
 
 
-def similar_pairs(texts: Sequence[str], *, exact_up_to: int = EXACT_UP_TO, most_pairs: int = MOST_PAIRS) -> Pairs:
+def similar_pairs(texts: Sequence[str], *, exact_up_to: int = EXACT_UP_TO, most_work: int = MOST_WORK) -> Pairs:
     """Return first and second text of each pair, squared cosine in millionths, and whether all pairs were found.
 
     Parameters
     ----------
     texts
         All different, each of five characters or more. What is found does not depend on their order if all are found.
-    exact_up_to, most_pairs
-        As `EXACT_UP_TO` and `MOST_PAIRS`.
+    exact_up_to, most_work
+        As `EXACT_UP_TO` and `MOST_WORK`.
     """
     if len(texts) <= exact_up_to:
-        found = _all_pairs(texts, most_pairs)
+        found = _all_pairs(texts, most_work)
         if found is not None:
             return *found, True
-    first, second = _candidates(texts)
-    return *_verify(texts, first, second), False
+    return *_hashed_pairs(texts), False
 
 
 def _all_pairs(texts: Sequence[str], most: int) -> tuple[Ints, Ints, Ints] | None:
-    """Return all pairs, or None if there are more than so many."""
+    """Return all pairs, or None if they hold more than so many 5-grams."""
     grams = _sets(texts)
     sizes = np.diff(grams.indptr)  # (n,)
     # Let x be no larger than y. If they are similar, they share 0.8 √(|x| |y|) or more, which is at least 0.8 |x|, and,
@@ -96,7 +99,7 @@ def _all_pairs(texts: Sequence[str], most: int) -> tuple[Ints, Ints, Ints] | Non
         keep = _similar(shared, sizes[x], sizes[y])
         x, y, shared = x[keep], y[keep], shared[keep]
         found.append((np.minimum(x, y), np.maximum(x, y), _closeness(shared, sizes[x], sizes[y])))
-        total += len(x)
+        total += int((sizes[x] + sizes[y]).sum())
         if total > most:
             return None
         start = stop
@@ -176,53 +179,80 @@ def _hashed(texts: Sequence[str]) -> Iterator[tuple[Ints, list[int]]]:
         start = stop
 
 
-def _candidates(texts: Sequence[str]) -> tuple[Ints, Ints]:
-    """Return pairs of texts that share a band of their MinHash signature."""
-    rng = np.random.Generator(np.random.PCG64(0))  # its raw bits, which numpy promises not to change
-    draws = rng.bit_generator.random_raw(2 * _BANDS * _WIDTH).reshape(2, _BANDS, _WIDTH)
-    factors, offsets = draws[0] | np.uint64(1), draws[1]
+def _hashed_pairs(texts: Sequence[str]) -> tuple[Ints, Ints, Ints]:
+    """Return the pairs that share a band of their MinHash signature and are similar.
+
+    In a crowded bucket each text is compared with a few others only, and not once it is tied to them: copies of a form
+    letter come out as one set, though not each with each.
+    """
+    n = len(texts)
+    few = np.empty(0, np.int64)
+    found = [(np.empty(0, np.int64),) * 3]
+    tied: Ints = np.arange(n, dtype=np.int64)
+    for key in _bands(texts):
+        pairs, crowd = _pairs_in_buckets(key)
+        few = np.unique(np.concatenate([few, pairs]))
+        first, second = np.divmod(crowd, max(n, 1))
+        new = tied[first] != tied[second]
+        if new.any():
+            found.append(_verify(texts, first[new], second[new]))
+            one, other = (np.concatenate([pair[i] for pair in found]) for i in (0, 1))
+            ties = csr_array((np.ones(len(one), np.int8), (one, other)), shape=(n, n))
+            tied = connected_components(ties, directed=False)[1].astype(np.int64)
+    found.append(_verify(texts, *np.divmod(few, max(n, 1))))
+    first, second, closeness = (np.concatenate([pair[i] for pair in found]) for i in range(3))
+    _, once = np.unique(first * n + second, return_index=True)
+    return first[once], second[once], closeness[once]
+
+
+def _bands(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """Return a key for each band of each text's MinHash signature, shape (bands, n)."""
+    random = np.random.PCG64(0)  # its raw bits, which numpy promises not to change
+    factors, offsets = random.random_raw(2 * _BANDS * _WIDTH).reshape(2, _BANDS, _WIDTH)
+    factors |= np.uint64(1)
     bands = np.empty((_BANDS, len(texts)), np.uint64)
     at = 0
     for hashes, ends in _hashed(texts):
         stops = np.array(ends)
         starts = np.concatenate([[0], stops[:-1]])
-        # reduceat over [start, end - 4) of each text: the last four places straddle two texts
+        # the least over [start, end - 4) of each text; the last four places straddle two texts
         edges = np.stack([starts, stops - 4], axis=1).ravel()[:-1]
         values = hashes.astype(np.uint64) << np.uint64(64 - _FREE)
         for band in range(_BANDS):
             key = np.zeros(len(stops), np.uint64)
             for k in range(_WIDTH):
-                least = np.minimum.reduceat(values * factors[band, k] + offsets[band, k], edges)[::2]
-                key = (key ^ least) * _PRIME
+                key ^= np.minimum.reduceat(values * factors[band, k] + offsets[band, k], edges)[::2]
+                key *= _PRIME
                 key ^= key >> np.uint64(31)
             bands[band, at : at + len(stops)] = key
         at += len(stops)
-    pairs = np.empty(0, np.int64)
-    for key in bands:
-        pairs = np.unique(np.concatenate([pairs, _pairs_in_buckets(key)]))
-    first, second = np.divmod(pairs, max(len(texts), 1))
-    return first, second
+    return bands
 
 
-def _pairs_in_buckets(keys: NDArray[np.uint64]) -> Ints:
-    """Return the pairs of texts with the same key as ``first * n + second``; in a crowd, those with a few leaders."""
+def _pairs_in_buckets(keys: NDArray[np.uint64]) -> tuple[Ints, Ints]:
+    """Return the pairs of texts with the same key as ``first * n + second``, and some of those in crowded buckets."""
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.append(True, keys[order][1:] != keys[order][:-1]))
     sizes = np.diff(np.append(starts, len(order)))
-    # each text with those that stand 1, 2, … places after it in its bucket
-    last = np.repeat(starts + sizes, sizes)
+    begin, end = np.repeat(starts, sizes), np.repeat(starts + sizes, sizes)
     crowded = np.repeat(sizes > _CROWD, sizes)
-    begin = np.repeat(starts, sizes)
     places = np.arange(len(order))
-    found = []
+    found: tuple[list[Ints], list[Ints]] = ([np.empty(0, np.int64)], [np.empty(0, np.int64)])
+
+    def add(one: Ints, other: Ints, to: list[Ints]) -> None:
+        first, second = order[one], order[other]
+        to.append(np.minimum(first, second) * len(keys) + np.maximum(first, second))
+
     for step in range(1, int(min(sizes.max(initial=0), _CROWD))):
-        near = places[(places + step < last) & (~crowded | (step <= _LEADERS))]
-        found.append((order[near], order[near + step]))
-    for leader in range(_LEADERS):
-        members = places[crowded & (places > begin + leader)]
-        found.append((order[begin[members] + leader], order[members]))
-    first, second = (np.concatenate([pair[i] for pair in found]) for i in (0, 1))
-    return np.asarray(np.minimum(first, second) * len(keys) + np.maximum(first, second))
+        within = places[places + step < end]
+        few = within[~crowded[within]]
+        add(few, few + step, found[0])
+        if step <= _LEADERS:
+            many = within[crowded[within]]
+            add(many, many + step, found[1])  # with a few neighbours
+            many = places[crowded & (places != begin + step - 1)]
+            add(begin[many] + step - 1, many, found[1])  # and with the first ones
+    return np.concatenate(found[0]), np.unique(np.concatenate(found[1]))
 
 
 def _verify(texts: Sequence[str], first: Ints, second: Ints) -> tuple[Ints, Ints, Ints]:
