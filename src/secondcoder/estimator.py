@@ -24,7 +24,7 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.reserving import set_aside
 from secondcoder.errors import InterruptedRunError, SettingsError, SplitError, StorageError
 from secondcoder.finishing import promise, temper
-from secondcoder.model.choosing import choose_backend
+from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.model.loading import start_model
 from secondcoder.progress import LiveProgress, Progress, default_progress
 from secondcoder.settings import (
@@ -200,7 +200,7 @@ backend, max_error
         findings += temper(model, dev, result.best_scores)
         scores = replace(result.best_scores, logits=result.best_scores.logits / np.float32(model.card.temperature))
         gold = class_indices(dev, model.label_names)
-        choose_backend(model, settings.backend, train.texts, gold, scores, dev.texts)
+        choose_backend(model, settings.backend, Judges(train.texts, dev.texts, gold, scores), self._progress())
         self.promise_ = promise(model, reserved, settings.max_error)
         self.model_ = model
         self.classes_ = classes

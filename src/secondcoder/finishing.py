@@ -15,11 +15,12 @@ from secondcoder.errors import ModelError
 from secondcoder.evaluation.calibration import fit_temperature
 from secondcoder.evaluation.selection import Guarantee, threshold_for_error
 from secondcoder.mistaken import store_mistakes
-from secondcoder.model.choosing import choose_backend
+from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.model.encoding import describe_lengths
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.temperature import fold_temperature
+from secondcoder.progress import Progress
 from secondcoder.recording import finish_run, since
 from secondcoder.run_folder import now
 from secondcoder.runs import Run
@@ -52,7 +53,7 @@ class Judged:
     reserved: Corpus | None = None
 
 
-def keep(run: Run, model: Model, result: Fit, *, judged: Judged) -> None:
+def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progress) -> None:
     """Calibrate and save the model, judge it and the baselines on dev, and write the report."""
     assert result.best_scores is not None  # a training that came to its end was evaluated
     dev = judged.dev
@@ -61,7 +62,9 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged) -> None:
     scores = replace(result.best_scores, logits=result.best_scores.logits / np.float32(temperature))
     settings = run.info["settings"]["train"]
     gold = class_indices(dev, model.label_names)
-    choice = choose_backend(model, settings["backend"], judged.train.texts, gold, scores, dev.texts)
+    judges = Judges(judged.train.texts, dev.texts, gold, scores)
+    choice = choose_backend(model, settings["backend"], judges, progress)
+    progress.say(f"Labels will be made with {choice.reason}")
     scores = choice.scores
     promised = promise(model, judged.reserved, settings["max_error"])
     run.store_model(model)

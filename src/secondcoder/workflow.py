@@ -179,7 +179,7 @@ def train_with(
             with ranks.sharing_failure():
                 if run:
                     result.findings += findings
-                    keep(run, model, result, judged=Judged(split.train, dev, reserved))
+                    keep(run, model, result, judged=Judged(split.train, dev, reserved), progress=progress)
     return run or Run(output)
 
 

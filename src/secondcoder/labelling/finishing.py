@@ -10,7 +10,7 @@ from typing import Any
 
 from secondcoder.errors import StorageError
 from secondcoder.labelling.outputs import Output
-from secondcoder.labelling.summary import LabelSummary, confidence_findings
+from secondcoder.labelling.summary import LabelSummary, confidence_findings, departure_findings
 from secondcoder.labelling.work import Work, differences
 from secondcoder.labelling.writing import not_finite_findings
 from secondcoder.progress import Progress
@@ -40,7 +40,11 @@ def finish(work: Work, about: dict[str, Any], settings: LabelSettings, progress:
     output, done = work.output, work.done
     staged = work.gather_rest(progress)
     least = None if settings.min_confidence == "auto" else settings.min_confidence
-    findings = (*not_finite_findings(done.not_finite), *confidence_findings(done.tally, least))
+    findings = (
+        *not_finite_findings(done.not_finite),
+        *confidence_findings(done.tally, least),
+        *departure_findings(about["model"]),
+    )
     summary = LabelSummary.of(output, done.tally, about["model"]["label_names"], findings)
     files = [
         {**{key: part[key] for key in ("name", "rows", "bytes", "sha256")}}

@@ -170,3 +170,24 @@ def confidence_findings(tally: Tally, min_confidence: float | None) -> tuple[Fin
             rows=n,
         ),
     )
+
+
+def departure_findings(model: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Return what to say where a model labelled with another backend or precision than its figures were computed with.
+
+    Parameters
+    ----------
+    model
+        What `secondcoder.model.model.Model.summary` says.
+    """
+    if not (judged := model.get("judged_with")):
+        return ()
+    return (
+        Finding(
+            kind="not-as-judged",
+            severity="warning",
+            message=f"The run's figures were computed in {judged}; these labels, in {model.get('precision')} by "
+            f"{model.get('backend')}. A few labels may differ.",
+            cure="Leave --backend, --device and --precision away to label with what was judged.",
+        ),
+    )

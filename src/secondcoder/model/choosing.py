@@ -16,6 +16,7 @@ from secondcoder.evaluation import metrics
 from secondcoder.model.backends import ResolvedPrecision, resolve_precision
 from secondcoder.model.converted import OpenVINOBackend, convert, is_fast_at_int8, is_installed, quantised
 from secondcoder.model.model import Model, Scores
+from secondcoder.progress import Progress
 from secondcoder.settings import Backend
 
 LEAST_ROWS = 500
@@ -35,7 +36,7 @@ class Check:
     backend, precision
         What was tried.
     n
-        Rows of dev.
+        Rows of dev that it was compared on.
     agreement
         Share of them that get the same label.
     macro_f1, reference_macro_f1
@@ -76,14 +77,29 @@ class Choice:
     reason: str
 
 
-def choose_backend(
-    model: Model,
-    asked: Backend,
-    calibration: Sequence[str],
-    gold: NDArray[np.int64],
-    reference: Scores,
-    dev: Sequence[str],
-) -> Choice:
+@dataclass(frozen=True, eq=False)
+class Judges:
+    """What a backend is chosen by.
+
+    Attributes
+    ----------
+    calibration
+        Texts of train, to measure ranges on.
+    texts
+        Those of dev, n of them.
+    gold : ndarray of shape (n,)
+        Their classes.
+    reference
+        What the model says about them by torch.
+    """
+
+    calibration: Sequence[str]
+    texts: Sequence[str]
+    gold: NDArray[np.int64]
+    reference: Scores
+
+
+def choose_backend(model: Model, asked: Backend, judges: Judges, progress: Progress) -> Choice:
     """Give the model the fastest backend that labels as fp32 does, and return what was compared.
 
     int8 by OpenVINO first, where the processor is made for it; then OpenVINO in bf16 or fp32, whichever is faster
@@ -95,14 +111,10 @@ def choose_backend(
         After its training; gets the backend, and its card names it.
     asked
         ``"auto"``, ``"torch"`` or ``"openvino"``; the last means: OpenVINO, or an error that says why not.
-    calibration
-        Texts of train.
-    gold
-        ndarray of shape (n,), classes of dev.
-    reference
-        What the model says about dev by torch.
-    dev
-        Its n texts.
+    judges
+        Dev, and what the model says about it by torch.
+    progress
+        Told what takes its time.
 
     Raises
     ------
@@ -111,56 +123,101 @@ def choose_backend(
     ModelError
         If OpenVINO was asked for and cannot convert the model.
     """
+    reference = judges.reference
     on_cpu = model.backend.device.type == "cpu"
     if asked == "torch":
         return Choice(reference, (), "torch, as asked for.")
     if asked == "auto" and not (on_cpu and is_installed()):
         return Choice(reference, (), f"torch: {'the extra fast is not installed' if on_cpu else 'there is a GPU'}.")
+    checks: list[Check] = []
     try:
+        progress.say("Converting the model for OpenVINO.")
         plain = convert(model.network, model.encoder, resolve_precision("auto", model.backend.device))
+        why_not = _why_not_int8(len(judges.gold))
+        if not why_not:
+            chosen, why_not = _try_int8(model, plain, judges, checks, progress)
+            if chosen is not None:
+                return Choice(chosen, tuple(checks), f"int8 by OpenVINO: {_told(checks[-1])}.")
+        chosen = _try(model, plain, judges, checks, progress)
     except ModelError as error:
         if asked == "openvino":
             raise
-        return Choice(reference, (), f"torch: {error.what}")
-    if len(gold) < LEAST_ROWS:
-        why_not = f"dev has {len(gold)} rows, and it takes {LEAST_ROWS} to see whether int8 labels alike"
-    elif not is_fast_at_int8():
-        why_not = "this processor has neither VNNI nor AMX"
-    else:
-        why_not = ""
-    checks: list[Check] = []
-    if not why_not:
-        few = calibration[:: max(1, len(calibration) // _CALIBRATION_TEXTS)][:_CALIBRATION_TEXTS]
-        chosen = _try(model, quantised(plain, model.encoder, few), gold, reference, dev, checks)
-        if chosen is not None:
-            return Choice(chosen, tuple(checks), f"int8 by OpenVINO: {_told(checks[-1])}.")
-        why_not = f"int8 labels otherwise ({_told(checks[-1])})"
-    chosen = _try(model, plain, gold, reference, dev, checks)
+        return Choice(reference, tuple(checks), f"torch: {error.what}")
     if chosen is not None:
         return Choice(chosen, tuple(checks), f"{plain.precision} by OpenVINO, not int8: {why_not}.")
-    return Choice(reference, tuple(checks), f"torch: OpenVINO labels otherwise ({_told(checks[-1])}).")
+    reason = f"OpenVINO labels otherwise ({_told(checks[-1])})"
+    if asked == "openvino":
+        raise ModelError(f"{reason}.", "Train with --backend torch.")
+    return Choice(reference, tuple(checks), f"torch: {reason}.")
+
+
+def calibration_texts(texts: Sequence[str]) -> list[str]:
+    """Return the texts that ranges are measured on: some from everywhere."""
+    return list(texts[:: max(1, len(texts) // _CALIBRATION_TEXTS)][:_CALIBRATION_TEXTS])
+
+
+def compare(found: Scores, judges: Judges, *, backend: str, precision: ResolvedPrecision, k: int) -> Check:
+    """Return how what a backend says about dev compares with what torch says.
+
+    Parameters
+    ----------
+    found
+        What it says.
+    judges
+        Dev.
+    backend, precision
+        What it is called.
+    k
+        Number of classes.
+    """
+    labels, expected = found.logits.argmax(axis=1), judges.reference.logits.argmax(axis=1)
+    agreement = float(np.mean(labels == expected)) if len(labels) else 0.0
+    f1, reference_f1 = (
+        metrics.macro_average(metrics.confusion_matrix(judges.gold, given, k)).f1 for given in (labels, expected)
+    )
+    # Fewer rows than it takes for int8 are no reason against plain arithmetic, which only rounds.
+    passed = (
+        agreement >= LEAST_AGREEMENT
+        and reference_f1 - f1 <= MOST_LOST
+        and (precision != "int8" or len(labels) >= LEAST_ROWS)
+    )
+    return Check(backend, precision, len(labels), agreement, f1, reference_f1, passed)
+
+
+def _why_not_int8(n: int) -> str:
+    """Return why int8 need not be tried on n rows of dev, or nothing."""
+    if n < LEAST_ROWS:
+        return f"dev has {n} rows, and it takes {LEAST_ROWS} to see whether int8 labels alike"
+    return "" if is_fast_at_int8() else "this processor has neither VNNI nor AMX"
+
+
+def _try_int8(
+    model: Model, plain: OpenVINOBackend, judges: Judges, checks: list[Check], progress: Progress
+) -> tuple[Scores | None, str]:
+    """Return what the model says in int8, or None and why it does not label in it."""
+    progress.say("Measuring ranges for int8 on texts of train; this takes a minute or less.")
+    try:
+        backend = quantised(plain, model.encoder, calibration_texts(judges.calibration))
+        chosen = _try(model, backend, judges, checks, progress)
+    except ModelError as error:
+        return None, error.what.rstrip(".")
+    return chosen, "" if chosen is not None else f"int8 labels otherwise ({_told(checks[-1])})"
 
 
 def _try(
-    model: Model,
-    backend: OpenVINOBackend,
-    gold: NDArray[np.int64],
-    reference: Scores,
-    dev: Sequence[str],
-    checks: list[Check],
+    model: Model, backend: OpenVINOBackend, judges: Judges, checks: list[Check], progress: Progress
 ) -> Scores | None:
     """Give the model a backend and return what it says about dev; put the old one back and return None if it fails."""
     before = model.backend, model.card
     model.use(backend)
-    scores = model.score(dev)
-    k = len(model.label_names)
-    labels, expected = scores.logits.argmax(axis=1), reference.logits.argmax(axis=1)
-    agreement = float(np.mean(labels == expected))
-    found, wanted = (metrics.macro_average(metrics.confusion_matrix(gold, given, k)).f1 for given in (labels, expected))
-    # Fewer rows than it takes are no reason against plain arithmetic, which only rounds.
-    passed = agreement >= LEAST_AGREEMENT and wanted - found <= MOST_LOST
-    checks.append(Check(backend.name, backend.precision, len(gold), agreement, found, wanted, passed))
-    if passed:
+    try:
+        with progress.task(f"dev in {backend.precision}", len(judges.texts)) as task:
+            scores = model.score(judges.texts, progress=task)
+    except ModelError:
+        model.backend, model.card = before
+        raise
+    checks.append(compare(scores, judges, backend=backend.name, precision=backend.precision, k=len(model.label_names)))
+    if checks[-1].passed:
         return scores
     model.backend, model.card = before
     return None

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from secondcoder.errors import MissingExtraError, ModelError
-from secondcoder.model.backends import PREDICTION_TOKENS, ResolvedPrecision
+from secondcoder.model.backends import PREDICTION_TOKENS, Backend, ResolvedPrecision
 from secondcoder.model.encoding import TextEncoder
 from secondcoder.model.pretrained import quiet_transformers
 
@@ -31,9 +31,14 @@ WEIGHTS_NAME = "openvino_model.bin"
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
+_BY_TORCH = "Use --backend torch."
+# What is converted must say what the network says, in every shape; logits of sane networks differ by 1e-5 and less.
+_TOLERANCE = 1e-3
+
+
 def is_installed() -> bool:
     """Return whether the extra ``fast`` is there."""
-    return all(importlib.util.find_spec(name) is not None for name in ("openvino", "nncf"))
+    return all(_is_there(name) for name in ("openvino", "nncf"))
 
 
 def is_fast_at_int8() -> bool:
@@ -71,27 +76,48 @@ class OpenVINOBackend:
     def logits(self, batch: Mapping[str, torch.Tensor]) -> NDArray[np.float32]:
         """Return the logits of a padded batch, shape (rows, k)."""
         if self._threads != torch.get_num_threads():  # what others set for torch, the user means for all
+            self._compiled = self._compile(torch.get_num_threads())
             self._threads = torch.get_num_threads()
-            self._compiled = (
-                _openvino()
-                .Core()
-                .compile_model(
-                    self.network,
-                    "CPU",
-                    {
-                        "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
-                        "PERFORMANCE_HINT": "LATENCY",
-                        "NUM_STREAMS": 1,
-                        "INFERENCE_NUM_THREADS": self._threads,
-                    },
-                )
-            )
-        found: NDArray[np.float32] = self._compiled([batch[name].numpy() for name in self.names])[0].copy()
+        try:
+            found: NDArray[np.float32] = self._compiled([batch[name].numpy() for name in self.names])[0].copy()
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO cannot compute this network: {_first_line(error)}.", _BY_TORCH) from error
         return found
+
+    def _compile(self, threads: int) -> Any:
+        hints = {
+            "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        try:
+            compiled = _openvino().Core().compile_model(self.network, "CPU", hints)
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO cannot compile this network: {_first_line(error)}.", _BY_TORCH) from error
+        # Where the processor cannot do what is asked for, OpenVINO computes in something else, without a word.
+        if (used := compiled.get_property("INFERENCE_PRECISION_HINT").to_string()) != _HINTS[self.precision]:
+            raise ModelError(
+                f"The model computes in {self.precision}, and OpenVINO would compute in {used} on this processor.",
+                "Label on another machine, or by --backend torch, and judge it so first.",
+            )
+        return compiled
 
     def save(self, folder: Path) -> None:
         """Write the converted network into a folder."""
         _openvino().save_model(self.network, folder / FILE_NAME, compress_to_fp16=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the network as bytes: copies of fitted estimators hold it, and OpenVINO cannot copy it itself."""
+        graph, weights = io.BytesIO(), io.BytesIO()
+        _openvino().serialize(self.network, graph, weights)
+        return {**vars(self), "network": (graph.getvalue(), weights.getvalue()), "_compiled": None, "_threads": 0}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what `__getstate__` gave."""
+        vars(self).update(state)
+        graph, weights = state["network"]
+        self.network = _openvino().Core().read_model(graph, weights)
 
     @classmethod
     def load(cls, folder: Path, precision: ResolvedPrecision) -> "OpenVINOBackend":
@@ -114,7 +140,7 @@ class OpenVINOBackend:
             network = core.read_model(folder / FILE_NAME)
         except RuntimeError as error:
             raise ModelError(
-                f"{folder / FILE_NAME} cannot be read: {error}.", "Copy the whole model folder."
+                f"{folder / FILE_NAME} cannot be read: {_first_line(error)}.", "Copy the whole model folder."
             ) from error
         return cls(network, [port.get_any_name() for port in network.inputs], precision)
 
@@ -132,21 +158,57 @@ def convert(network: PreTrainedModel, encoder: TextEncoder, precision: ResolvedP
     openvino = _openvino()
     batch = _example(encoder, ["one text", "and another one, to be padded"])
     was_training = network.training
-    network.eval()
+    plain = in_order(network, tuple(batch))
     try:
-        with quiet_transformers(), warnings.catch_warnings():
+        with quiet_transformers(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of tracing, about shapes that are given anew with each batch
-            found = openvino.convert_model(_Positional(network, tuple(batch)), example_input=tuple(batch.values()))
+            found = openvino.convert_model(plain, example_input=tuple(batch.values()))
+            for port, name in zip(found.inputs, batch, strict=True):
+                port.get_tensor().set_names({name})
+        check_shapes(OpenVINOBackend(found, tuple(batch), "fp32"), plain, encoder)
+    except ModelError:
+        raise
     except Exception as error:  # OpenVINO and torch raise what they like where they meet something unknown
         raise ModelError(
-            f"OpenVINO cannot convert {type(network).__name__}: {str(error).strip().splitlines()[0]}.",
-            "Use --backend torch.",
+            f"OpenVINO cannot convert {type(network).__name__}: {_first_line(error)}.", _BY_TORCH
         ) from error
     finally:
         network.train(was_training)
-    for port, name in zip(found.inputs, batch, strict=True):
-        port.get_tensor().set_names({name})
     return OpenVINOBackend(found, tuple(batch), precision)
+
+
+def in_order(network: PreTrainedModel, names: tuple[str, ...]) -> torch.nn.Module:
+    """Return the network, without dropout, as converters want it: inputs in order, and logits alone come out."""
+    return _Positional(network, names).eval()
+
+
+def check_shapes(found: Backend, network: torch.nn.Module, encoder: TextEncoder) -> None:
+    """See that a converted network says what the network says, whatever the shape.
+
+    Tracing takes what Python computes from the example's shape for a constant; then other shapes come out wrong.
+
+    Parameters
+    ----------
+    found
+        Computes what was converted.
+    network
+        From `in_order`, on this machine's processor.
+    encoder
+        The model's tokenisation.
+
+    Raises
+    ------
+    ModelError
+        If it says something else.
+    """
+    texts = ["tax", "We will cut taxes, and spend more on schools. " * 4, "word " * encoder.max_length]
+    for few in ([0], [0, 1], [2, 0, 1]):
+        batch = _example(encoder, [texts[i] for i in few])
+        with torch.inference_mode():
+            expected = network(*batch.values()).numpy()
+        if not np.allclose(found.logits(batch), expected, atol=_TOLERANCE, rtol=_TOLERANCE):
+            rows, tokens = batch["input_ids"].shape
+            raise ModelError(f"What was converted gives other logits for {rows} texts of {tokens} tokens.", _BY_TORCH)
 
 
 def quantised(backend: OpenVINOBackend, encoder: TextEncoder, texts: Sequence[str]) -> OpenVINOBackend:
@@ -160,12 +222,20 @@ def quantised(backend: OpenVINOBackend, encoder: TextEncoder, texts: Sequence[st
         The model's tokenisation.
     texts
         Texts of the kind that will be labelled; a few hundred.
+
+    Raises
+    ------
+    ModelError
+        If nncf cannot quantise a network of this kind.
     """
     with _quiet_nncf() as nncf:
         calibration = nncf.Dataset([tuple(t.numpy() for t in _example(encoder, [text]).values()) for text in texts])
-        found = nncf.quantize(
-            backend.network, calibration, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(texts)
-        )
+        try:
+            found = nncf.quantize(
+                backend.network, calibration, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(texts)
+            )
+        except Exception as error:  # it raises what it likes where it meets something unknown
+            raise ModelError(f"nncf cannot quantise the network: {_first_line(error)}.", _BY_TORCH) from error
     return OpenVINOBackend(found, backend.names, "int8")
 
 
@@ -187,9 +257,19 @@ def _example(encoder: TextEncoder, texts: Sequence[str]) -> dict[str, torch.Tens
     return encoder.batch(encoded, np.arange(len(texts)), (len(texts), int(encoded.lengths.max())))
 
 
+def _is_there(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says, without the trace of places in C++ that OpenVINO adds."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), type(error).__name__)
+
+
 def _openvino() -> Any:
     """Return the package, which would tell its maker of each use unless it found no telemetry."""
-    if not is_installed():
+    if not _is_there("openvino"):
         raise MissingExtraError(
             "OpenVINO is not installed.", "Run: pip install 'secondcoder[fast]', or use --backend torch."
         )

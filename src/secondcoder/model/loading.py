@@ -87,21 +87,13 @@ def load_model(
         If the model was evaluated with OpenVINO, and it is not installed.
     ModelError
         If the folder is not a whole secondcoder model: no safetensors, a label count that does not match, no
-        tokenizer, weights missing or not those that were saved.
+        tokenizer, weights missing or not those that were saved. If this processor cannot compute as the model was
+        judged.
     """
     folder = _find_model_folder(Path(folder))
-    card, saved_sha256, converted_sha256 = _read_card(folder)
-    told = (device, precision) != ("auto", "auto")
-    if backend == "openvino" and (told or card.backend != "openvino"):
-        raise ModelError(
-            f"{folder} was not judged with OpenVINO{', which has no choice of device or precision' if told else ''}.",
-            "Leave --backend away, or train with the extra fast installed.",
-        )
-    converts = card.backend == "openvino" and backend != "torch" and not told
-    if not converts and card.backend == "openvino":
-        card = replace(card, backend="torch", precision=resolve_precision(precision, resolve_device(device)))
-    elif precision != "auto":
-        card = replace(card, precision=precision)
+    judged, saved_sha256, converted_sha256 = _read_card(folder)
+    card = _as_told(judged, folder, device=device, precision=precision, backend=backend)
+    converts = card.backend == "openvino"
     if not (folder / WEIGHTS_FILE).is_file():
         raise ModelError(f"{folder} has no {WEIGHTS_FILE}; no other form of weights is read.", "Train again.")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
@@ -138,7 +130,10 @@ def load_model(
     encoder = TextEncoder(tokenizer, max_length=card.max_length, truncation=card.truncation)
     place(network, torch.device("cpu") if converts else resolve_device(device))
     if not converts:
-        return Model(network, encoder, card, sha256)
+        model = Model(network, encoder, card, sha256)
+        if card != judged:
+            model.judged_with = f"{judged.precision} by {judged.backend}"
+        return model
     model = Model(network, encoder, card, converted_sha256)
     model.backend = OpenVINOBackend.load(_whole(folder / CONVERTED, converted_sha256), card.precision)
     return model
@@ -172,6 +167,23 @@ def load_encoder(name: str, *, max_length: int | None = None, truncation: Trunca
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     limit = choose_max_length(max_length, tokenizer, count_positions(config, None))
     return TextEncoder(tokenizer, max_length=limit, truncation=truncation or "head")
+
+
+def _as_told(card: ModelCard, folder: Path, *, device: Device, precision: Precision, backend: Backend) -> ModelCard:
+    """Return the card with the backend and the precision that will be computed with."""
+    told = (device, precision) != ("auto", "auto")
+    if backend == "openvino" and (told or card.backend != "openvino"):
+        raise ModelError(
+            "With OpenVINO a model computes as it was judged, with no choice of device or precision."
+            if told
+            else f"{folder} was not judged with OpenVINO.",
+            "Leave --device and --precision away."
+            if told
+            else "Leave --backend away, or train with the extra fast installed.",
+        )
+    if card.backend == "openvino" and (backend == "torch" or told):
+        return replace(card, backend="torch", precision=resolve_precision(precision, resolve_device(device)))
+    return card if precision == "auto" else replace(card, precision=precision)
 
 
 def _find_model_folder(folder: Path) -> Path:

@@ -116,7 +116,12 @@ class Model:
     card
         Its label names and provenance.
     sha256
-        Hash of the saved weights; empty while it has not been saved.
+        Hash of what was saved and computes the scores; empty while it has not been saved.
+
+    Attributes
+    ----------
+    judged_with
+        Backend and precision of the figures in its run, where this model was told to compute in others; else empty.
     """
 
     def __init__(self, network: PreTrainedModel, encoder: TextEncoder, card: ModelCard, sha256: str = "") -> None:
@@ -124,6 +129,7 @@ class Model:
         self.encoder = encoder
         self.card = card
         self.sha256 = sha256
+        self.judged_with = ""
         self.backend: Backend = TorchBackend(network, card.precision)
 
     def __repr__(self) -> str:
@@ -167,6 +173,7 @@ class Model:
             "device": str(self.backend.device),
             "threads": torch.get_num_threads(),
             "weights_sha256": self.sha256,
+            **({"judged_with": self.judged_with} if self.judged_with else {}),
         }
 
     def parts(self) -> list[tuple[str, int]]:
