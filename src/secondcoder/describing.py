@@ -34,7 +34,7 @@ def report_content(run: RunFolder) -> ReportContent:
         label_names=data["label_names"],
         positive=data["positive"],
         model=results["base_model"],
-        model_description=f"{results['model_type']}, {results['n_parameters'] / 1e6:,.1f} million parameters",
+        model_description=f"{results['model_type']}, {_counted(results['n_parameters'])} parameters",
         metric=results["metric"],
         best_epoch=results["best_epoch"],
         best_seed=results["best_seed"],
@@ -58,6 +58,10 @@ def report_content(run: RunFolder) -> ReportContent:
         started=run.info["started"],
         seconds=run.info["seconds"],
     )
+
+
+def _counted(parameters: int) -> str:
+    return f"{parameters / 1e6:,.1f} million" if parameters >= 1e6 else f"{parameters:,}"
 
 
 def _stored(run: RunFolder, name: str) -> Any:

@@ -213,13 +213,18 @@ def _calibration(shown: Shown, cited: list[str]) -> str:
 
 def _guarantee(shown: Shown, cited: list[str]) -> str:
     found = shown.guarantee
-    if found is None or found.min_confidence is None:
+    if found is None:
         return ""
     cited.append("geifman2017")
+    if found.min_confidence is None:
+        return (
+            f"From no probability on could an error of at most {found.max_error:.1%} be promised by the {found.n:,} texts "
+            "of dev kept for that (Geifman and El-Yaniv 2017)."
+        )
     return (
         f"Texts with a probability below {found.min_confidence:.3f} were to be left to human coders, so that with a "
         f"confidence of {100 * (1 - found.delta):.0f} % at most {found.max_error:.1%} of the labels given are wrong "
-        f"(Geifman and El-Yaniv 2017; chosen on {found.n:,} texts used for nothing else, taken as independent)."
+        f"(Geifman and El-Yaniv 2017; chosen on {found.n:,} texts of dev used for nothing else, taken as independent)."
     )
 
 
