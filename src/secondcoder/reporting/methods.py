@@ -218,8 +218,8 @@ def _guarantee(shown: Shown, cited: list[str]) -> str:
     cited.append("geifman2017")
     if found.min_confidence is None:
         return (
-            f"From no probability on could an error of at most {found.max_error:.1%} be promised by the {found.n:,} texts "
-            "of dev kept for that (Geifman and El-Yaniv 2017)."
+            f"From no probability on could an error of at most {found.max_error:.1%} be promised by the {found.n:,} "
+            "texts of dev kept for that (Geifman and El-Yaniv 2017)."
         )
     return (
         f"Texts with a probability below {found.min_confidence:.3f} were to be left to human coders, so that with a "
