@@ -22,7 +22,7 @@ def test_a_full_report_shows_every_section_and_closes_its_tags() -> None:
         "Error below 5.0%: label texts with a probability of at least 0.871, 78.0% of all.",
         "more labels expect",
         "Sure and wrong",
-        "12 labels are probably wrong",
+        "12 labels look wrong to a model",
         "rather economic?",
         "Worst groups",
         "By length",
