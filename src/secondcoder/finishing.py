@@ -14,7 +14,7 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.errors import ModelError
 from secondcoder.evaluation.calibration import fit_temperature
 from secondcoder.evaluation.selection import Guarantee, threshold_for_error
-from secondcoder.mistaken import store_mistakes
+from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.model.encoding import describe_lengths
 from secondcoder.model.loading import load_model
@@ -71,7 +71,7 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progr
     _compare_saved(run, model, dev)
     baselines = fit_baselines(judged.train)
     run.store_evaluation("dev", dev, scores.probabilities, baselines=baselines, temperature=temperature)
-    store_mistakes(run, model, "dev", dev, scores)
+    store_mistakes(run, "dev", judged_rows(dev, scores.probabilities, scores.n_tokens), model)
     lengths = describe_lengths(result.n_tokens, model.encoder)
     run.update(
         finished=now(),

@@ -26,17 +26,15 @@ from secondcoder.errors import InterruptedRunError, RunError
 from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.finishing import temper
+from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.progress import Progress, default_progress
 from secondcoder.run_folder import MODEL_NAME, RUN_FILE, judge, now
-from secondcoder.runs import TEST_USE_FILE, Run, _sorted_columns
+from secondcoder.runs import Run
 from secondcoder.settings import TrainSettings
 from secondcoder.storage import (
-    append_json_line,
     atomic_path,
     locked,
     read_json,
-    read_json_lines,
-    sha256_strings,
     storage_errors,
     write_json,
 )
@@ -138,7 +136,7 @@ class _Work:
         """Count the test part as opened, once, and write the plan down."""
         if not self.begun:
             shutil.rmtree(self.folder, ignore_errors=True)  # left by folds that were killed while they cleared away
-            opened = _open_test(run, self.n_folds)
+            opened = run.open_test(run.part("test"), by=f"{self.n_folds} folds")
             write_json(self.folder / _PLAN, {"n_folds": self.n_folds, "test_openings": opened, "started": now()})
 
     def do(self, number: int, fold: Fold, run: Run, progress: Progress) -> None:
@@ -230,6 +228,7 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
     stored = {part: {who: e.to_dict() for who, e in by.items()} for part, by in run.evaluations.items()}
     stored[FOLDS] = {who: judge(rows, probabilities).to_dict() for who, probabilities in said.items()}
     write_json(run.folder / "evaluation.json", stored)
+    store_mistakes(run, FOLDS, judged_rows(rows, said[MODEL_NAME]))
     run.update(
         folds={
             "n_folds": len(folds),
@@ -247,19 +246,6 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
 def _figures(rows: Corpus, probabilities: NDArray[np.float64]) -> dict[str, float]:
     labels = [label for label in rows.labels if label is not None]
     return evaluate_points(labels, probabilities, rows.label_names, positive=rows.positive).figures()
-
-
-def _open_test(run: Run, n_folds: int) -> int:
-    """Write down that the test part is opened, and return how often it has been, as `Run.evaluate` does."""
-    rows = run.part("test")
-    key = sha256_strings(*_sorted_columns(rows))
-    book = run.folder.resolve().parent / TEST_USE_FILE
-    entry = {"test": key, "rows": len(rows), "run": run.folder.name, "model": f"{n_folds} folds", "time": now()}
-    append_json_line(book, entry)
-    counted = sum(line["test"] == key for line in read_json_lines(book))
-    openings: int = max(counted, run.info.get("test_openings", 0) + 1)
-    run.update(test_openings=openings)
-    return openings
 
 
 def _predictions(rows: Corpus, of_row: NDArray[np.int64], probabilities: NDArray[np.float64]) -> pa.Table:

@@ -3,11 +3,14 @@
 In: rows with gold labels and what the model says about them. Out: ``mistakes.json``, by part.
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.evaluation.label_errors import find_label_errors
 from secondcoder.evaluation.mistakes import JudgedRows, find_mistakes
 from secondcoder.model.attribution import explain_all
-from secondcoder.model.model import Model, Scores
+from secondcoder.model.model import Model
 from secondcoder.run_folder import RunFolder
 from secondcoder.storage import read_json, write_json
 from secondcoder.training.fitting import class_indices
@@ -15,24 +18,41 @@ from secondcoder.training.fitting import class_indices
 MISTAKES_FILE = "mistakes.json"
 
 
-def store_mistakes(run: RunFolder, model: Model, part: str, rows: Corpus, scores: Scores) -> None:
-    """Look at where the model goes wrong on a part, and write it down; what is known of other parts stays.
-
-    Stored are the most confident mistakes with the weight of each word for the label that was given, the worst groups,
-    errors by length, and likely label errors.
-    """
-    judged = JudgedRows(
+def judged_rows(
+    rows: Corpus, probabilities: NDArray[np.float64], n_tokens: NDArray[np.int64] | None = None
+) -> JudgedRows:
+    """Return rows that all have a label, with probabilities of shape (n, k) and perhaps lengths in tokens."""
+    return JudgedRows(
         ids=rows.ids,
         texts=rows.texts,
         gold=class_indices(rows, rows.label_names),
-        probabilities=scores.probabilities,
+        probabilities=probabilities,
         label_names=rows.label_names,
         groups=rows.groups,
-        n_tokens=scores.n_tokens,
+        n_tokens=n_tokens,
     )
+
+
+def store_mistakes(run: RunFolder, part: str, judged: JudgedRows, model: Model | None = None) -> None:
+    """Look at where the model goes wrong on a part, and write it down; what is known of other parts stays.
+
+    Stored are the most confident mistakes, the worst groups, errors by length, and likely label errors.
+
+    Parameters
+    ----------
+    run
+        Where ``mistakes.json`` is.
+    part
+        Name of the part.
+    judged
+        Its rows, and what was said about them.
+    model
+        What said it: the weight of each word for the label that it gave is stored too. None where several models did.
+    """
     mistakes = find_mistakes(judged)
     texts = [mistake.text for mistake in mistakes.confident]
-    explained = explain_all(model, texts, [mistake.predicted for mistake in mistakes.confident])
+    labels = [mistake.predicted for mistake in mistakes.confident]
+    explained = [] if model is None else explain_all(model, texts, labels)
     path = run.folder / MISTAKES_FILE
     stored = read_json(path) if path.exists() else {}
     stored[part] = {

@@ -27,12 +27,14 @@ from secondcoder.storage import (
     atomic_path,
     read_json,
     read_json_lines,
+    sha256_strings,
     storage_errors,
     write_json,
 )
 from secondcoder.training.baselines import Baseline
 
 RUN_FILE = "run.json"
+TEST_USE_FILE = "test-use.jsonl"
 CHECKPOINTS = "checkpoints"
 TOKENS = ".tokens"
 """Folder beside the runs that keeps token ids, so that texts are tokenised once for all runs on them."""
@@ -180,6 +182,28 @@ class RunFolder:
             pq.write_table(table, temporary, compression="zstd")
         write_json(self.folder / "evaluation.json", stored)
 
+    def open_test(self, rows: Corpus, *, by: str) -> int:
+        """Write down that the test part is opened, before anything is seen, and return how often it has been.
+
+        The book is ``test-use.jsonl`` beside the run. It counts by the rows themselves, so that another run that is
+        judged on the same rows counts as another look at them.
+
+        Parameters
+        ----------
+        rows
+            The test part.
+        by
+            What is judged on it.
+        """
+        key = sha256_strings(*_sorted_columns(rows))
+        book = self.folder.resolve().parent / TEST_USE_FILE
+        append_json_line(book, {"test": key, "rows": len(rows), "run": self.folder.name, "model": by, "time": now()})
+        # The run's own count goes on where the book was lost or the run was moved away from it.
+        counted = sum(line["test"] == key for line in read_json_lines(book))
+        openings: int = max(counted, self.info.get("test_openings", 0) + 1)
+        self.update(test_openings=openings)
+        return openings
+
     def no_model(self) -> RunError:
         """Return the error that says why there is no model."""
         state = "was not finished" if self.status == "running" else f"is {self.status}"
@@ -214,6 +238,11 @@ def _predictions(part: str, rows: Corpus, probabilities: NDArray[np.float64]) ->
     for i, name in enumerate(rows.label_names):
         columns[f"probability_{name}"] = pa.array(probabilities[:, i], pa.float64())
     return pa.table(columns)
+
+
+def _sorted_columns(rows: Corpus) -> list[list[str | None]]:
+    ordered = sorted(zip(rows.ids, rows.texts, rows.labels, strict=True))
+    return [list(column) for column in zip(*ordered, strict=True)]
 
 
 def now() -> str:

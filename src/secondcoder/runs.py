@@ -5,18 +5,15 @@ In: a run folder. Out: its figures on test, and its report.
 
 from pathlib import Path
 
-from secondcoder.corpus.corpus import Corpus
 from secondcoder.describing import report_content
 from secondcoder.evaluation.figures import Evaluation
-from secondcoder.mistaken import store_mistakes
+from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.progress import Progress, default_progress
 from secondcoder.reporting.card import render_card
 from secondcoder.reporting.page import render
-from secondcoder.run_folder import MODEL_NAME, RunFolder, now
-from secondcoder.storage import append_json_line, locked, read_json_lines, sha256_strings, write_text
+from secondcoder.run_folder import MODEL_NAME, RunFolder
+from secondcoder.storage import locked, write_text
 from secondcoder.training.baselines import fit_baselines
-
-TEST_USE_FILE = "test-use.jsonl"
 
 
 class Run(RunFolder):
@@ -36,9 +33,6 @@ class Run(RunFolder):
     def evaluate(self, *, progress: Progress | None = None) -> Evaluation:
         """Return the figures on the test part, which is thereby opened, and write them down with the report.
 
-        Each opening is written into ``test-use.jsonl`` beside the run first. That book counts by the rows themselves,
-        so that another run that is judged on the same rows counts as another look at them.
-
         Raises
         ------
         RunError
@@ -48,22 +42,14 @@ class Run(RunFolder):
             raise self.no_model()
         rows, model = self.part("test"), self.model
         with locked(self.folder):
-            key = sha256_strings(*_sorted_columns(rows))
-            book = self.folder.resolve().parent / TEST_USE_FILE
-            append_json_line(
-                book, {"test": key, "rows": len(rows), "run": self.folder.name, "model": model.sha256, "time": now()}
-            )
-            # The run's own count goes on where the book was lost or the run was moved away from it.
-            counted = sum(line["test"] == key for line in read_json_lines(book))
-            openings = max(counted, self.info.get("test_openings", 0) + 1)
+            self.open_test(rows, by=model.sha256)
             with (progress or default_progress()).task("test", len(rows)) as task:
                 scores = model.score(rows.texts, progress=task)
             baselines = fit_baselines(self.part("train"))
             self.store_evaluation(
                 "test", rows, scores.probabilities, baselines=baselines, temperature=model.card.temperature
             )
-            store_mistakes(self, model, "test", rows, scores)
-            self.update(test_openings=openings)
+            store_mistakes(self, "test", judged_rows(rows, scores.probabilities, scores.n_tokens), model)
             self.write_report()
         return self.evaluations["test"][MODEL_NAME]
 
@@ -78,8 +64,3 @@ class Run(RunFolder):
     def _repr_html_(self) -> str:
         figures = "".join(f"<h4>{part}</h4>{by[MODEL_NAME]._repr_html_()}" for part, by in self.evaluations.items())
         return f"<p><b>Run</b> {self.folder} ({self.status})</p>{figures}"
-
-
-def _sorted_columns(rows: Corpus) -> list[list[str | None]]:
-    ordered = sorted(zip(rows.ids, rows.texts, rows.labels, strict=True))
-    return [list(column) for column in zip(*ordered, strict=True)]
