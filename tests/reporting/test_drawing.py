@@ -1,6 +1,7 @@
 import xml.etree.ElementTree as ET
 
 import matplotlib
+import pytest
 
 from secondcoder.reporting import figures
 from secondcoder.reporting.content import PartContent
@@ -57,3 +58,11 @@ def _line(words: str) -> str:
 
 def test_the_alternative_text_is_escaped() -> None:
     assert 'aria-label="a &quot;quoted&quot; &lt;alt&gt;"' in _line("x")
+
+
+@pytest.mark.parametrize(("low", "high"), [(low / 4, 1.0) for low in range(4)] + [(0.0, h / 10) for h in range(1, 11)])
+def test_ticks_go_from_end_to_end_in_round_steps(low: float, high: float) -> None:
+    ticks = figures._even_ticks(low, high)
+    assert 3 <= len(ticks) <= 8
+    assert (ticks[0], ticks[-1]) == (low, pytest.approx(high))
+    assert all(100 * tick == pytest.approx(round(100 * tick)) for tick in ticks)

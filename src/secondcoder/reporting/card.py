@@ -17,6 +17,8 @@ from secondcoder.reporting.showing import FEW_GROUPS, Shown, read
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#$~])")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+# Of the model that the demo extra installs, by its short name.
+_ON_THE_HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 _LONGEST_TITLE = 4
 _PARTS = {"test": "test", "folds": "cross-fitting", "dev": "dev (which chose the epoch, so it flatters)"}
 
@@ -39,7 +41,7 @@ def _metadata(c: ReportContent, shown: Shown) -> str:
     """Return the YAML in front; every value is written as JSON, which YAML contains."""
     lines = ["library_name: transformers", "pipeline_tag: text-classification"]
     if _HUB_NAME.fullmatch(c.model):
-        lines.append(f"base_model: {_json(c.model)}")
+        lines.append(f"base_model: {_json(_ON_THE_HUB.get(c.model, c.model))}")
     lines += ["# license: yours to choose", "# language: not known to secondcoder", "tags:", "- secondcoder"]
     if shown.evaluations:
         lines += ["metrics:", "- f1", "- accuracy", "model-index:", f"- name: {_json(c.label_column)}", "  results:"]

@@ -196,8 +196,7 @@ def _dot_plot(
     low = _lowest(blocks) if low is None else low
     axes.set_xlim(low, high)
     axes.set_ylim(canvas.height - 26, 0)
-    step = next(s for s in (0.02, 0.05, 0.1, 0.2, 0.25, 0.5) if (high - low) / s <= 5.01)
-    ticks = [low + i * step for i in range(round((high - low) / step) + 1)]
+    ticks = _even_ticks(low, high)
     axes.set_xticks(ticks, [f"{tick:.0%}" if per_cent else f"{tick:.2g}" for tick in ticks])
     axes.set_yticks([])
     axes.grid(axis="x")
@@ -212,6 +211,13 @@ def _dot_plot(
             y += 0 if overlaid else _ROW
         y += _ROW if overlaid else 0
     return canvas
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers from low to high, both included; these are multiples of 0.05."""
+    steps = (0.02, 0.05, 0.1, 0.2, 0.25, 0.3, 0.5)
+    n = next(round(x) for step in steps if (x := (high - low) / step) < 7.01 and abs(x - round(x)) < 1e-6)
+    return [low + i * (high - low) / n for i in range(n + 1)]
 
 
 def _lowest(blocks: Sequence[tuple[str, str, Sequence[Dot]]]) -> float:
