@@ -20,6 +20,7 @@ def test_the_public_names_are_these():
         "Split",
         "check",
         "compare",
+        "cross_fit",
         "evaluate",
         "label",
         "load",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from secondcoder.estimator import SentenceClassifier as SentenceClassifier
     from secondcoder.evaluation.evaluate import evaluate as evaluate
     from secondcoder.evaluation.figures import Evaluation as Evaluation
+    from secondcoder.folding import cross_fit as cross_fit
     from secondcoder.model.loading import load_model as load
     from secondcoder.model.model import Model as Model
     from secondcoder.runs import Run as Run
@@ -33,6 +34,7 @@ _HOMES = {
     "Split": "corpus.splits",
     "check": "corpus.checks",
     "compare": "comparing",
+    "cross_fit": "folding",
     "evaluate": "evaluation.evaluate",
     "label": "workflow",
     "load": "model.loading:load_model",
