@@ -56,6 +56,7 @@ def test_a_run_leaves_what_the_architecture_promises(run):
         "predictions.parquet",
         "evaluation.json",
         "mistakes.json",
+        "leads.json",
         "report.html",
     }
     assert (run.status, Run(run.folder).info) == ("complete", run.info)

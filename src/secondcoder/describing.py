@@ -50,6 +50,7 @@ def report_content(run: RunFolder) -> ReportContent:
         seed_figures=results.get("seed_figures", {}),
         guarantee=results.get("selection"),
         mistakes=_stored(run, "mistakes.json") or {},
+        leads=run.leads,
         curve=_stored(run, "curve.json"),
         seed=run.info["seed"],
         settings=_shown_settings(run),

@@ -28,7 +28,7 @@ from secondcoder.evaluation.figures import Evaluation
 from secondcoder.finishing import temper
 from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.progress import Progress, default_progress
-from secondcoder.run_folder import MODEL_NAME, RUN_FILE, judge, now
+from secondcoder.run_folder import MODEL_NAME, RUN_FILE, now
 from secondcoder.runs import Run
 from secondcoder.settings import TrainSettings
 from secondcoder.storage import (
@@ -225,9 +225,7 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
             }
         )
     _write_table(run.folder / "folds.parquet", _predictions(rows, of_row, said[MODEL_NAME]))
-    stored = {part: {who: e.to_dict() for who, e in by.items()} for part, by in run.evaluations.items()}
-    stored[FOLDS] = {who: judge(rows, probabilities).to_dict() for who, probabilities in said.items()}
-    write_json(run.folder / "evaluation.json", stored)
+    run.store_figures(FOLDS, rows, said)
     store_mistakes(run, FOLDS, judged_rows(rows, said[MODEL_NAME]))
     run.update(
         folds={

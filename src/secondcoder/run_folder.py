@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus, Part, Source
 from secondcoder.errors import RunError
+from secondcoder.evaluation.comparison import compare
 from secondcoder.evaluation.evaluate import evaluate
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.model.loading import load_model
@@ -32,9 +33,11 @@ from secondcoder.storage import (
     write_json,
 )
 from secondcoder.training.baselines import Baseline
+from secondcoder.training.fitting import class_indices
 
 RUN_FILE = "run.json"
 TEST_USE_FILE = "test-use.jsonl"
+LEADS_FILE = "leads.json"
 CHECKPOINTS = "checkpoints"
 TOKENS = ".tokens"
 """Folder beside the runs that keeps token ids, so that texts are tokenised once for all runs on them."""
@@ -99,6 +102,13 @@ class RunFolder:
         path = self.folder / "evaluation.json"
         stored = read_json(path) if path.exists() else {}
         return {part: {who: Evaluation.from_dict(v) for who, v in by.items()} for part, by in stored.items()}
+
+    @property
+    def leads(self) -> dict[str, dict[str, Any]]:
+        """How far the model leads each baseline, by part, as `Comparison.to_dict` gives it; paired, row by row."""
+        path = self.folder / LEADS_FILE
+        stored: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
+        return stored
 
     def part(self, name: Part) -> Corpus:
         """Return the rows of a part, with ids, texts, labels and groups.
@@ -169,17 +179,38 @@ class RunFolder:
         """
         given = {MODEL_NAME: probabilities}
         given |= {name: baseline.predict_proba(rows.texts) for name, baseline in baselines.items()}
-        stored = {name: {who: e.to_dict() for who, e in by.items()} for name, by in self.evaluations.items()}
-        stored[part] = {
-            who: judge(rows, found, temperature=temperature if who == MODEL_NAME else 1.0).to_dict()
-            for who, found in given.items()
-        }
         table = _predictions(part, rows, probabilities)
         path = self.folder / "predictions.parquet"
         if path.exists():
             table = pa.concat_tables([pq.read_table(path, filters=[("part", "!=", part)]), table])
         with atomic_path(path) as temporary, storage_errors(path):
             pq.write_table(table, temporary, compression="zstd")
+        self.store_figures(part, rows, given, temperature=temperature)
+
+    def store_figures(
+        self, part: str, rows: Corpus, given: Mapping[str, NDArray[np.float64]], *, temperature: float = 1.0
+    ) -> None:
+        """Judge what the model and the baselines gave to the rows, and how far the model leads; write it down.
+
+        Parameters
+        ----------
+        part
+            Name of the part.
+        rows
+            Its rows.
+        given
+            Probabilities of shape (n, k) by who gave them.
+        temperature
+            What the model's logits were divided by.
+        """
+        stored = {name: {who: e.to_dict() for who, e in by.items()} for name, by in self.evaluations.items()}
+        stored[part] = {
+            who: judge(rows, found, temperature=temperature if who == MODEL_NAME else 1.0).to_dict()
+            for who, found in given.items()
+        }
+        leads = self.leads | {part: {who: lead_of(rows, given[who], given[MODEL_NAME]) for who in given}}
+        leads[part].pop(MODEL_NAME)
+        write_json(self.folder / LEADS_FILE, leads)
         write_json(self.folder / "evaluation.json", stored)
 
     def open_test(self, rows: Corpus, *, by: str) -> int:
@@ -219,12 +250,27 @@ def judge(rows: Corpus, probabilities: NDArray[np.float64], *, temperature: floa
     Groups are the unit of the intervals where the rows have any; a row without a group is one by itself.
     """
     labels = [label for label in rows.labels if label is not None]
-    groups = None
-    if rows.groups is not None:
-        groups = [group or f"\0{id_}" for group, id_ in zip(rows.groups, rows.ids, strict=True)]
     return evaluate(
-        labels, probabilities, rows.label_names, positive=rows.positive, groups=groups, temperature=temperature
+        labels,
+        probabilities,
+        rows.label_names,
+        positive=rows.positive,
+        groups=_units(rows),
+        temperature=temperature,
     )
+
+
+def lead_of(rows: Corpus, baseline: NDArray[np.float64], model: NDArray[np.float64]) -> dict[str, Any]:
+    """Return how far the model leads a baseline on the rows, as `Comparison.to_dict` gives it."""
+    gold = class_indices(rows, rows.label_names)
+    return compare(gold, baseline, model, rows.label_names, positive=rows.positive, groups=_units(rows)).to_dict()
+
+
+def _units(rows: Corpus) -> list[str] | None:
+    """Return the group of each row, a row without one being a group by itself; None where texts are not grouped."""
+    if rows.groups is None:
+        return None
+    return [group or f"\0{id_}" for group, id_ in zip(rows.groups, rows.ids, strict=True)]
 
 
 def _predictions(part: str, rows: Corpus, probabilities: NDArray[np.float64]) -> pa.Table:

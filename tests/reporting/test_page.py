@@ -1,5 +1,6 @@
 import re
 
+import numpy as np
 import pytest
 
 from secondcoder.corpus.findings import Finding
@@ -209,8 +210,19 @@ def test_allowed_leaks_stand_on_the_first_screen() -> None:
     assert "Leaks were allowed" not in Page(render(content())).text
 
 
-def test_a_lead_within_the_interval_is_not_sold_as_certain() -> None:
-    close = {"test": {"model": judged(82), "tfidf-logistic": judged(80)}}
-    assert "the lead may be chance" in Page(render(content(evaluations=close))).text
-    far = {"test": {"model": judged(95), "tfidf-logistic": judged(60)}}
-    assert "the lead may be chance" not in Page(render(content(evaluations=far))).text
+def test_a_lead_that_may_be_chance_is_not_sold_as_certain():
+    gold = np.tile([0, 1], 50)
+    right, chance = np.eye(2)[gold] * 0.8 + 0.1, np.full((100, 2), 0.5)
+    almost = right.copy()
+    almost[0] = almost[0, ::-1]
+    for baseline, certain in ((chance, True), (almost, False)):
+        lead = compare(gold, baseline, right, ("economic", "social")).to_dict()
+        names = ["economic", "social"]
+        labels = [names[i] for i in gold]
+        figures = {
+            "model": evaluate(labels, right, names).to_dict(),
+            "majority": evaluate(labels, baseline, names).to_dict(),
+        }
+        page = Page(render(content(evaluations={"test": figures}, leads={"test": {"majority": lead}}))).text
+        assert ("may be chance" not in page) == certain
+        assert "interval of the lead" in page

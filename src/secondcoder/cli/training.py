@@ -238,3 +238,9 @@ def _say_winner(run: "Run", part: str) -> None:
         if who != MODEL_NAME and round(other, 3) >= round(value, 3):
             verdict = "LOSES to" if round(other, 3) > round(value, 3) else "is no better than"
             say(f"The model {verdict} the baseline {who}: {name} {value:.3f} against {other:.3f}.")
+    for who, lead in run.leads.get(part, {}).items():
+        difference = lead["differences"][0]
+        if (interval := difference["interval"]) is not None:
+            chance = "" if not interval["low"] <= 0 <= interval["high"] else ", which may be chance"
+            limits = f"[{interval['low']:+.3f}, {interval['high']:+.3f}]"
+            say(f"Lead over {who}, text by text: {name} {difference['difference']:+.3f} {limits}{chance}.")

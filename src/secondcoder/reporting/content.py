@@ -108,6 +108,8 @@ class ReportContent:
     mistakes
         By part: ``"mistakes"``, what `Mistakes.to_dict` gave; ``"words"``, what `Attribution.to_dict` gave for each of
         the confident ones, in their order; ``"label_errors"``, what `LabelError.to_dict` gave.
+    leads
+        ``leads[part][baseline]`` is what `Comparison.to_dict` gave for the model against the baseline.
     curve
         What `LearningCurve.to_dict` gave, where the curve was run.
     started, seconds
@@ -143,6 +145,7 @@ class ReportContent:
     seed_figures: Mapping[str, float] = field(default_factory=dict)
     guarantee: Mapping[str, Any] | None = None
     mistakes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    leads: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     curve: Mapping[str, Any] | None = None
     started: str = ""
     seconds: float | None = None

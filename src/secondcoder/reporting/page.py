@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jinja2
 
+from secondcoder.evaluation.comparison import Comparison, Difference
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.reporting import formatting as form
@@ -34,15 +35,15 @@ class Verdict:
         The strongest baseline's name.
     model, baseline
         The main figure of the two.
-    clear
-        Whether the baseline's figure lies outside the interval of the model's; None where there is no interval.
+    lead
+        How far the model leads, paired text by text: difference and interval; None where they were not compared.
     """
 
     outcome: Literal["wins", "ties", "loses"]
     rival: str
     model: float
     baseline: float
-    clear: bool | None = None
+    lead: Difference | None = None
 
 
 def render(content: ReportContent) -> str:
@@ -60,7 +61,7 @@ def render(content: ReportContent) -> str:
             s=shown,
             main=shown.main,
             judged_on=judged_on,
-            verdict=verdict(shown.main) if judged_on else None,
+            verdict=verdict(shown.main, content.leads.get(judged_on, {})) if judged_on else None,
             few_groups=_few_groups(shown),
             methods=methods(content, shown),
             history_columns=list(dict.fromkeys(name for entry in content.history for name in entry)),
@@ -69,13 +70,15 @@ def render(content: ReportContent) -> str:
     )
 
 
-def verdict(by_who: Mapping[str, Evaluation]) -> Verdict | None:
+def verdict(by_who: Mapping[str, Evaluation], leads: Mapping[str, Mapping[str, Any]] | None = None) -> Verdict | None:
     """Return how the model stands against the strongest baseline, or None where there is no baseline.
 
     Parameters
     ----------
     by_who
         Evaluations on the same rows: ``"model"`` and the baselines.
+    leads
+        What `Comparison.to_dict` gave for the model against each baseline, or some of them.
     """
     metric, model = by_who[MODEL].headline
     rival: str | None = None
@@ -87,12 +90,12 @@ def verdict(by_who: Mapping[str, Evaluation]) -> Verdict | None:
     if rival is None:
         return None
     baseline = by_who[rival].figure(metric)
-    interval = by_who[MODEL].interval(metric)
-    clear = None if interval is None else not interval.low <= baseline <= interval.high
+    stored = (leads or {}).get(rival)
+    lead = None if stored is None else Comparison.from_dict(stored).difference(metric)
     # at the digits shown: a reader who sees 0.857 twice must not be told that one won
     if format_figure(model) == format_figure(baseline):
-        return Verdict("ties", rival, model, baseline, clear)
-    return Verdict("wins" if is_better(metric, model, baseline) else "loses", rival, model, baseline, clear)
+        return Verdict("ties", rival, model, baseline, lead)
+    return Verdict("wins" if is_better(metric, model, baseline) else "loses", rival, model, baseline, lead)
 
 
 def _few_groups(shown: Shown) -> int | None:
