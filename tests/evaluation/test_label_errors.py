@@ -52,7 +52,7 @@ def test_the_most_doubtful_comes_first_and_the_suggestion_is_the_most_probable_c
         assert error.text == rows.texts[i]
         assert error.label == rows.label_names[rows.gold[i]]
         assert error.suggested == rows.label_names[rows.predicted[i]] != error.label
-        assert 0 <= error.score < 0.5
+        assert error.score == pytest.approx(rows.probabilities[i, rows.gold[i]])
 
 
 def test_clean_labels_are_hardly_doubted():

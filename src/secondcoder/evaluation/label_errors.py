@@ -30,8 +30,7 @@ class LabelError:
     suggested
         The most probable class.
     score
-        From 0 to 1, the lower, the more doubtful: the probability of the gold label by a model that did not see it,
-        less what rows of that label have on average.
+        Probability of the gold label, by a model that did not see it: the lower, the more doubtful.
     """
 
     id: str
@@ -66,8 +65,8 @@ def find_label_errors(rows: JudgedRows) -> tuple[LabelError, ...]:
 
     Confident learning: a row is doubted if its probability of another class j is at least the mean probability of j
     among the rows labelled j, and j is the most probable class. The thresholds are each class's own, so that neither
-    a rare class nor a model that is too sure of itself is doubted for that alone; they are taken off the
-    probabilities before the rows are put in order, too.
+    a rare class nor a model that is too sure of itself is doubted for that alone. The order is that of the gold
+    label's probability: with the thresholds taken off it, errors that people made came less far ahead.
 
     Classes with fewer than `FEWEST_OF_CLASS` gold rows are left out, with their rows; with fewer than two classes left
     there is nothing to find.
@@ -99,7 +98,7 @@ def find_label_errors(rows: JudgedRows) -> tuple[LabelError, ...]:
     from cleanlab.rank import get_label_quality_scores
 
     doubted = find_label_issues(gold, p, filter_by=_RULE, n_jobs=1)  # one process: it may fork otherwise
-    scores = get_label_quality_scores(gold, p, method="self_confidence", adjust_pred_probs=True)
+    scores = get_label_quality_scores(gold, p, method="self_confidence")
     at = np.flatnonzero(doubted)
     at = at[np.argsort(scores[at], kind="stable")]
     return tuple(
