@@ -30,6 +30,7 @@ ORDER = (
     "describing",
     "runs",
     "evaluating",
+    "exporting",
     "comparing",
     "recording",
     "finishing",
@@ -41,7 +42,7 @@ ORDER = (
     "cli",
     "__main__",
 )
-HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy", "pyarrow", "pandas", "numpy", "accelerate")
+HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy", "pyarrow", "pandas", "numpy", "accelerate", "matplotlib")
 LIGHT = ("__init__", "errors", "bounds", "settings", "environment", "storage", "progress", "demo")
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -20,17 +20,22 @@ _PACKAGES = (
     "scikit-learn",
     "pyarrow",
     "datasets",
+    "cleanlab",
+    "matplotlib",
+    "openvino",
+    "nncf",
 )
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that take part in the results."""
+    """Return the versions of Python and of the packages that take part in the results, where they are installed."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # a checkout that was not installed
-            found[package] = "unknown"
+        except metadata.PackageNotFoundError:
+            if package == "secondcoder":  # a checkout that was not installed
+                found[package] = "unknown"
     return found
 
 
