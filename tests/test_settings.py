@@ -40,6 +40,8 @@ from secondcoder.settings import (
         (ReadSettings, "dev_from", "test"),
         (LabelSettings, "device", "tpu"),
         (LabelSettings, "precision", "int8"),
+        (LabelSettings, "engine", "spark"),
+        (LabelSettings, "workers", 2),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_a_cure(kind, name, value):

@@ -36,3 +36,31 @@ def check_range(
             f"at most {most}" if most < math.inf else f"below {below}",
         ]
         raise SettingsError(f"{name} is {value!r}.", f"Give a number {' and '.join(limits)}.")
+
+
+def parse_share(text: str | None) -> tuple[int, int]:
+    """Return which share ``"3/40"`` is, from 1, and of how many; None is the first of one.
+
+    Raises
+    ------
+    SettingsError
+        If it is not spelt so, or there is no such share.
+    """
+    number, slash, of = ("1/1" if text is None else str(text)).partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise SettingsError(f"shard is {text!r}.", "Write 3/40 for the third of 40.")
+    return int(number), int(of)
+
+
+def parse_counts(name: str, text: str | None) -> tuple[int, ...]:
+    """Return the numbers in ``"100,200,400"``; None has none.
+
+    Raises
+    ------
+    SettingsError
+        If they are not whole numbers from 1 on.
+    """
+    pieces = [] if text is None else str(text).split(",")
+    if not all(piece.strip().isdecimal() and int(piece) for piece in pieces):
+        raise SettingsError(f"{name} is {text!r}.", "Write whole numbers, as 100,200,400.")
+    return tuple(int(piece) for piece in pieces)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, get_args
 
-from secondcoder.bounds import check_choice, check_count, check_range
+from secondcoder.bounds import check_choice, check_count, check_range, parse_counts, parse_share
 from secondcoder.errors import SettingsError
 
 DEFAULT_SEED = 42
@@ -21,6 +21,7 @@ By = Literal["auto", "random", "stratified", "group", "given"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 Backend = Literal["auto", "torch", "openvino"]
+Engine = Literal["local", "ray"]
 Truncation = Literal["head", "head-tail"]
 Effort = Literal["quick", "normal", "thorough"]
 HeadStart = Literal["random", "logistic"]
@@ -224,12 +225,22 @@ class LabelSettings(Settings):
     """Arithmetic; auto is what the model was evaluated with."""
     backend: Backend = "auto"
     """What computes; auto is what the model was evaluated with."""
+    engine: Engine = "local"
+    """Who computes: this process, or workers on Ray (extra ray; docs/clusters.md); the output is the same."""
+    address: str | None = None
+    """Running Ray cluster to join, as auto or 10.0.0.1:6379. Unset: Ray is started on this machine alone."""
+    workers: int | None = None
+    """Workers on Ray, each with the model. Unset: as many as there are GPUs, or as there is room for with --cpus."""
+    cpus: int | None = None
+    """Cores of each worker on Ray, which it computes and tokenises with. Unset: 1, beside a GPU up to 8."""
 
     def __post_init__(self) -> None:
-        check_choice("device", self.device, get_args(Device))
-        check_choice("backend", self.backend, get_args(Backend))
-        check_choice("precision", self.precision, get_args(Precision))
-        check_count("limit", self.limit, least=1)
+        for name, kind in (("device", Device), ("backend", Backend), ("precision", Precision), ("engine", Engine)):
+            check_choice(name, getattr(self, name), get_args(kind))
+        for name in ("limit", "workers", "cpus"):
+            check_count(name, getattr(self, name), least=1)
+        if self.engine != "ray" and (self.address, self.workers, self.cpus) != (None,) * 3:
+            raise SettingsError("address, workers and cpus are those of Ray.", "Add --engine ray, or leave them out.")
         if self.min_confidence is not None and self.min_confidence != "auto":
             check_range("min_confidence", self.min_confidence, above=0.0, most=1.0)
         self.share  # noqa: B018
@@ -237,12 +248,7 @@ class LabelSettings(Settings):
     @property
     def share(self) -> tuple[int, int]:
         """Which share of the rows, from 1, and of how many."""
-        if self.shard is None:
-            return 1, 1
-        number, slash, of = str(self.shard).partition("/")
-        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise SettingsError(f"shard is {self.shard!r}.", "Write 3/40 for the third of 40.")
-        return int(number), int(of)
+        return parse_share(self.shard)
 
 
 @dataclass(frozen=True)
@@ -261,10 +267,7 @@ class CurveSettings(Settings):
     @property
     def numbers(self) -> tuple[int, ...]:
         """The sizes as numbers; none where they are unset."""
-        pieces = [] if self.sizes is None else str(self.sizes).split(",")
-        if not all(piece.strip().isdecimal() and int(piece) for piece in pieces):
-            raise SettingsError(f"sizes is {self.sizes!r}.", "Write whole numbers, as 100,200,400.")
-        return tuple(int(piece) for piece in pieces)
+        return parse_counts("sizes", self.sizes)
 
 
 def parse_label_names(text: str) -> dict[str, str]:

@@ -5,8 +5,9 @@ computed here.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from secondcoder.corpus.reserving import set_aside
 from secondcoder.corpus.splits import Split
 from secondcoder.errors import DataError, SettingsError
 from secondcoder.finishing import Judged, keep
+from secondcoder.labelling.engines import open_engine
 from secondcoder.labelling.stream import label_file
 from secondcoder.labelling.summary import LabelSummary
 from secondcoder.model.backends import resolve_device
@@ -31,7 +33,9 @@ from secondcoder.settings import (
     Backend,
     Device,
     Effort,
+    Engine,
     HeadStart,
+    LabelSettings,
     Precision,
     TrainSettings,
     Truncation,
@@ -213,6 +217,10 @@ def label(
     device: Device = "auto",
     precision: Precision = "auto",
     backend: Backend = "auto",
+    engine: Engine = "local",
+    address: str | None = None,
+    workers: int | None = None,
+    cpus: int | None = None,
     progress: Progress | None = None,
 ) -> LabelSummary:
     """Label every text of a corpus and return what was done.
@@ -227,8 +235,9 @@ def label(
         The corpus: files (CSV, TSV, JSONL, Parquet), folders, patterns; one or several.
     output
         The labelled file; its ending names the format. Without an ending, a folder of files like the input's.
-    text, probabilities, prefix, min_confidence, limit, shard, allow_rejects, device, precision, backend
-        See `secondcoder.settings.LabelSettings`; the last three only where a folder is named.
+    text, probabilities, prefix, min_confidence, limit, shard, allow_rejects, device, precision, backend, engine, \
+address, workers, cpus
+        See `secondcoder.settings.LabelSettings`; from `device` on only where a folder or a run is named.
     progress
         Where to show how far it has come; a bar in notebooks, nothing elsewhere, unless given.
 
@@ -245,35 +254,44 @@ def label(
     InterruptedRunError
         If the user stopped it and something is saved.
     """
-    if not isinstance(model, Run | Model):
-        model = load_model(model, device=device, precision=precision, backend=backend)
-    elif (device, precision, backend) != ("auto",) * 3:
-        raise SettingsError(
-            f"device {device!r}, precision {precision!r} and backend {backend!r} were named for a model that has been "
-            "loaded already.",
-            "Name the run's folder instead, or load the model with them: secondcoder.load(folder, device=..., ...).",
-        )
-    model = model.model if isinstance(model, Run) else model
-    if min_confidence == "auto":
-        min_confidence = model.card.min_confidence
-        if min_confidence is None:
+    progress = progress or default_progress()
+    told = LabelSettings(device=device, precision=precision, backend=backend)
+    told = replace(told, engine=engine, address=address, workers=workers, cpus=cpus)
+    with open_engine(_loader(model, told), told, progress) as opened:
+        if min_confidence == "auto" and (min_confidence := opened.min_confidence) is None:
             raise SettingsError(
                 "min_confidence is 'auto', and no confidence was chosen for this model.",
                 "Train with --max-error, or give a probability.",
             )
-    return label_file(
-        model,
-        source,
-        Path(output),
-        text=text,
-        probabilities=probabilities,
-        prefix=prefix,
-        min_confidence=min_confidence,
-        limit=limit,
-        shard=shard,
-        allow_rejects=allow_rejects,
-        progress=progress or default_progress(),
-    )
+        return label_file(
+            opened,
+            source,
+            Path(output),
+            text=text,
+            probabilities=probabilities,
+            prefix=prefix,
+            min_confidence=min_confidence,
+            limit=limit,
+            shard=shard,
+            allow_rejects=allow_rejects,
+            progress=progress,
+        )
+
+
+def _loader(model: Model | Run | Path | str, told: LabelSettings) -> Callable[[], Model]:
+    """Return what gets the model; with Ray, in another process."""
+    on_ray = told.engine == "ray"
+    if not isinstance(model, Run | Model):
+        folder = Path(model).absolute() if on_ray else model
+        return partial(load_model, folder, device=told.device, precision=told.precision, backend=told.backend)
+    if (told.device, told.precision, told.backend) != ("auto",) * 3 or (on_ray and isinstance(model, Model)):
+        raise SettingsError(
+            "device, precision, backend or engine 'ray' was named for a model that has been loaded already.",
+            "Name the run's folder instead, or load the model with them: secondcoder.load(folder, device=..., ...).",
+        )
+    if isinstance(model, Run):
+        return partial(load_model, model.model_folder.absolute()) if on_ray else lambda: model.model
+    return lambda: model
 
 
 def _require_learnable(split: Split) -> None:

@@ -2,7 +2,8 @@
 
 In: a model and files. Out: a file or folder with every row of the input once, in order, its columns as they were and
 the added columns behind them; a manifest and the rejected lines beside it; a `LabelSummary`. Memory holds one window of
-rows, however long the input. The model is asked for one thing, ``score(texts)``, of one window at a time.
+rows, or a few for each worker of an engine that has several, however long the input. The model is asked for one
+thing, ``score(texts)``, of one window at a time.
 """
 
 import time
@@ -18,14 +19,14 @@ from secondcoder.corpus.corpus import require_column
 from secondcoder.environment import versions
 from secondcoder.errors import DataError, InterruptedRunError, SecondcoderError, SettingsError, StorageError
 from secondcoder.labelling.columns import AddedColumns, Scorer
+from secondcoder.labelling.engines import Engine, LocalEngine
 from secondcoder.labelling.finishing import finish, finished
 from secondcoder.labelling.inputs import Cursor, Inputs, Placed
 from secondcoder.labelling.outputs import Output, find_output
 from secondcoder.labelling.summary import LabelSummary, Tally
 from secondcoder.labelling.windows import WINDOW_ROWS, Window, rows_of_share, windows
 from secondcoder.labelling.work import Work
-from secondcoder.labelling.writing import json_values
-from secondcoder.progress import Progress, Task
+from secondcoder.progress import Progress
 from secondcoder.settings import LabelSettings
 from secondcoder.storage import locked
 
@@ -33,7 +34,7 @@ MOST_REJECTED = 0.1  # of the records; beyond, the file is something else than w
 
 
 def label_file(
-    model: Scorer,
+    model: Scorer | Engine,
     source: Path | str | Sequence[Path | str],
     output: Path,
     *,
@@ -56,7 +57,7 @@ def label_file(
     Parameters
     ----------
     model
-        Scores texts.
+        Scores texts; or an engine that labels with one.
     source
         The corpus: files (CSV, TSV, JSONL, Parquet; text also packed as gz or zst), folders, patterns.
     output
@@ -90,6 +91,7 @@ def label_file(
         allow_rejects=allow_rejects,
     )
     progress = progress or Progress()
+    engine = model if isinstance(model, Engine) else LocalEngine(model)
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
     target = find_output(output, "")
     _refuse_in_the_way(sources, target)
@@ -97,18 +99,18 @@ def label_file(
     target = replace(target, ending=target.ending or inputs.ending)
     if not inputs.schema.names:  # nothing but rejected lines, which leave no columns
         _refuse_rejected(inputs, *inputs.count(progress), settings)
-    column = _text_column(inputs, model.text_column if settings.text is None else settings.text)
-    added = AddedColumns(model.label_names, probabilities, prefix, min_confidence)
+    column = _text_column(inputs, engine.text_column if settings.text is None else settings.text)
+    added = AddedColumns(engine.label_names, probabilities, prefix, min_confidence)
     work = Work(target, added.behind(inputs.schema))
-    plan = _plan(model, inputs, settings, column, target)
+    plan = _plan(engine, inputs, settings, column, target)
     with locked(work.folder):
         if target.exists:
             return finished(work, plan)
         work.begin(plan)
         try:
             _count(inputs, work, settings, progress)
-            _remember_threads(work, model)
-            end = _label(model, inputs, added, column, work=work, settings=settings, progress=progress)
+            _remember_threads(work, engine)
+            end = _label(engine, inputs, added, column, work=work, settings=settings, progress=progress)
             inputs.check_unchanged(contents=True)
             about = {
                 "format": 2,
@@ -130,37 +132,8 @@ def label_file(
             raise
 
 
-def label_window(
-    model: Scorer, window: Window, added: AddedColumns, *, text: str, task: Task
-) -> tuple[pa.RecordBatch, Tally]:
-    """Return the rows of a window with the added columns, and their counts.
-
-    Parameters
-    ----------
-    model
-        Scores texts.
-    window
-        Rows.
-    added
-        The columns to add.
-    text
-        The column with the texts.
-    task
-        Told of every row that is done.
-    """
-    rows = window.rows()
-    place = rows.schema.get_field_index(text)
-    columns = added.values(model, json_values(rows.schema.field(place), rows.column(place)), task)
-    labels, _, truncated, reasons = columns[:4]
-    tally = Tally(rows=rows.num_rows, rejected=len(window.rejected))
-    tally.labels.update(labels.drop_null().to_pylist())
-    tally.reasons.update(reasons.drop_null().to_pylist())
-    tally.truncated = pc.sum(truncated, min_count=0).as_py()
-    return pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=added.behind(rows.schema)), tally
-
-
 def _label(
-    model: Scorer,
+    engine: Engine,
     inputs: Inputs,
     added: AddedColumns,
     column: str,
@@ -177,14 +150,26 @@ def _label(
     reading = _Reading(inputs, work.done.end)
     with progress.task("Labelling", total - work.done.tally.rows) as task:
         started = time.monotonic()
-        for window in windows(reading, settings.share, settings.limit):
-            batch, tally = label_window(model, window, added, text=column, task=task)
+        coming = windows(reading, settings.share, settings.limit)
+        for window, columns in engine.label(coming, added, text=column, task=task):
+            batch, tally = _counted(window, columns, added)
             inputs.check_unchanged()
             now = time.monotonic()
             tally.seconds, started = now - started, now
             work.commit(batch, window.rejected, window.end, tally)
             work.gather_full()
     return reading.end
+
+
+def _counted(window: Window, columns: list[pa.Array], added: AddedColumns) -> tuple[pa.RecordBatch, Tally]:
+    """Return the rows of a window with the added columns, and their counts."""
+    rows = window.rows()
+    labels, _, truncated, reasons = columns[:4]
+    tally = Tally(rows=rows.num_rows, rejected=len(window.rejected))
+    tally.labels.update(labels.drop_null().to_pylist())
+    tally.reasons.update(reasons.drop_null().to_pylist())
+    tally.truncated = pc.sum(truncated, min_count=0).as_py()
+    return pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=added.behind(rows.schema)), tally
 
 
 class _Reading:
@@ -216,15 +201,15 @@ def _refuse_in_the_way(sources: list[Path], output: Output) -> None:
         output.refuse_existing()
 
 
-def _plan(model: Scorer, inputs: Inputs, settings: LabelSettings, column: str, output: Output) -> dict[str, Any]:
+def _plan(engine: Engine, inputs: Inputs, settings: LabelSettings, column: str, output: Output) -> dict[str, Any]:
     """Return what must stay the same while an output is made."""
-    about = model.summary()
+    about = engine.summary()
     return {
         "input": {"sha256": inputs.describe()["sha256"]},
         "model": {
             **{name: value for name, value in about.items() if name != "threads"},
-            "sha256": model.sha256,
-            "label_names": list(model.label_names),
+            "sha256": engine.sha256,
+            "label_names": list(engine.label_names),
         },
         "settings": {
             "text": column,
@@ -238,10 +223,10 @@ def _plan(model: Scorer, inputs: Inputs, settings: LabelSettings, column: str, o
     }
 
 
-def _remember_threads(work: Work, model: Scorer) -> None:
+def _remember_threads(work: Work, engine: Engine) -> None:
     """Keep the numbers of threads that it was computed with: the last bits of probabilities may depend on them."""
     threads = work.aside.get("threads", [])
-    if (now := model.summary().get("threads")) is not None and now not in threads:
+    if (now := engine.summary().get("threads")) is not None and now not in threads:
         work.remember(threads=[*threads, now])
 
 

@@ -51,7 +51,9 @@ class Window:
 
     def rows(self) -> pa.RecordBatch:
         """Return the rows in one piece."""
-        return pa.concat_batches(self.batches)
+        if len(self.batches) > 1:
+            self.batches = [pa.concat_batches(self.batches)]
+        return self.batches[0]
 
 
 def size_of(batch: pa.RecordBatch, rejected: list[dict[str, Any]]) -> int:
