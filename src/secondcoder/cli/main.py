@@ -12,7 +12,7 @@ from typing import Any
 
 import cyclopts
 
-from secondcoder.cli import comparing, data, demo, labelling, models, studies, training
+from secondcoder.cli import comparing, data, demo, exporting, labelling, models, studies, training
 from secondcoder.errors import InterruptedRunError, SecondcoderError, SettingsError, nearest
 from secondcoder.settings import keep_quiet
 
@@ -38,6 +38,7 @@ for _command in (
     models.tokens,
     labelling.label,
     labelling.merge,
+    exporting.export,
 ):
     app.command(_command)
 

@@ -118,6 +118,10 @@ class Backend(Protocol):
     def token_budget(self) -> int:
         """Padded tokens of one batch; part of the shapes, so a score belongs to it."""
 
+    @property
+    def rest_budget(self) -> int | None:
+        """Padded tokens of a smaller batch in which a text has the same bits; None where there is no such."""
+
     def logits(self, batch: dict[str, torch.Tensor]) -> NDArray[np.float32]:
         """Return the logits of a padded batch, shape (rows, k)."""
 
@@ -134,6 +138,7 @@ class TorchBackend:
     """
 
     name = "torch"
+    rest_budget = None  # in fp32 the height of a batch moves the last bits
 
     def __init__(self, network: PreTrainedModel, precision: ResolvedPrecision) -> None:
         self.network = network

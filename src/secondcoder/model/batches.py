@@ -24,26 +24,51 @@ class Batch:
 
 
 def bucket_lengths(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return each length rounded up to one of a fixed set: steps of 8 to 128, 16 to 256, 32 to 512, then 64."""
-    step = np.select([lengths <= 128, lengths <= 256, lengths <= 512], [8, 16, 32], 64)
+    """Return each length rounded up to one of a fixed set: steps of 2 to 32, 4 to 64, 8 to 256, 16 to 512, then 64."""
+    step = np.select([lengths <= 32, lengths <= 64, lengths <= 256, lengths <= 512], [2, 4, 8, 16], 64)
     rounded: NDArray[np.int64] = -(-lengths // step) * step
     return rounded
 
 
-def fixed_shapes(lengths: NDArray[np.int64], *, token_budget: int, max_length: int) -> list[Batch]:
+def fixed_shapes(
+    lengths: NDArray[np.int64], *, token_budget: int, max_length: int, rest_budget: int | None = None
+) -> list[Batch]:
     """Return batches that cover every row once, each of a shape that depends on its length bucket alone.
 
     With the same shape for the same length, a text's logits are bit-identical whatever its neighbours; with varying
     shapes the kernels add in another order. Longest first, so that what does not fit in memory fails at once.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n,)
+        In tokens.
+    token_budget
+        Padded tokens of one batch.
+    max_length
+        Longest length in tokens.
+    rest_budget
+        Padded tokens of a batch for what does not fill a whole one, for a backend that gives the same bits in both
+        shapes; the greater height is then a multiple of the smaller one. None: one shape for each bucket.
     """
     buckets = np.minimum(bucket_lengths(lengths), max_length)
     batches = []
     for bucket in np.unique(buckets)[::-1]:
         rows = np.flatnonzero(buckets == bucket)
-        height = max(1, token_budget // int(bucket))
-        for start in range(0, len(rows), height):
-            batches.append(Batch(rows[start : start + height], (height, int(bucket))))
+        height = least = max(1, token_budget // int(bucket))
+        if rest_budget is not None:
+            least = rest_height(int(bucket), rest_budget)
+            height = max(1, height // least) * least
+        start = 0
+        while start < len(rows):
+            taken = height if len(rows) - start >= height else least
+            batches.append(Batch(rows[start : start + taken], (taken, int(bucket))))
+            start += taken
     return batches
+
+
+def rest_height(length: int, rest_budget: int) -> int:
+    """Return how many rows a batch has for what does not fill a whole one, at this length in tokens."""
+    return max(1, rest_budget // length)
 
 
 def training_steps(

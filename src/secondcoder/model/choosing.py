@@ -4,7 +4,7 @@ In: a trained model, texts of train to measure ranges on, dev with what the mode
 Out: the model with its backend, and what was compared. The backend chosen is what evaluates, and what labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from secondcoder.errors import ModelError
 from secondcoder.evaluation import metrics
 from secondcoder.model.backends import ResolvedPrecision, resolve_precision
-from secondcoder.model.converted import OpenVINOBackend, convert, is_fast_at_int8, is_installed, quantised
+from secondcoder.model.converted import OpenVINOBackend, convert, is_fast_at_int8, is_installed
 from secondcoder.model.model import Model, Scores
+from secondcoder.model.quantising import compressed, quantised
 from secondcoder.progress import Progress
 from secondcoder.settings import Backend
 
@@ -194,14 +195,27 @@ def _why_not_int8(n: int) -> str:
 def _try_int8(
     model: Model, plain: OpenVINOBackend, judges: Judges, checks: list[Check], progress: Progress
 ) -> tuple[Scores | None, str]:
-    """Return what the model says in int8, or None and why it does not label in it."""
-    progress.say("Measuring ranges for int8 on texts of train; this takes a minute or less.")
-    try:
-        backend = quantised(plain, model.encoder, calibration_texts(judges.calibration))
-        chosen = _try(model, backend, judges, checks, progress)
-    except ModelError as error:
-        return None, error.what.rstrip(".")
-    return chosen, "" if chosen is not None else f"int8 labels otherwise ({_told(checks[-1])})"
+    """Return what the model says in int8, or None and why it does not label in it.
+
+    With fixed ranges first, which is the fastest; then with ranges measured for each token.
+    """
+    why_not = ""
+    texts = calibration_texts(judges.calibration)
+    ways: dict[str, Callable[[], OpenVINOBackend]] = {
+        "ranges measured on texts of train": lambda: quantised(plain, model.encoder, texts),
+        "ranges measured for each token": lambda: compressed(plain),
+    }
+    for way, make in ways.items():
+        progress.say(f"Trying int8, {way}; this takes a minute or so.")
+        try:
+            chosen = _try(model, make(), judges, checks, progress)
+        except ModelError as error:
+            why_not = error.what.rstrip(".")
+            continue
+        if chosen is not None:
+            return chosen, ""
+        why_not = f"int8 labels otherwise ({_told(checks[-1])})"
+    return None, why_not
 
 
 def _try(

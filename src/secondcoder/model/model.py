@@ -233,7 +233,12 @@ class Model:
     def score_encoded(self, encoded: Encoded, *, progress: Task | None = None) -> Scores:
         """Return what the model says about texts that have been encoded."""
         logits = np.empty((len(encoded), len(self.label_names)), np.float32)
-        plan = fixed_shapes(encoded.lengths, token_budget=self.backend.token_budget, max_length=self.encoder.max_length)
+        plan = fixed_shapes(
+            encoded.lengths,
+            token_budget=self.backend.token_budget,
+            max_length=self.encoder.max_length,
+            rest_budget=self.backend.rest_budget,
+        )
         for batch in plan:
             logits[batch.rows] = self.backend.logits(self.encoder.batch(encoded, batch.rows, batch.shape))[
                 : len(batch.rows)

@@ -1,0 +1,92 @@
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from transformers import AutoConfig, AutoTokenizer
+
+from secondcoder.errors import ModelError, SettingsError
+from secondcoder.model import exporting
+from secondcoder.model.choosing import Judges
+from secondcoder.model.converted import is_installed, load_openvino
+from secondcoder.model.exporting import export_model, torch_scores
+from secondcoder.model.loading import start_model
+from secondcoder.progress import Progress
+from secondcoder.settings import TrainSettings
+from tests.tiny import make_rows
+
+ROWS = make_rows(60, seed=5)
+TEXTS = [text for text, _ in ROWS]
+
+
+@pytest.fixture
+def model(encoder_folder):
+    settings = TrainSettings(model=str(encoder_folder), device="cpu", precision="fp32")
+    return start_model(settings, label_names=("economic", "social"), seed=3)
+
+
+def export(model, folder, form, precision="fp32"):
+    gold = np.array([model.label_names.index(label) for _, label in ROWS])
+    judges = Judges(TEXTS, TEXTS, gold, torch_scores(model, TEXTS, Progress()))
+    return export_model(model, folder, form=form, precision=precision, judges=judges, progress=Progress())
+
+
+def compute_elsewhere(folder, form):
+    """What a program without secondcoder gets out of the folder."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    inputs = dict(tokenizer(TEXTS, padding=True, return_tensors="np"))
+    inputs = {name: inputs[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
+    if form == "openvino":
+        compiled = (
+            load_openvino()
+            .Core()
+            .compile_model(folder / "openvino_model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        )
+        return compiled(inputs)[0]
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    return session.run(["logits"], inputs)[0]
+
+
+@pytest.mark.parametrize("form", ["openvino", "onnx"])
+def test_the_folder_is_enough_to_get_the_same_logits_elsewhere(model, tmp_path, form):
+    if form == "onnx":
+        pytest.importorskip("onnx")
+        pytest.importorskip("onnxruntime")
+    elif not is_installed():
+        pytest.skip("the extra fast is not installed")
+    folder = tmp_path / "exported"
+    check = export(model, folder, form)
+    assert (check.backend, check.n, check.agreement, check.passed) == (form, 60, 1.0, True)
+    assert np.allclose(compute_elsewhere(folder, form), model.logits(TEXTS), atol=1e-4)
+    assert AutoConfig.from_pretrained(folder).id2label == {0: "economic", 1: "social"}
+    told = json.loads((folder / "export.json").read_text())
+    assert told["check"] == check.to_dict()
+    for name, sha256 in told["files"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256
+
+
+def test_what_labels_otherwise_is_not_written(model, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(exporting, "LEAST_AGREEMENT", 2)
+    monkeypatch.setattr("secondcoder.model.choosing.LEAST_AGREEMENT", 2)
+    with pytest.raises(ModelError, match="does not label alike"):
+        export(model, tmp_path / "exported", "openvino")
+    assert not (tmp_path / "exported").exists()
+
+
+def test_int8_takes_enough_rows_and_a_processor_made_for_it(model, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(exporting, "is_fast_at_int8", lambda: True)
+    with pytest.raises(ModelError, match="for int8 500 rows"):
+        export(model, tmp_path / "exported", "openvino", "int8")
+    monkeypatch.setattr(exporting, "is_fast_at_int8", lambda: False)
+    with pytest.raises(ModelError, match="VNNI"):
+        export(model, tmp_path / "exported", "openvino", "int8")
+
+
+def test_what_stands_there_and_what_there_is_not_are_refused(model, tmp_path):
+    with pytest.raises(SettingsError, match="already there"):
+        export(model, tmp_path, "openvino")
+    with pytest.raises(SettingsError, match="no int8 in ONNX"):
+        export(model, tmp_path / "exported", "onnx", "int8")
