@@ -33,7 +33,6 @@ from secondcoder.environment import machine, versions
 from secondcoder.evaluation import metrics
 from secondcoder.model.backends import TorchBackend
 from secondcoder.model.batches import fixed_shapes
-from secondcoder.model.choosing import calibration_texts
 from secondcoder.model.converted import OpenVINOBackend, convert
 from secondcoder.model.encoding import Encoded
 from secondcoder.model.loading import load_model
@@ -155,15 +154,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--slice", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--calibration", type=int, default=256, help="texts that fixed ranges are measured on")
     parser.add_argument("--agreement", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--result", type=Path, required=True)
     args = parser.parse_args()
     run, model = Run(args.run), load_model(args.run, device="cpu", precision="fp32")
     plain = convert(model.network, model.encoder, "fp32")
+    learned = run.part("train").texts
+    learned = learned[:: max(1, len(learned) // args.calibration)]
     backends = {
         "torch fp32": TorchBackend(model.network, "fp32"),
         "OpenVINO fp32": plain,
-        "OpenVINO int8, fixed ranges": quantised(plain, model.encoder, calibration_texts(run.part("train").texts)),
+        "OpenVINO int8, fixed ranges": quantised(plain, model.encoder, learned),
         "OpenVINO int8, ranges by token": compressed(plain),
     }
     texts, table = read(args.corpus, args.text, args.rows)
@@ -176,18 +178,15 @@ def main() -> None:
         "pipeline, one by one": (lambda: pipe(few, batch_size=1), len(few)),
         "pipeline, batches of 16": (lambda: pipe(few, batch_size=16), len(few)),
     }
-    some = model.encoder.encode(texts[: max(256, len(texts) // 8)])
+    some = model.encoder.encode(texts[: max(64, len(texts) // 8)])
     for name, backend in backends.items():
-        slow = isinstance(backend, TorchBackend)
-        work[f"{name}, bare"] = (
-            bare(model, backend, some if slow else encoded, "fixed"),
-            len(some if slow else encoded),
-        )
+        given = some if isinstance(backend, TorchBackend) else encoded
+        work[f"{name}, bare"] = (bare(model, backend, given, "fixed"), len(given))
     fast = backends["OpenVINO int8, fixed ranges"]
     work["OpenVINO int8, fixed ranges, bare, fitted shapes"] = (bare(model, fast, encoded, "fitted"), len(texts))
     seconds: dict[str, list[float]] = {name: [] for name in work}
     with tempfile.TemporaryDirectory() as name:
-        for kind in ("OpenVINO fp32", "OpenVINO int8, fixed ranges", "OpenVINO int8, ranges by token"):
+        for kind in list(backends)[2:]:
             labelling = Model(model.network, model.encoder, model.card, "0" * 64)
             labelling.use(backends[kind])
             work[f"secondcoder label, {kind}"] = (end_to_end(labelling, table, args.text, Path(name)), len(texts))
@@ -214,7 +213,7 @@ def main() -> None:
         "versions": versions(),
     }
     args.result.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({key: result[key] for key in list(result)[:9]}, indent=1))
+    print(json.dumps(result, indent=1))
 
 
 def one_text(model: Model, backend: Any, text: str) -> float:

@@ -47,8 +47,8 @@ def fixed_shapes(
     max_length
         Longest length in tokens.
     rest_budget
-        Padded tokens of a batch for what does not fill a whole one, for a backend that gives the same bits in both
-        shapes; the greater height is then a multiple of the smaller one. None: one shape for each bucket.
+        Padded tokens of the lowest batch, for a backend that gives the same bits whatever the height; what does not
+        fill a whole batch is then computed in lower ones, each half as high. None: one shape for each bucket.
     """
     buckets = np.minimum(bucket_lengths(lengths), max_length)
     batches = []
@@ -57,10 +57,10 @@ def fixed_shapes(
         height = least = max(1, token_budget // int(bucket))
         if rest_budget is not None:
             least = rest_height(int(bucket), rest_budget)
-            height = max(1, height // least) * least
+        heights = [least << i for i in range((max(1, height // least)).bit_length())][::-1]
         start = 0
         while start < len(rows):
-            taken = height if len(rows) - start >= height else least
+            taken = next((height for height in heights if height <= len(rows) - start), least)
             batches.append(Batch(rows[start : start + taken], (taken, int(bucket))))
             start += taken
     return batches

@@ -77,8 +77,8 @@ class OpenVINOBackend:
         self.precision = precision
         self._compiled: Any = None
         self._threads = 0
-        # Lengths in tokens at which a tall batch was seen to give the bits of a low one, or not to.
-        self._same: dict[int, bool] = {}
+        # By length in tokens: the highest batch that was compared with a low one, and whether it gave the same bits.
+        self._same: dict[int, tuple[int, bool]] = {}
 
     def logits(self, batch: Mapping[str, torch.Tensor]) -> NDArray[np.float32]:
         """Return the logits of a padded batch, shape (rows, k)."""
@@ -90,12 +90,19 @@ class OpenVINOBackend:
         least = rest_height(length, self.rest_budget or rows)
         if rows <= least:
             return self._infer(inputs)
-        # OpenVINO has always given the same bits whatever the height, but does not promise to. So the first tall batch
+        # OpenVINO has always given the same bits whatever the height, but does not promise to. So the highest batch
         # of each length is compared with a low one, and where they differ, all are computed in low ones.
         low = [[each[start : start + least] for each in inputs] for start in range(0, rows, least)]
-        if length not in self._same:
-            self._same[length] = np.array_equal(self._infer(inputs)[:least], self._infer(low[0]))
-        return self._infer(inputs) if self._same[length] else np.concatenate([self._infer(each) for each in low])
+        compared, same = self._same.get(length, (0, True))
+        if same:
+            found = self._infer(inputs)
+            if rows <= compared:
+                return found
+            same = np.array_equal(found[:least], self._infer(low[0]))
+            self._same[length] = (rows, same)
+            if same:
+                return found
+        return np.concatenate([self._infer(each) for each in low])
 
     def _infer(self, inputs: list[NDArray[np.int64]]) -> NDArray[np.float32]:
         try:
