@@ -15,7 +15,7 @@ from secondcoder.evaluation.mistakes import JudgedRows
 
 FEWEST_OF_CLASS = 5
 """A class with fewer gold rows has no threshold worth the name; its rows are neither doubted nor suggested."""
-# Of cleanlab's rules the one with the best balance of precision and recall in benchmarks/label_errors.py.
+# Of cleanlab's rules the one with the best balance on planted errors in benchmarks/label_errors.py.
 _RULE = "confident_learning"
 
 
@@ -67,6 +67,9 @@ def find_label_errors(rows: JudgedRows) -> tuple[LabelError, ...]:
     among the rows labelled j, and j is the most probable class. The thresholds are each class's own, so that neither
     a rare class nor a model that is too sure of itself is doubted for that alone. The order is that of the gold
     label's probability: with the thresholds taken off it, errors that people made came less far ahead.
+
+    A poor classifier doubts good labels: on economic position, a hard task with three classes, a third of all rows
+    were pointed out, and one in twenty of these was wrong (benchmarks/results/2026-11-23-label-errors.md).
 
     Classes with fewer than `FEWEST_OF_CLASS` gold rows are left out, with their rows; with fewer than two classes left
     there is nothing to find.
