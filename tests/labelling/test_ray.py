@@ -144,9 +144,11 @@ def test_work_that_was_killed_is_gone_on_with(folder: Path) -> None:
     blocks = output.parent / ".out.parts" / "blocks"
     process = subprocess.Popen([sys.executable, "-c", code])
     pause = threading.Event()
-    while process.poll() is None and len(list(blocks.glob("*/*.arrow"))) < 5:
-        pause.wait(0.01)
-    process.send_signal(signal.SIGKILL)
+    try:
+        while process.poll() is None and len(list(blocks.glob("*/*.arrow"))) < 5:
+            pause.wait(0.01)
+    finally:
+        process.kill()
     assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
     assert 5 <= len(list(blocks.glob("*/*.arrow"))) < N // 100
     compare(folder, on_ray(folder, "resumed"))

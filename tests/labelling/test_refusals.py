@@ -27,6 +27,16 @@ def test_a_column_that_would_be_added_and_is_there_is_refused_with_prefix_as_the
     assert back.column_names[5:] == [field.name for field in AddedColumns(LABEL_NAMES, True, "model_").fields()]
 
 
+def test_an_address_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = put(tmp_path / "in.csv", ROWS)
+    with pytest.raises(SettingsError, match=r"is an address(.|\n)*Mount"):
+        label_file(FakeModel(), source, Path("s3://bucket/out"))
+    with pytest.raises(SettingsError, match=r"is an address"):
+        label_file(FakeModel(), "gs://bucket/in.csv", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [source]
+
+
 def test_a_wrong_text_column_lists_the_columns_and_the_nearest(tmp_path: Path) -> None:
     source = put(tmp_path / "in.csv", ROWS)
     with pytest.raises(ColumnError, match=r"did you mean 'text'"):

@@ -16,7 +16,7 @@ from secondcoder.corpus.decoding import unreadable
 from secondcoder.corpus.files import common_schema, ending_of, find_format, open_chunks
 from secondcoder.corpus.pieces import Piece
 from secondcoder.errors import DataError, StorageError
-from secondcoder.labelling.outputs import SIDECARS
+from secondcoder.labelling.outputs import SIDECARS, refuse_address
 from secondcoder.progress import Progress
 from secondcoder.storage import sha256_file, sha256_strings
 
@@ -174,6 +174,7 @@ def expand(source: Path, *, folders: bool = True) -> list[Path]:
         Whether a folder stands for what is in it, and patterns for files only.
     """
     source = source.expanduser()
+    refuse_address(source)
     if folders and source.is_dir():
         found = [path for path in sorted(source.rglob("*")) if _is_data(path, source)]
         if not found:

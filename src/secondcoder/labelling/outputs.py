@@ -6,6 +6,7 @@ it, and never takes the place of something that is there.
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from secondcoder.storage import storage_errors
 
 MANIFEST_ENDING = ".manifest.json"
 REJECTED_ENDING = ".rejected.jsonl"
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]")  # two letters at least: C: is a disk
 SIDECARS = (MANIFEST_ENDING, REJECTED_ENDING)
 
 
@@ -96,9 +98,10 @@ def find_output(path: Path, ending: str) -> Output:
     Raises
     ------
     SettingsError
-        If the path has an ending that stands for no format.
+        If the path has an ending that stands for no format, or is an address.
     """
     path = Path(path).expanduser()
+    refuse_address(path)
     found = ending_of(path)
     if path.is_dir() or not found:
         return Output(path, ending, True)
@@ -109,6 +112,15 @@ def find_output(path: Path, ending: str) -> Output:
             "out for a folder of files.",
         )
     return Output(path, found, False)
+
+
+def refuse_address(path: Path) -> None:
+    """Raise `SettingsError` for ``s3://bucket/name`` and its like, of which a path makes a folder called ``s3:``."""
+    if _ADDRESS.match(str(path)):
+        raise SettingsError(
+            f"{path} is an address, not a path.",
+            "Mount the bucket to read from it, and copy the finished output into it (docs/clusters.md).",
+        )
 
 
 def _rename_beside(staged: Path, path: Path) -> None:

@@ -5,6 +5,7 @@ token, has no dashboard and reports nothing.
 """
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -22,8 +23,9 @@ _LOOPBACK = "127.0.0.1"
 _STORE_BYTES = 1 << 29  # where we start Ray: for windows on their way
 _MOST_GPU_CORES = 8  # for a worker with a GPU, which tokenises on them
 # Processes of other users reach the loopback device too, and who reaches Ray can run programs: hence the token. Ray
-# takes the machine's outward address, whatever is asked of it, except where it thinks itself on a desktop system.
-_PRIVATE = {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# takes the machine's outward address, whatever is asked of it, except where it thinks itself on a desktop system. Its
+# workers would give way to every other process (nice 15).
+_PRIVATE = {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def connected(settings: LabelSettings) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read at import
     with contextlib.ExitStack() as held:
         if settings.address is None:
-            held.enter_context(_environment(_PRIVATE | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}))
+            held.enter_context(_environment(_PRIVATE | {"RAY_AUTH_TOKEN": _token()}))
         try:
             ray = importlib.import_module("ray")
         except ImportError as error:
@@ -101,22 +103,34 @@ def connected(settings: LabelSettings) -> Iterator[Any]:
         yield ray
 
 
+@functools.cache
+def _token() -> str:
+    """Return a token for this process, which reads it once."""
+    return secrets.token_hex(32)
+
+
 def _start(ray: Any, settings: LabelSettings, held: contextlib.ExitStack) -> None:
     # Paths of sockets may be 107 characters long.
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp" if len(tempfile.gettempdir()) > 30 else None)
     held.callback(shutil.rmtree, folder, ignore_errors=True)
     held.callback(ray.shutdown)
     cores = (settings.workers or 1) * (settings.cpus or 1)
-    ray.init(
-        address="local",
-        num_cpus=max(cores, os.cpu_count() or 1),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=_STORE_BYTES,
-        _node_ip_address=_LOOPBACK,
-        _temp_dir=folder,
-    )
+    try:
+        ray.init(
+            address="local",
+            num_cpus=max(cores, os.cpu_count() or 1),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_STORE_BYTES,
+            _node_ip_address=_LOOPBACK,
+            _temp_dir=folder,
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise RunError(
+            f"Ray does not start on this machine: {str(error).strip().splitlines()[0]}",
+            "Start it by ray start --head and name --address auto, or leave --engine ray out.",
+        ) from error
     if (found := ray.util.get_node_ip_address()) != _LOOPBACK:
         raise RunError(
             f"Ray listens on {found}, where other machines could reach it.",
