@@ -16,7 +16,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(PYTEST)
 
-test-all: $(VENV)/.dev
+test-all: $(VENV)/.all
 	$(PYTEST) -m "slow or not slow"
 
 check: $(VENV)/.dev
@@ -44,4 +44,9 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,fast]'
+	touch $@
+
+# Ray takes 240 MB.
+$(VENV)/.all: $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	touch $@
