@@ -42,7 +42,7 @@ ORDER = (
     "cli",
     "__main__",
 )
-HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy", "pyarrow", "pandas", "numpy", "accelerate", "matplotlib")
+HEAVY = tuple("torch transformers datasets sklearn scipy pyarrow pandas numpy accelerate matplotlib".split())
 LIGHT = ("__init__", "errors", "bounds", "settings", "environment", "storage", "progress", "demo")
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -101,7 +101,17 @@ def temper(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
     scores
         What the model says about dev.
     """
-    temperature = fit_temperature(class_indices(dev, model.label_names), scores.logits)
+    gold = class_indices(dev, model.label_names)
+    if absent := [name for i, name in enumerate(model.label_names) if i not in gold]:
+        return [
+            Finding(
+                "not-calibrated",
+                "warning",
+                f"Probabilities are not calibrated: dev has no text of {', '.join(map(repr, absent))} to calibrate on.",
+                "Label more texts of it, or try another seed or way to split.",
+            )
+        ]
+    temperature = fit_temperature(gold, scores.logits)
     try:
         fold_temperature(model, temperature)
     except ModelError as error:

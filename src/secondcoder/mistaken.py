@@ -3,19 +3,24 @@
 In: rows with gold labels and what the model says about them. Out: ``mistakes.json``, by part.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.evaluation.label_errors import find_label_errors
 from secondcoder.evaluation.mistakes import JudgedRows, find_mistakes
-from secondcoder.model.attribution import explain_all
+from secondcoder.model.attribution import check_against_occlusion, explain_all
 from secondcoder.model.model import Model
 from secondcoder.run_folder import RunFolder
 from secondcoder.storage import read_json, write_json
 from secondcoder.training.fitting import class_indices
 
 MISTAKES_FILE = "mistakes.json"
+# Each word of a text costs a pass through the network: a few short texts take about a second.
+_SHORT = 40
+_CHECKED = 8
 
 
 def judged_rows(
@@ -31,6 +36,12 @@ def judged_rows(
         groups=rows.groups,
         n_tokens=n_tokens,
     )
+
+
+def _agreement(model: Model, texts: Sequence[str], labels: Sequence[str]) -> float | None:
+    """Return how well words' weights agree with leaving each word out, on a few short ones of the texts."""
+    short = [i for i, text in enumerate(texts) if len(text.split()) <= _SHORT]
+    return check_against_occlusion(model, [texts[i] for i in short], [labels[i] for i in short], most_texts=_CHECKED)
 
 
 def store_mistakes(run: RunFolder, part: str, judged: JudgedRows, model: Model | None = None) -> None:
@@ -58,6 +69,7 @@ def store_mistakes(run: RunFolder, part: str, judged: JudgedRows, model: Model |
     stored[part] = {
         "mistakes": mistakes.to_dict(),
         "words": [attribution.to_dict() for attribution in explained],
+        "occlusion": None if model is None else _agreement(model, texts, labels),
         "label_errors": [error.to_dict() for error in find_label_errors(judged)],
     }
     write_json(path, stored)

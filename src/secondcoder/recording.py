@@ -194,7 +194,7 @@ def _describe(rows: Corpus) -> dict[str, Any]:
     return {
         "rows": len(rows),
         "label_counts": rows.label_counts(),
-        "groups": None if rows.groups is None else len(set(rows.groups)),
+        "groups": None if rows.units is None else len(set(rows.units)),
     }
 
 

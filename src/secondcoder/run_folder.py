@@ -255,7 +255,7 @@ def judge(rows: Corpus, probabilities: NDArray[np.float64], *, temperature: floa
         probabilities,
         rows.label_names,
         positive=rows.positive,
-        groups=_units(rows),
+        groups=rows.units,
         temperature=temperature,
     )
 
@@ -263,14 +263,7 @@ def judge(rows: Corpus, probabilities: NDArray[np.float64], *, temperature: floa
 def lead_of(rows: Corpus, baseline: NDArray[np.float64], model: NDArray[np.float64]) -> dict[str, Any]:
     """Return how far the model leads a baseline on the rows, as `Comparison.to_dict` gives it."""
     gold = class_indices(rows, rows.label_names)
-    return compare(gold, baseline, model, rows.label_names, positive=rows.positive, groups=_units(rows)).to_dict()
-
-
-def _units(rows: Corpus) -> list[str] | None:
-    """Return the group of each row, a row without one being a group by itself; None where texts are not grouped."""
-    if rows.groups is None:
-        return None
-    return [group or f"\0{id_}" for group, id_ in zip(rows.groups, rows.ids, strict=True)]
+    return compare(gold, baseline, model, rows.label_names, positive=rows.positive, groups=rows.units).to_dict()
 
 
 def _predictions(part: str, rows: Corpus, probabilities: NDArray[np.float64]) -> pa.Table:

@@ -157,7 +157,7 @@ def full_content(**changes: Any) -> ReportContent:
         ],
         "guarantee": {
             "max_error": 0.05, "delta": 0.05, "min_confidence": 0.871, "coverage": 0.78, "error": 0.03, "bound": 0.049,
-            "n": 350,
+            "n": 35,
         },
         "mistakes": {
             "test": {

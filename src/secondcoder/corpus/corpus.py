@@ -139,13 +139,20 @@ class Corpus:
         require_column(name, self.columns.column_names)
         return ["" if value is None else str(value) for value in self.columns[name].to_pylist()]
 
+    @property
+    def units(self) -> tuple[str, ...] | None:
+        """What each row is drawn with: its group, or itself where it has none; None where texts are not grouped."""
+        if self.groups is None:
+            return None
+        return tuple(group or f"\0{id_}" for group, id_ in zip(self.groups, self.ids, strict=True))
+
     def _repr_html_(self) -> str:
         n_labelled = sum(label is not None for label in self.labels)
         shares = "".join(
             f"<tr><td>{escape(name)}</td><td>{count:,}</td><td>{count / max(n_labelled, 1):.1%}</td></tr>"
             for name, count in self.label_counts().items()
         )
-        groups = "" if self.groups is None else f", {len(set(self.groups)):,} groups"
+        groups = "" if self.groups is None else f", {len(set(self.units or ())):,} groups"
         return (
             f"<p><b>Corpus</b>: {len(self):,} texts, {n_labelled:,} labelled{groups}</p>"
             f"<table><tr><th>label</th><th>texts</th><th>share</th></tr>{shares}</table>"

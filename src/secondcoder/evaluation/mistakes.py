@@ -266,7 +266,7 @@ def _by_group(rows: JudgedRows, most: int) -> tuple[tuple[GroupErrors, ...], Err
         return (), None, 0, 0
     members: dict[str, list[int]] = {}
     for i, group in enumerate(rows.groups):
-        members.setdefault(group, []).append(i)
+        members.setdefault(group or f"\0{rows.ids[i]}", []).append(i)  # a text without a group is one by itself
     wrong = rows.wrong
     small = [own for own in members.values() if len(own) < FEWEST_IN_GROUP]
     found = [GroupErrors(*_count(wrong[own]), group) for group, own in members.items() if len(own) >= FEWEST_IN_GROUP]

@@ -45,7 +45,7 @@ def fold_temperature(model: Model, temperature: float) -> None:
         _put_back(layer, kept)
         raise ModelError(
             f"{type(model.network).__name__} did not divide its logits by {temperature:.4g}.",
-            "Train without calibration.",
+            "Please report this with the model's name.",
         )
     model.sha256 = ""  # the weights are no longer those on disk
 
@@ -74,7 +74,7 @@ def logits_layer(model: Model) -> nn.Linear:
             _put_back(layer, kept)
     raise ModelError(
         f"{type(network).__name__} has no last linear layer that a temperature could be folded into.",
-        "Train without calibration, or choose another model.",
+        "Its probabilities stay as they are; choose another model to have them calibrated.",
     )
 
 

@@ -107,7 +107,8 @@ class ReportContent:
         What `Guarantee.to_dict` gave, where a threshold was chosen.
     mistakes
         By part: ``"mistakes"``, what `Mistakes.to_dict` gave; ``"words"``, what `Attribution.to_dict` gave for each of
-        the confident ones, in their order; ``"label_errors"``, what `LabelError.to_dict` gave.
+        the confident ones, in their order; ``"label_errors"``, what `LabelError.to_dict` gave;
+        ``"occlusion"``, how well the words agree with leaving each out.
     leads
         ``leads[part][baseline]`` is what `Comparison.to_dict` gave for the model against the baseline.
     curve

@@ -79,12 +79,19 @@ def _task(c: ReportContent) -> str:
 
 def _parts(c: ReportContent) -> str:
     total = sum(part.rows for part in c.parts.values())
+    kept = 0 if c.guarantee is None else int(c.guarantee["n"])  # of dev, for choosing a confidence and nothing else
     roles = {
         "train": "trained the classifier",
         "dev": "chose among its epochs",
         "test": "judged it" if "test" in c.evaluations else "were set aside",
     }
-    used = joined([f"{part.rows:,} {roles[name]} ({name})" for name, part in c.parts.items() if name in roles])
+    used = joined(
+        [
+            f"{part.rows - kept * (name == 'dev'):,} {roles[name]} ({name})"
+            for name, part in c.parts.items()
+            if name in roles
+        ]
+    )
     seed = c.settings.get("split_seed")
     drawn = f" (seed {seed})" if seed is not None else ""
     match c.split_by:
@@ -215,16 +222,17 @@ def _guarantee(shown: Shown, cited: list[str]) -> str:
     found = shown.guarantee
     if found is None:
         return ""
-    cited.append("geifman2017")
+    cited += ["geifman2017", "angelopoulos2021"]
     if found.min_confidence is None:
         return (
             f"From no probability on could an error of at most {found.max_error:.1%} be promised by the {found.n:,} "
-            "texts of dev kept for that (Geifman and El-Yaniv 2017)."
+            "texts of dev kept for that (Geifman and El-Yaniv 2017; Angelopoulos et al. 2021)."
         )
     return (
         f"Texts with a probability below {found.min_confidence:.3f} were to be left to human coders, so that with a "
         f"confidence of {100 * (1 - found.delta):.0f} % at most {found.max_error:.1%} of the labels given are wrong "
-        f"(Geifman and El-Yaniv 2017; chosen on {found.n:,} texts of dev used for nothing else, taken as independent)."
+        "(Geifman and El-Yaniv 2017, by tests in a fixed order: Angelopoulos et al. 2021; "
+        f"chosen on {found.n:,} texts of dev used for nothing else, taken as independent)."
     )
 
 

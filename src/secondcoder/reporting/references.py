@@ -8,6 +8,8 @@ REFERENCES = {
     "Monthly Weather Review, 78(1), 1–3. doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
     "brocker2007": "Bröcker, J., & Smith, L. A. (2007). Increasing the reliability of reliability diagrams. "
     "Weather and Forecasting, 22(3), 651–661. doi:10.1175/WAF993.1",
+    "angelopoulos2021": "Angelopoulos, A. N., Bates, S., Candès, E. J., Jordan, M. I., & Lei, L. (2021). Learn "
+    "then test: Calibrating predictive algorithms to achieve risk control. arXiv:2110.01052",
     "geifman2017": "Geifman, Y., & El-Yaniv, R. (2017). Selective classification for deep neural networks. "
     "Advances in Neural Information Processing Systems, 30. arXiv:1705.08500",
     "guo2017": "Guo, C., Pleiss, G., Sun, Y., & Weinberger, K. Q. (2017). On calibration of modern neural networks. "

@@ -37,6 +37,8 @@ class Shown:
     words
         Of the part whose mistakes are shown: the words of each confident mistake with their weights, and what was not
         read, as stored.
+    occlusion
+        How well these weights agree with leaving each word out; None where that was not looked at.
     label_errors
         Of the same part, the most doubtful first.
     guarantee, curve
@@ -48,6 +50,7 @@ class Shown:
     evaluations: Mapping[str, Mapping[str, Evaluation]]
     mistakes: Mapping[str, Mistakes] = field(default_factory=dict)
     words: Sequence[Mapping[str, Any]] = ()
+    occlusion: float | None = None
     label_errors: tuple[LabelError, ...] = ()
     guarantee: Guarantee | None = None
     curve: LearningCurve | None = None
@@ -106,7 +109,7 @@ def read(content: ReportContent) -> Shown:
     if shown.erring_on:
         stored = content.mistakes[shown.erring_on]
         errors = tuple(LabelError.from_dict(error) for error in stored.get("label_errors", ()))
-        shown = replace(shown, words=stored.get("words", ()), label_errors=errors)
+        shown = replace(shown, words=stored.get("words", ()), occlusion=stored.get("occlusion"), label_errors=errors)
     return shown
 
 
