@@ -162,7 +162,7 @@ def jackknife(statistic: Callable[[Floats], Floats], units: Floats, counts: Floa
 
     References
     ----------
-    Efron & Stein 1981, doi:10.1214/aos/1176345462. MacKinnon, Nielsen & Webb 2023, doi:10.1002/jae.2934 (for groups).
+    Efron & Stein 1981, doi:10.1214/aos/1176345462. MacKinnon, Nielsen & Webb 2023, doi:10.1002/jae.2969 (for groups).
     """
     n = counts.sum()
     if n < 2:  # nothing would be left
