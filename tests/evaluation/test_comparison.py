@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation import paired
+from secondcoder.evaluation import paired, uncertainty
 from secondcoder.evaluation.comparison import Comparison, compare
 from secondcoder.evaluation.evaluate import evaluate
 
@@ -232,3 +233,48 @@ def test_input_that_does_not_fit_is_refused():
     del stored["mcnemar"]
     with pytest.raises(DataError, match="mcnemar"):
         Comparison.from_dict(stored)
+
+
+def test_groups_that_are_all_the_same_by_chance_are_no_less_uncertain_than_texts() -> None:
+    """Eight groups, in each of which the second is better by one text: the jackknife sees no spread at all."""
+    gold = np.tile([0, 1], 40)
+    first = np.where(np.arange(80) % 10 == 0, 1 - gold, gold)
+    soft = [np.where(one_hot(labels) > 0, 0.9, 0.1) for labels in (first, gold)]
+    groups = [str(i // 10) for i in range(80)]
+    alone, found = (compare(gold, *soft, ("a", "b"), groups=g) for g in (None, groups))
+    for name in ("accuracy", "log-loss"):
+        d = found.difference(name)
+        assert d.interval.high - d.interval.low > 0.9 * (
+            alone.difference(name).interval.high - alone.difference(name).interval.low
+        )
+        assert d.p_value > 0.001
+    assert found.difference("accuracy").interval.low < 0.1 < found.difference("accuracy").interval.high
+
+
+@pytest.mark.parametrize("n_groups", [2, 5])
+def test_of_few_groups_no_difference_is_called_real(n_groups) -> None:
+    gold, first, second = make(500, (0.4, 0.95))
+    found = compare(gold, first, second, NAMES, groups=[f"g{i % n_groups}" for i in range(500)])
+    main = found.difference(found.main)
+    assert not main.shown
+    assert main.leaves_out_0 == (f"{n_groups} groups are too few to tell (macro-f1 +0." in found.verdict)
+    assert "real" not in found.verdict
+    six = compare(gold, first, second, NAMES, groups=[f"g{i % 6}" for i in range(500)])
+    assert six.verdict.startswith("The difference is real")
+
+
+def test_a_loss_that_differs_by_the_same_in_every_text_has_no_interval_of_no_width() -> None:
+    gold = np.zeros(30, dtype=np.int64)
+    first, second = np.tile([0.75, 0.25], (30, 1)), np.tile([0.5, 0.5], (30, 1))
+    for groups in (None, [str(i % 8) for i in range(30)]):
+        found = compare(gold, first, second, ("a", "b"), groups=groups).difference("log-loss")
+        assert found.difference == pytest.approx(np.log(1.5))
+        assert (found.interval, found.p_value) == (None, None)
+
+
+def test_a_paper_has_one_doi() -> None:
+    dois = [
+        set(re.findall(r"MacKinnon, Nielsen & Webb.*?doi:(\S+\d)", text, flags=re.DOTALL))
+        for text in (str(f.__doc__) for f in (paired.jackknife, uncertainty.jackknife, uncertainty.mean_interval))
+    ]
+    assert dois == [{"10.1002/jae.2969"}] * 3

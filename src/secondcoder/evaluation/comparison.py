@@ -51,7 +51,12 @@ class Difference:
 
     @property
     def shown(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval leaves out 0, and there are enough groups to say so."""
+        return self.p_value is not None and self.leaves_out_0
+
+    @property
+    def leaves_out_0(self) -> bool:
+        """Whether the interval leaves out 0, however few the groups."""
         return self.interval is not None and not self.interval.low <= 0 <= self.interval.high
 
     @property
@@ -123,12 +128,15 @@ class Comparison:
         """A sentence on the main figure."""
         main = self.difference(self.main)
         if main.difference is None or main.interval is None:
-            why = "one group has no spread to judge by" if self.n_groups is not None else "the figure is undefined"
+            why = "one group has no spread to judge by" if self.n_groups == 1 else "the figure is undefined"
             return f"Whether they differ in {main.name} cannot be said: {why}."
         said = f"{main.name} {main.difference:+.3f} [{main.interval.low:.3f}, {main.interval.high:.3f}]"
         if main.shown:
             winner = self.names[0 if main.better == "first" else 1]
             return f"The difference is real beyond chance: {said}, in favour of {winner}."
+        if main.leaves_out_0:
+            many = f"{self.n:,} texts" if self.n_groups is None else f"{self.n_groups} groups"
+            return f"Whether they differ cannot be said: {many} are too few to tell ({said})."
         if self.agreement == 1:
             return f"No difference can be shown: both give every text the same label ({said})."
         could = "" if main.detectable is None else f"; this test set could have shown {main.detectable:.2g}"
@@ -180,7 +188,9 @@ def compare(
 
     Independent texts: Tango's score interval and McNemar's exact test for accuracy; for F1 and macro-F1 Student's t
     with the delta method on the joint outcomes (gold, first, second), to which one half text is added on either side;
-    for log loss the paired t. With groups: the jackknife over groups with Student's t.
+    for log loss the paired t. With groups: the jackknife over groups with Student's t, and a standard error no less
+    than that of independent texts. Below `FEWEST_GROUPS_TO_TEST` groups there is no p value, and no difference is
+    called real.
 
     Parameters
     ----------
@@ -209,17 +219,18 @@ def compare(
     values = np.concatenate(
         [paired.figures(outcomes.sum(axis=0)), losses.mean(axis=0)[1:, np.newaxis]], axis=1
     )  # (2, f)
+    errors = np.append(paired.outcome_errors(gold, *labels, k=len(names)), paired.loss_errors(losses))
     exact: McNemar | None = None
     notes: tuple[str, ...] = ()
     if groups is None:
         units, degrees, method = n, float(n - 1), "paired-t"
-        errors = np.append(paired.outcome_errors(gold, *labels, k=len(names)), paired.loss_errors(losses))
         exact = paired.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
     else:
         sums = paired.group_sums(np.concatenate([outcomes, losses], axis=1), groups)
         units, degrees, method = len(sums), paired.group_degrees(sums[:, -3]), "paired-jackknife-t"
         found = paired.jackknife(paired.differences, sums[:, :-3], np.ones(units))
-        errors = np.append(found, paired.loss_errors(sums[:, -3:]))
+        # Few groups can be more alike than texts that are drawn one by one, and even all the same, by chance.
+        errors = np.maximum(errors, np.append(found, paired.loss_errors(sums[:, -3:])))
         notes = _notes_on_groups(units)
     main = metrics.resolve_metric("auto", positive, names)
     figures = ("accuracy", "macro-f1", *(f"f1:{name}" for name in names), "log-loss")
@@ -267,8 +278,8 @@ def _check(
 def _difference(name: str, values: Floats, *, error: float, units: int, degrees: float, method: str) -> Difference:
     first, second = (float(value) for value in values)
     found = Difference(name, first, second, second - first)
-    if units < FEWEST_GROUPS:
-        return found
+    if units < FEWEST_GROUPS or error < 1e-9 * abs(second - first):
+        return found  # a difference that is the same in every text, to the last digit, has no spread to judge by
     return replace(
         found,
         interval=paired.t_interval(second - first, error, degrees, method),
