@@ -10,12 +10,44 @@ from pathlib import Path
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
+from secondcoder.corpus.reading import read
 from secondcoder.errors import DataError
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.progress import Progress, default_progress
 from secondcoder.run_folder import judge
 from secondcoder.runs import Run
+from secondcoder.settings import ReadSettings
 from secondcoder.storage import sha256_strings, write_json
+
+
+def read_new(run: Run, source: object, settings: ReadSettings) -> Corpus:
+    """Return newly labelled data, read by the columns that the run's data had, where no others are named.
+
+    Text and label must be there. Groups and ids are taken where the data has such columns: without groups, texts count
+    as independent, and `evaluate_on` says so; ids that cannot be ids give way to row numbers, with a finding.
+
+    Raises
+    ------
+    ColumnError
+        If a named column, or that of the texts or labels, is not there.
+    DataError
+        If the data cannot be read.
+    """
+    known: dict[str, str] = run.info["data"]["columns"]
+    settings = replace(settings, text=settings.text or known.get("text"), label=settings.label or known.get("label"))
+    corpus = read(source, **settings.to_dict())
+    # What the file has of the other columns is known only now; a column that was named as something else stays that.
+    free = set(corpus.columns.column_names) - set(corpus.source.columns.values())
+    if settings.group is None and (group := known.get("group")) in free:
+        settings = replace(settings, group=group)
+        corpus = read(source, **settings.to_dict())
+    if settings.id is None and (id_ := known.get("id")) in free:
+        try:
+            corpus = read(source, **replace(settings, id=id_).to_dict())
+        except DataError as error:
+            finding = Finding("no-ids", "note", f"{error.what} Rows are numbered instead.")
+            corpus = replace(corpus, findings=(*corpus.findings, finding))
+    return corpus
 
 
 def evaluate_on(run: Run, corpus: Corpus, *, progress: Progress | None = None) -> tuple[Evaluation, list[Finding]]:
@@ -61,6 +93,17 @@ def evaluate_on(run: Run, corpus: Corpus, *, progress: Progress | None = None) -
 def _against_training(run: Run, corpus: Corpus, rows: Corpus) -> list[Finding]:
     """Return what makes new data less than new, or less than whole."""
     findings = []
+    if corpus.groups is None and (group := run.info["data"]["columns"].get("group")) is not None:
+        findings.append(
+            Finding(
+                "no-groups",
+                "warning",
+                f"The run's texts come in groups ({group}), and for {corpus.source.name} none were read: its texts are "
+                "taken as independent. If several come from one document, the intervals are too narrow.",
+                "Name the column that says where a text comes from: --group COLUMN.",
+                rows=len(rows),
+            )
+        )
     if left_out := len(corpus) - len(rows):
         findings.append(
             Finding(

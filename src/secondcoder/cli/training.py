@@ -165,13 +165,9 @@ def read_corpus(file: str, settings: ReadSettings, seed: int) -> "Corpus":
 
 
 def _evaluate_on(run: "Run", file: str, settings: ReadSettings, *, as_json: bool) -> None:
-    from dataclasses import replace
+    from secondcoder.evaluating import evaluate_on, read_new
 
-    from secondcoder.evaluating import evaluate_on
-
-    known = run.info["data"]["columns"]
-    settings = replace(settings, text=settings.text or known.get("text"), label=settings.label or known.get("label"))
-    evaluation, findings = evaluate_on(run, read_corpus(file, settings, DEFAULT_SEED), progress=LiveProgress())
+    evaluation, findings = evaluate_on(run, read_new(run, file, settings), progress=LiveProgress())
     tell_findings(findings)
     if as_json:
         print_json(evaluation.to_dict())

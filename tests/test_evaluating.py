@@ -1,0 +1,85 @@
+"""A run judged on newly labelled data: which columns are read, and what is said of the rows."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+import secondcoder as sc
+from secondcoder.errors import ColumnError
+from secondcoder.evaluating import evaluate_on, read_new
+from secondcoder.runs import Run
+from secondcoder.settings import ReadSettings
+from tests.tiny import make_rows
+
+COLUMNS = ("id", "text", "area", "manifesto")
+
+
+@pytest.fixture(scope="module")
+def trained(encoder_folder, tmp_path_factory) -> Run:
+    """A complete run on 120 texts of 12 groups."""
+    rows = [
+        dict(zip(COLUMNS, (f"t{i}", text, label, f"g{i // 10}"), strict=True))
+        for i, (text, label) in enumerate(make_rows(120))
+    ]
+    corpus = sc.read(rows, text="text", label="area", id="id", group="manifesto")
+    folder = tmp_path_factory.mktemp("runs") / "area"
+    return sc.train(sc.split(corpus, seed=7), output=folder, model=str(encoder_folder), epochs=1, device="cpu", seed=5)
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Run:
+    shutil.copytree(trained.folder, tmp_path / "runs" / "area")
+    return Run(tmp_path / "runs" / "area")
+
+
+@pytest.fixture
+def new_file(tmp_path):
+    """Write 30 new rows with some of the columns."""
+
+    def write(*columns: str, change=lambda row: row) -> Path:
+        path = tmp_path / "new.csv"
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, columns, extrasaction="ignore")
+            writer.writeheader()
+            for i, (text, label) in enumerate(make_rows(30, seed=99)):
+                writer.writerow(change(dict(zip(COLUMNS, (f"n{i}", text, label, f"new{i // 6}"), strict=True))))
+        return path
+
+    return write
+
+
+def test_groups_and_ids_are_read_by_the_runs_columns(run, new_file):
+    corpus = read_new(run, new_file(*COLUMNS), ReadSettings())
+    assert (corpus.ids[0], corpus.groups[0], len(set(corpus.groups))) == ("n0", "new0", 5)
+    evaluation, findings = evaluate_on(run, corpus)
+    assert (evaluation.n_groups, findings) == (5, [])
+    assert corpus.source.columns == run.info["data"]["columns"]
+
+
+def test_where_the_file_has_no_groups_its_texts_are_said_to_be_taken_as_independent(run, new_file):
+    corpus = read_new(run, new_file("text", "area"), ReadSettings())
+    evaluation, (finding,) = evaluate_on(run, corpus)
+    assert (evaluation.n_groups, finding.kind, finding.severity) == (None, "no-groups", "warning")
+    assert "taken as independent" in finding.message
+    assert "--group" in finding.cure
+    assert corpus.ids[0] == "1"
+
+
+def test_a_named_column_is_not_overruled_and_not_forgiven(run, new_file):
+    path = new_file(*COLUMNS)
+    assert read_new(run, path, ReadSettings(group="id")).groups[0] == "n0"
+    with pytest.raises(ColumnError, match="'nonsense'"):
+        read_new(run, path, ReadSettings(group="nonsense"))
+    # the run's group column, named as the labels here
+    assert read_new(run, path, ReadSettings(label="manifesto")).groups is None
+    with pytest.raises(ColumnError, match="'area'"):
+        read_new(run, new_file("text", "manifesto"), ReadSettings())
+
+
+def test_ids_that_are_none_give_way_to_row_numbers(run, new_file):
+    corpus = read_new(run, new_file(*COLUMNS, change=lambda row: row | {"id": "same"}), ReadSettings())
+    assert (corpus.ids[:2], corpus.groups[0]) == (("1", "2"), "new0")
+    assert [finding.kind for finding in corpus.findings] == ["no-ids"]
+    assert "come more than once" in corpus.findings[0].message
