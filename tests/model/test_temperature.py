@@ -108,6 +108,7 @@ class _Bent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.last = nn.Linear(32, 3)
+        nn.init.normal_(self.last.weight, std=5.0, generator=torch.Generator().manual_seed(0))  # where tanh is bent
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.tanh(self.last(x))
