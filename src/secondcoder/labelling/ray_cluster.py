@@ -114,11 +114,11 @@ def _start(ray: Any, settings: LabelSettings, held: contextlib.ExitStack) -> Non
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp" if len(tempfile.gettempdir()) > 30 else None)
     held.callback(shutil.rmtree, folder, ignore_errors=True)
     held.callback(ray.shutdown)
-    cores = (settings.workers or 1) * (settings.cpus or 1)
+    cores = (settings.workers or 1) * (settings.cpus or 1)  # more than there are, if so wanted
     try:
         ray.init(
             address="local",
-            num_cpus=max(cores, os.cpu_count() or 1),
+            num_cpus=max(cores, _cores()),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -136,6 +136,11 @@ def _start(ray: Any, settings: LabelSettings, held: contextlib.ExitStack) -> Non
             f"Ray listens on {found}, where other machines could reach it.",
             "Start Ray as it should be, and name its --address.",
         )
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; a scheduler gives it a few of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _join(ray: Any, address: str | None) -> None:
