@@ -64,12 +64,12 @@ def find_label_errors(rows: JudgedRows) -> tuple[LabelError, ...]:
     """Return the rows whose gold label is probably wrong, the most doubtful first.
 
     Confident learning: a row is doubted if its probability of another class j is at least the mean probability of j
-    among the rows labelled j, and j is the most probable class. The thresholds are each class's own, so that neither
-    a rare class nor a model that is too sure of itself is doubted for that alone. The order is that of the gold
+    among the rows labelled j, and j is the most probable class. The thresholds are each class's own, so that a
+    class which the model is less sure of is not doubted for that alone. The order is that of the gold
     label's probability: with the thresholds taken off it, errors that people made came less far ahead.
 
     A poor classifier doubts good labels: on economic position, a hard task with three classes, a third of all rows
-    were pointed out, and one in twenty of these was wrong (benchmarks/results/2026-11-23-label-errors.md).
+    were pointed out, and one in twenty of these was a planted error (benchmarks/results/2026-11-23-label-errors.md).
 
     Classes with fewer than `FEWEST_OF_CLASS` gold rows are left out, with their rows; with fewer than two classes left
     there is nothing to find.
