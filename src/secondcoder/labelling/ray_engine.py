@@ -207,7 +207,7 @@ class RayEngine(Engine):
         except errors.RayError as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise RunError(
-                f"A worker on Ray was lost {_RESTARTS + 1} times: {first}",
+                f"A worker on Ray was lost and could not be replaced: {first}",
                 "What was labelled is kept: give the same command again. If memory ran out, name fewer --workers.",
             ) from error
 
