@@ -210,8 +210,7 @@ def _batches(model: Model, encoded: Encoded) -> Iterator[tuple[NDArray[np.int64]
     """Yield row numbers and their padded batch, each row once."""
     budget, most = model.backend.token_budget, model.encoder.max_length
     for batch in fixed_shapes(encoded.lengths, token_budget=budget, max_length=most):
-        shape = (len(batch.rows), batch.shape[1])
-        tensors = model.encoder.batch(encoded, batch.rows, shape)
+        tensors = model.encoder.batch(encoded, batch.rows, (len(batch.rows), batch.shape[1]))
         yield batch.rows, {name: tensor.to(model.backend.device) for name, tensor in tensors.items()}
 
 
