@@ -125,6 +125,49 @@ def test_dev_can_be_compared_and_is_said_to_flatter(first, second):
     assert "flatter" in found.notes[0]
 
 
+def set_aside(folder: Path, kept: range) -> Path:
+    """Make a run one of those that predicted a part of dev only, as --max-error does."""
+    path = folder / "predictions.parquet"
+    table, ids = pq.read_table(path), {f"dev{i}" for i in kept}
+    rows = [row["part"] != "dev" or row["id"] in ids for row in table.to_pylist()]
+    pq.write_table(table.filter(pa.array(rows)), path)
+    run = RunFolder(folder)
+    run.update(settings=run.info["settings"] | {"train": run.info["settings"]["train"] | {"max_error": 0.1}})
+    return folder
+
+
+def test_where_max_error_set_dev_rows_aside_the_others_are_compared(first, second):
+    found = sc.compare(set_aside(first, range(24)), set_aside(second, range(24)), part="dev")
+    gold = ["economic", "social"] * 12
+    for folder, values in ((first, "first"), (second, "second")):
+        predicted = {r["id"]: r["predicted"] for r in pq.read_table(folder / "predictions.parquet").to_pylist()}
+        right = np.mean([predicted[f"dev{i}"] == label for i, label in enumerate(gold)])
+        (accuracy,) = (d for d in found.differences if d.name == "accuracy")
+        assert getattr(accuracy, values) == pytest.approx(right)
+    assert found.n == 24
+    assert any("16 more rows of dev" in note for note in found.notes)
+    assert sc.compare(first, second).n == 120
+
+
+@pytest.mark.parametrize("kept", [range(16, 40), range(40)])
+def test_other_rows_set_aside_are_refused_with_what_differs(first, second, kept):
+    set_aside(first, range(24))
+    if len(kept) < 40:
+        set_aside(second, kept)
+    with pytest.raises(
+        RunError, match=rf"set 16 and {40 - len(kept)} rows of dev aside.* are in the first only"
+    ) as caught:
+        sc.compare(first, second, part="dev")
+    assert "Compare on test" in caught.value.cure
+
+
+def test_rows_that_are_missing_for_no_such_reason_are_refused(first, second):
+    info = RunFolder(set_aside(second, range(24)))
+    info.update(settings=info.info["settings"] | {"train": {"max_error": None}})
+    with pytest.raises(RunError, match="do not fit together"):
+        sc.compare(first, second, part="dev")
+
+
 def test_folds_are_read_from_their_own_file(first, second):
     with pytest.raises(RunError, match="no out-of-fold predictions"):
         sc.compare(first, second, part="folds")

@@ -51,6 +51,8 @@ def compare(
     one, two = (_judged(run, part) for run in runs)
     _require_same(one, two)
     notes = [] if part != "dev" else ["Dev has chosen the epochs of both: its figures flatter. Compare on test."]
+    if one.set_aside:
+        notes.append(f"{one.set_aside:,} more rows of dev chose the confidence for --max-error and were not predicted.")
     notes += _notes(*runs)
     positives = {run.info["data"]["positive"] for run in runs}
     if len(positives) > 1:
@@ -79,6 +81,7 @@ class _Judged:
     groups: tuple[str, ...] | None
     label_names: tuple[str, ...]
     probabilities: NDArray[np.float64]
+    set_aside: int  # rows of dev that --max-error kept from being predicted
 
     @property
     def gold(self) -> NDArray[np.int64]:
@@ -105,7 +108,9 @@ def _judged(run: RunFolder, part: ComparedPart) -> _Judged:
         for row in zip(corpus.ids, corpus.texts, corpus.labels, corpus.groups or corpus.ids, strict=True)
     }
     ids = tuple(table["id"].to_pylist())
-    if not set(table.column_names).issuperset(columns) or set(ids) != known.keys():
+    missing = known.keys() - set(ids)
+    may_miss = part == "dev" and run.info["settings"]["train"].get("max_error") is not None
+    if not set(table.column_names).issuperset(columns) or not known.keys() >= set(ids) or (missing and not may_miss):
         raise RunError(
             f"{path} and data.parquet beside it do not fit together: one of them is not of this run.",
             "Put the files back, or judge the run again.",
@@ -119,6 +124,7 @@ def _judged(run: RunFolder, part: ComparedPart) -> _Judged:
         groups=groups if grouped else None,
         label_names=label_names,
         probabilities=np.column_stack([table[column].to_numpy() for column in columns]).astype(np.float64),
+        set_aside=len(missing),
     )
 
 
@@ -148,6 +154,9 @@ def _require_same(one: _Judged, two: _Judged) -> None:
             "Only runs with the same labels can be compared; --label-names gives codes the same names.",
         )
     if one.ids != two.ids:
+        if one.set_aside or two.set_aside:
+            both += f" (--max-error set {one.set_aside:,} and {two.set_aside:,} rows of dev aside, by --seed)"
+            cure = "Compare on test; or train both with --max-error, the same --seed and the same split options."
         only = [sorted(set(a.ids) - set(b.ids)) for a, b in ((one, two), (two, one))]
         raise RunError(
             f"{both} were judged on different rows: {len(only[0]):,} of {len(one.ids):,} are in the first only"
