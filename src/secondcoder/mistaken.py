@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.evaluation.label_errors import find_label_errors
 from secondcoder.evaluation.mistakes import JudgedRows, find_mistakes
-from secondcoder.model.attribution import check_against_occlusion, explain_all
+from secondcoder.model.attribution import Attribution, check_against_occlusion, explain_all
 from secondcoder.model.model import Model
 from secondcoder.run_folder import RunFolder
 from secondcoder.storage import read_json, write_json
@@ -21,6 +21,8 @@ MISTAKES_FILE = "mistakes.json"
 # Each word of a text costs a pass through the network: a few short texts take about a second.
 _SHORT = 40
 _CHECKED = 8
+# MiniLM explains some 500 tokens in a second on two cores.
+_MOST_TOKENS = 2500
 
 
 def judged_rows(
@@ -36,6 +38,13 @@ def judged_rows(
         groups=rows.groups,
         n_tokens=n_tokens,
     )
+
+
+def _explained(model: Model, texts: Sequence[str], labels: Sequence[str]) -> list[Attribution]:
+    """Explain the first of the texts, as many as some seconds allow."""
+    lengths = np.minimum(model.encoder.encode(texts).lengths, model.encoder.max_length) if texts else np.empty(0)
+    few = max(1, int(np.searchsorted(np.cumsum(lengths), _MOST_TOKENS)))
+    return explain_all(model, texts[:few], labels[:few])
 
 
 def _agreement(model: Model, texts: Sequence[str], labels: Sequence[str]) -> float | None:
@@ -63,7 +72,7 @@ def store_mistakes(run: RunFolder, part: str, judged: JudgedRows, model: Model |
     mistakes = find_mistakes(judged)
     texts = [mistake.text for mistake in mistakes.confident]
     labels = [mistake.predicted for mistake in mistakes.confident]
-    explained = [] if model is None else explain_all(model, texts, labels)
+    explained = [] if model is None else _explained(model, texts, labels)
     path = run.folder / MISTAKES_FILE
     stored = read_json(path) if path.exists() else {}
     stored[part] = {

@@ -32,12 +32,14 @@ PLACES = {
     "step": ("secondcoder.training.steps", "Stepper.take"),
     "dev": ("secondcoder.model.model", "Model.score_encoded"),
     "checkpoint": ("secondcoder.training.checkpoints", "CheckpointFolder.save"),
+    "temperature": ("secondcoder.finishing", "temper"),
     "saving the model": ("secondcoder.runs", "Run.store_model"),
-    "comparing the saved model": ("secondcoder.workflow", "_compare_saved"),
-    "baselines": ("secondcoder.workflow", "fit_baselines"),
+    "comparing the saved model": ("secondcoder.finishing", "_compare_saved"),
+    "baselines": ("secondcoder.finishing", "fit_baselines"),
     "evaluation": ("secondcoder.runs", "Run.store_evaluation"),
+    "mistakes": ("secondcoder.finishing", "store_mistakes"),
     "report": ("secondcoder.runs", "Run.write_report"),
-    "clearing away": ("secondcoder.workflow", "finish_run"),
+    "clearing away": ("secondcoder.finishing", "finish_run"),
 }
 """Where a training can be: the functions that say so as they begin and end. One that is called by another is silent."""
 

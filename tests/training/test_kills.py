@@ -49,7 +49,19 @@ class Kill:
 def words(labelled_file, encoder_folder):
     """A training with dropout that saves after every step."""
     columns = ["--text", "text", "--label", "area", "--id", "id"]
-    options = ["--epochs", "3", "--learning-rate", "5e-3", "--device", "cpu", "--checkpoint-minutes", "0", "--resume"]
+    options = [
+        "--epochs",
+        "3",
+        "--learning-rate",
+        "5e-3",
+        "--device",
+        "cpu",
+        "--checkpoint-minutes",
+        "0",
+        "--backend",
+        "torch",
+        "--resume",
+    ]
     return ["train", labelled_file, *columns, "--model", encoder_folder, *options]
 
 

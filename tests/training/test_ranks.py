@@ -189,6 +189,7 @@ def take_part(index: int, port: int, folder: Path, encoder: Path) -> None:
 
     written = written_below(folder / "runs")
     words = ["train", folder / "rows.csv", "--text", "text", "--label", "area", "--model", encoder, "--device", "cpu"]
+    words += ["--backend", "torch"]
     words += ["--output", folder / "runs" / "area", "--epochs", 3]
     with pytest.raises(RunError) as caught:
         sc.train(sc.split(parts()[0]), output=folder / "full", model=str(encoder), device="cpu")
@@ -400,7 +401,7 @@ def launch(
     errors = folder / f"{name}.err"
     words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
     words += ["-m", "secondcoder", "train", "rows.csv", "--text", "text", "--label", "area", "--output", name]
-    words += ["--model", str(encoder), "--device", "cpu", "--epochs", "30", "--freeze", "0"]
+    words += ["--model", str(encoder), "--device", "cpu", "--epochs", "30", "--freeze", "0", "--backend", "torch"]
     words += ["--learning-rate", "5e-3", "--metric", "log-loss", *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with errors.open("w") as stream:

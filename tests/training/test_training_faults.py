@@ -27,6 +27,8 @@ WHOLE = {
     "data.parquet",
     "evaluation.json",
     "history.jsonl",
+    "leads.json",
+    "mistakes.json",
     "model",
     "predictions.parquet",
     "report.html",
@@ -81,6 +83,7 @@ def train_with_faults(faults: Faults, disk: Path, extent: str, tried: list[str])
             freeze=0.5,
             learning_rate=5e-3,
             device="cpu",
+            backend="torch",
             resume=resume,
             progress=told,
         )
