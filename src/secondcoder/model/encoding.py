@@ -139,7 +139,7 @@ class TextEncoder:
     def inspect(self, text: str) -> Inspection:
         """Return one text as the model sees it."""
         content = self._content_ids([text], 0)[0]
-        start, end = self._cut_out(len(content))
+        start, end = self.cut_out(len(content))
         encoded = self.encode([text])
         mask = self.batch(encoded, np.array([0]), (1, len(encoded[0])))["attention_mask"][0]
         return Inspection(
@@ -185,10 +185,10 @@ class TextEncoder:
         return found
 
     def _cut(self, content: list[int]) -> list[int]:
-        start, end = self._cut_out(len(content))
+        start, end = self.cut_out(len(content))
         return content[:start] + content[end:]
 
-    def _cut_out(self, n: int) -> tuple[int, int]:
+    def cut_out(self, n: int) -> tuple[int, int]:
         """Return from where to where a text of n tokens is cut out; an empty stretch if it is short enough."""
         if n <= self._room:
             return n, n

@@ -85,7 +85,7 @@ def read_words(encoder: TextEncoder, texts: Sequence[str], encoded: Encoded) -> 
 
 def _read(encoder: TextEncoder, text: str, ids: list[int], offsets: list[Span], encoded: NDArray[np.int32]) -> Reading:
     spans = [_trim(text, start, end) for start, end in offsets]
-    cut = slice(*encoder._cut_out(len(ids)))
+    cut = slice(*encoder.cut_out(len(ids)))
     kept = spans[: cut.start] + spans[cut.stop :]
     if [*encoder.prefix, *ids[: cut.start], *ids[cut.stop :], *encoder.suffix] != encoded.tolist():
         raise ModelError("The tokenizer reads the same text in two ways.", "Choose another model.")
