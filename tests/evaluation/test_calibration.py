@@ -12,7 +12,7 @@ from sklearn.metrics import brier_score_loss
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation.calibration import Calibration, calibration, fit_temperature
-from secondcoder.evaluation.calibration_error import MOST_BINS, bins_of
+from secondcoder.evaluation.calibration_error import MOST_BINS, bins_of, calibration_error
 from secondcoder.evaluation.means import share_interval
 
 Ints = NDArray[np.int64]
@@ -232,3 +232,55 @@ def test_of_rows_that_are_all_right_groups_say_less():
     assert grouped.low < alone.low - 0.1
     assert share_interval(right, ["one"] * 100) is None
     assert share_interval(right[:0]) is None
+
+
+@pytest.mark.parametrize("groups", [None, [f"g{i % 10}" for i in range(100)]])
+@pytest.mark.parametrize(("confidence", "right"), [(0.77, 77), (0.75, 75), (0.9, 90)])
+def test_luck_does_not_pass_for_certainty(confidence, right, groups):
+    """Just as many right as promised: less than nearly every calibrated model shows, and no proof of anything."""
+    p = np.tile([confidence, 1 - confidence], (100, 1))
+    found = calibration((np.arange(100) >= right).astype(np.int64), p, groups=groups)
+    assert found.error_interval is not None
+    assert found.error == found.error_interval.low == 0
+    assert 0.05 < found.error_interval.high < 0.4
+    assert found.plain_error < 1e-9
+
+
+def test_no_interval_of_a_calibrated_models_error_is_a_point():
+    for seed in range(40):
+        gold, logits = study(60, seed=seed)
+        interval = calibration(gold, softmax(logits, axis=1)).error_interval
+        assert interval is not None
+        assert interval.high > interval.low + 0.02
+
+
+@pytest.mark.parametrize("n_groups", [6, 12])
+def test_the_error_over_few_groups_is_rarely_above_its_interval(n_groups):
+    """Nominal 2.5 %, 16 and 10 % when only the spread between the groups' bins was counted."""
+    random, missed, truth = np.random.default_rng(1), 0, 0.107  # of very many groups
+    for _ in range(40):
+        confidence = random.uniform(0.6, 0.95, n_groups * 50)
+        of_group = random.normal(-0.1, 0.2, n_groups)
+        right = random.random(len(confidence)) < np.clip(confidence + np.repeat(of_group, 50), 0, 1)
+        groups = np.repeat([f"g{i}" for i in range(n_groups)], 50)
+        _, interval = calibration_error(confidence, right, bins_of(confidence), groups.tolist())
+        assert interval is not None
+        missed += interval.high < truth
+    assert missed <= stats.binom.ppf(0.99, 40, 0.025)
+
+
+def test_groups_that_cancel_leave_no_less_doubt_than_rows_and_three_none_that_can_be_told():
+    random = np.random.default_rng(3)
+    confidence = random.uniform(0.6, 0.95, 240)
+    right = random.random(240) < confidence
+    order = np.argsort(confidence + 2 * right, kind="stable")
+    for g in (4, 8):
+        groups = np.empty(240, dtype=object)
+        groups[order] = [f"g{i % g}" for i in range(240)]  # all as hard, all as sure
+        bins = bins_of(confidence)
+        alone, grouped = (calibration_error(confidence, right, bins, u)[1] for u in (None, groups.tolist()))
+        assert alone is not None
+        assert grouped is not None
+        assert grouped.high > 0.95 * alone.high
+    three = calibration_error(confidence, right, bins, [f"g{i % 3}" for i in range(240)])
+    assert three[1] is None

@@ -157,7 +157,7 @@ def _shares(tallies: Tallies, part: Floats, whole: Floats, level: float, likenes
     size = np.maximum(np.square(whole).sum(axis=-2) / safe, 1.0)  # the mean size of the group that a row is in
     expected = 1 + (LIKENESS if likeness is None else likeness[..., np.newaxis]) * (size - 1)
     seen = np.where((alone > 0) & (units > 1), variance / np.where(alone > 0, alone, 1.0), expected)
-    effect, freedom = _moderated(seen, expected, size, weights)
+    effect, freedom = moderated(seen, expected, size, weights)
     spread = expected_parts(weights, effect, axis=-2)
     quantile = quantile_of(level, freedom)
     limits = wilson_limits(value, n / effect, quantile)
@@ -165,8 +165,8 @@ def _shares(tallies: Tallies, part: Floats, whole: Floats, level: float, likenes
     return Shares(value, n > 0, units, influence, variance, spread, effect, rows, of_row, quantile, limits)
 
 
-def _moderated(seen: Floats, expected: Floats, size: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the design effect to count with, and its degrees of freedom.
+def moderated(seen: Floats, expected: Floats, size: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return the design effect to count with, and its degrees of freedom, from the one seen and the one expected.
 
     What few groups show of the effect is uncertain; what can be expected of groups of this size is so too, but the less
     the smaller they are: rows that are each of another group are independent, whatever the likeness. The two are
