@@ -2,11 +2,15 @@
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from random import Random
+from time import process_time
 
 import pytest
 
 import secondcoder as sc
+from secondcoder import evaluating
 from secondcoder.errors import ColumnError
 from secondcoder.evaluating import evaluate_on, read_new
 from secondcoder.runs import Run
@@ -83,3 +87,44 @@ def test_ids_that_are_none_give_way_to_row_numbers(run, new_file):
     assert (corpus.ids[:2], corpus.groups[0]) == (("1", "2"), "new0")
     assert [finding.kind for finding in corpus.findings] == ["no-ids"]
     assert "come more than once" in corpus.findings[0].message
+
+
+def test_copies_and_near_copies_of_what_was_learned_are_counted_once_each(run, new_file):
+    train, dev = run.part("train"), run.part("dev")
+    long = [max(part.texts, key=len) for part in (train, dev)]
+    taken = {"n0": long[0], "n1": f"{long[1]} indeed", "n2": long[0].upper(), "n3": min(train.texts, key=len)}
+    path = new_file(*COLUMNS, change=lambda row: row | {"text": taken.get(row["id"], row["text"])})
+    corpus = read_new(run, path, ReadSettings())
+    _, (finding,) = evaluate_on(run, corpus)
+    assert (finding.kind, finding.rows) == ("seen", 4)
+    assert "4 of the 30 texts" in finding.message
+    assert "2 word for word, 2 nearly" in finding.message
+    assert len(finding.examples) == 4
+    shown = " ".join(finding.examples)
+    assert f"n0 = train {train.ids[train.texts.index(long[0])]}" in shown
+    assert f"n1 ~ dev {dev.ids[dev.texts.index(long[1])]}" in shown
+
+
+def test_new_rows_that_are_copies_of_each_other_are_not_said_to_be_seen(run, new_file):
+    corpus = read_new(
+        run, new_file(*COLUMNS, change=lambda row: row | {"text": "a text of its own, of some length"}), ReadSettings()
+    )
+    assert evaluate_on(run, corpus)[1] == []
+
+
+def test_copies_among_a_thousand_new_rows_are_found_quickly(run, monkeypatch):
+    words = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in ("r", "nt", "sk", "ld")]
+    random, of = Random(3), run.part("train")
+    texts = [" ".join(random.choices(words, k=25)) for _ in range(3000)]
+
+    def made(name, texts):
+        ids = tuple(f"{name}{i}" for i in range(len(texts)))
+        return replace(of.take([0] * len(texts)), ids=ids, texts=tuple(texts))
+
+    learned = {"train": made("r", texts[:1500]), "dev": made("d", texts[1500:2000])}
+    monkeypatch.setattr(Run, "part", lambda _, name: learned[name])
+    rows = made("n", [*texts[2000:2990], *(f"{text} again" for text in texts[:10])])
+    started = process_time()  # of this process alone: the machine may be busy
+    (finding,) = evaluating._seen(run, rows)
+    assert process_time() - started < 5
+    assert finding.rows == 10

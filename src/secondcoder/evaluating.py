@@ -8,9 +8,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from secondcoder.corpus.corpus import Corpus
+import pyarrow as pa
+
+from secondcoder.corpus.corpus import Corpus, Part
 from secondcoder.corpus.findings import Finding
+from secondcoder.corpus.leaks import find_leaks, show_pairs
+from secondcoder.corpus.near_duplicates import find_near_duplicates
 from secondcoder.corpus.reading import read
+from secondcoder.corpus.shingles import SIMILAR
 from secondcoder.errors import DataError
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.progress import Progress, default_progress
@@ -110,15 +115,40 @@ def _against_training(run: Run, corpus: Corpus, rows: Corpus) -> list[Finding]:
                 "unused", "warning", f"{left_out:,} rows have no label or no text and are not judged.", rows=left_out
             )
         )
-    learned = {text for part in ("train", "dev") for text in run.part(part).texts}
-    if seen := sum(text in learned for text in rows.texts):
-        findings.append(
-            Finding(
-                "seen",
-                "warning",
-                f"{seen:,} of the {len(rows):,} texts stand in the run's train or dev part too; the figures flatter.",
-                "Judge on texts that the model has not seen.",
-                rows=seen,
-            )
+    return [*findings, *_seen(run, rows)]
+
+
+def _seen(run: Run, rows: Corpus) -> list[Finding]:
+    """Return what is said of texts that stand in train or dev, word for word or nearly."""
+    names: tuple[Part, ...] = ("train", "dev")
+    parts = {name: run.part(name) for name in names}
+    learned = [
+        (f"{name} {id_}", text) for name, part in parts.items() for id_, text in zip(part.ids, part.texts, strict=True)
+    ]
+    texts = (*rows.texts, *(text for _, text in learned))
+    both = Corpus(
+        ids=(*rows.ids, *(name for name, _ in learned)),
+        texts=texts,
+        labels=(None,) * len(texts),
+        label_names=(),
+        columns=pa.table({"text": texts}),
+        source=rows.source,
+    )
+    part_of: dict[int, Part] = {row: "test" if row < len(rows) else "train" for row in range(len(texts))}
+    near = find_near_duplicates(texts, part_of)
+    leaks = {row: pair for row, pair in find_leaks(both, part_of, near).items() if part_of[row] == "test"}
+    if not leaks:
+        return []
+    exact = sum(texts[row] == texts[other] for row, (other, _) in leaks.items())
+    hashed = "" if near.is_exact else ", found by hashing, so a few may be missing"
+    return [
+        Finding(
+            "seen",
+            "warning",
+            f"{len(leaks):,} of the {len(rows):,} texts stand in the run's train or dev part too: {exact:,} word for "
+            f"word, {len(leaks) - exact:,} nearly (similarity {SIMILAR:g} or more{hashed}); the figures flatter.",
+            "Judge on texts that the model has not seen.",
+            rows=len(leaks),
+            examples=show_pairs(both, leaks),
         )
-    return findings
+    ]

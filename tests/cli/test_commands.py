@@ -181,6 +181,19 @@ def test_evaluate_judges_on_new_data(secondcoder, run_folder, tmp_path):
     assert err == ""
 
 
+def test_evaluate_shows_which_new_texts_are_nearly_those_learned(secondcoder, run_folder, tmp_path):
+    known = max(Run(run_folder).part("train").texts, key=len)
+    path = tmp_path / "new.csv"
+    path.write_text(
+        f"text,area\n{known} indeed,social\nnew texts with a trade of their own,economic\n", encoding="utf-8"
+    )
+    code, _, err = secondcoder("evaluate", run_folder, path)
+    assert code == 0
+    assert "1 of the 2 texts" in err
+    assert "0 word for word, 1 nearly" in err
+    assert "1 ~ train t" in err
+
+
 def test_show_tells_labels_layers_parameters_and_figures(secondcoder, run_folder):
     code, out, _ = secondcoder("show", run_folder)
     assert code == 0

@@ -75,10 +75,12 @@ def show(cell: object) -> str:
     return str(cell)
 
 
-def tell_findings(findings: Iterable["Finding"]) -> None:
-    """Print findings on standard error, one a line and its cure below."""
+def tell_findings(findings: Iterable["Finding"], *, examples: bool = False) -> None:
+    """Print findings on standard error, one a line, below it its examples where wanted, and its cure."""
     for finding in findings:
         tell(f"{_MARKS[finding.severity]}: {finding.message}")
+        for example in finding.examples if examples else ():
+            tell(f"    {example}")
         if finding.cure:
             tell(f"  {finding.cure}")
 

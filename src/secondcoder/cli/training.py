@@ -168,7 +168,7 @@ def _evaluate_on(run: "Run", file: str, settings: ReadSettings, *, as_json: bool
     from secondcoder.evaluating import evaluate_on, read_new
 
     evaluation, findings = evaluate_on(run, read_new(run, file, settings), progress=LiveProgress())
-    tell_findings(findings)
+    tell_findings(findings, examples=True)
     if as_json:
         print_json(evaluation.to_dict())
         return
