@@ -181,6 +181,24 @@ def test_evaluate_judges_on_new_data(secondcoder, run_folder, tmp_path):
     assert err == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--group", "nonsense", "--text", "nope"], "--text nope, --group nonsense"),
+        (["--folds", "2", "--label", "area"], "--label area"),
+        (["new.csv", "--folds", "2"], "Name one of the two"),
+    ],
+)
+def test_evaluate_refuses_what_it_would_pass_over_before_anything_is_opened(secondcoder, run_folder, words, said):
+    before = {path: path.stat().st_mtime_ns for path in run_folder.rglob("*")}
+    code, out, err = secondcoder("evaluate", run_folder, *words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert len(err.splitlines()) == 2  # what, and the cure
+    assert {path: path.stat().st_mtime_ns for path in run_folder.rglob("*")} == before
+    assert not (run_folder.parent / "test-use.jsonl").exists()
+
+
 def test_evaluate_shows_which_new_texts_are_nearly_those_learned(secondcoder, run_folder, tmp_path):
     known = max(Run(run_folder).part("train").texts, key=len)
     path = tmp_path / "new.csv"

@@ -115,12 +115,14 @@ def evaluate(
     from secondcoder.run_folder import MODEL_NAME
     from secondcoder.runs import Run
 
+    if folds is not None and file is not None:
+        raise SettingsError(
+            f"--folds {folds} judges on the run's own rows, and {file} was named.", "Name one of the two."
+        )
+    if file is None:
+        _require_no_columns(read)
     opened = Run(run)
     if folds is not None:
-        if file is not None:
-            raise SettingsError(
-                f"--folds {folds} judges on the run's own rows, and {file} was named.", "Name one of the two."
-            )
         print_folds(opened, folds, as_json=json)
         return
     if file is not None:
@@ -162,6 +164,17 @@ def read_corpus(file: str, settings: ReadSettings, seed: int) -> "Corpus":
     from secondcoder.corpus.reading import read
 
     return read(file, **settings.to_dict(), seed=seed)
+
+
+def _require_no_columns(read: ReadSettings) -> None:
+    """Raise `SettingsError` if columns were named where no file is read: the test part is not opened by mistake."""
+    named = [name for name, value in read.to_dict().items() if value is not None]
+    if named:
+        options = ", ".join(f"--{name.replace('_', '-')} {getattr(read, name)}" for name in named)
+        raise SettingsError(
+            f"{options}: columns were named, and no file that has them; the run's own rows bring theirs.",
+            "Name the file with the newly labelled texts behind the run, or leave these options out.",
+        )
 
 
 def _evaluate_on(run: "Run", file: str, settings: ReadSettings, *, as_json: bool) -> None:
