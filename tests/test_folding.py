@@ -198,6 +198,19 @@ def test_done_folds_are_not_done_again(folded, monkeypatch):
     assert Run(folded.folder).info == before
 
 
+def test_another_number_of_folds_does_not_take_the_place_of_those_that_are_done(folded, tmp_path, monkeypatch):
+    made = copy_of(folded, tmp_path / "area")
+    monkeypatch.setattr(folding._Work, "do", lambda *_: pytest.fail("trained again"))
+    before = {path: path.read_bytes() for path in made.folder.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match="holds 3 finished folds, and 2 were asked for") as caught:
+        cross_fit(made, 2)
+    assert f"remove {made.folder / 'folds.parquet'}" in caught.value.cure
+    assert {path: path.read_bytes() for path in made.folder.rglob("*") if path.is_file()} == before
+    (made.folder / "folds.parquet").unlink()
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        cross_fit(made, 2)
+
+
 def test_folds_wait_for_no_other_process(copied):
     with locked(copied.folder), pytest.raises(RunError, match="is in use"):
         cross_fit(copied, 3)
@@ -230,6 +243,33 @@ def test_the_command_says_what_came_out_and_that_test_was_opened(folded, monkeyp
         main(["evaluate", str(folded.folder), "--folds", "3", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert (left.value.code, found["folds"]["n_folds"], found["model"]["n"]) == (0, 3, 120)
+
+
+def test_ctrl_c_in_the_command_leaves_with_130_and_it_goes_on(folded, copied, monkeypatch, capsys):
+    real, taken = Stepper.take, []
+
+    def press(self, *given, **named):
+        taken.append(1)
+        if len(taken) == 20:  # a fold takes 16 steps
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, *given, **named)
+
+    monkeypatch.setattr(Stepper, "take", press)
+    words = ["evaluate", str(copied.folder), "--folds", "3"]
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    out, err = capsys.readouterr()
+    assert (left.value.code, out) == (130, "")
+    assert "Fold 2 of 3" in err
+    assert "The same command goes on" in err
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    out, err = capsys.readouterr()
+    assert left.value.code == 0
+    assert "opened once" in out
+    assert len(taken) == 3 * 16
+    tables = [pq.read_table(run.folder / "folds.parquet") for run in (copied, folded)]
+    assert tables[0].equals(tables[1])
 
 
 def test_a_file_beside_folds_is_refused(folded, capsys):

@@ -43,6 +43,8 @@ from secondcoder.training.studies import fit_pretrained, spread
 
 FOLDS = "folds"
 """Key of the out-of-fold figures in the run's evaluations, and name of what belongs to them in its folder."""
+PREDICTIONS = "folds.parquet"
+"""The out-of-fold predictions; without them, folds are not done."""
 _PLAN = "plan.json"
 
 
@@ -68,7 +70,7 @@ def cross_fit(run: Run, folds: int = 5, *, progress: Progress | None = None) -> 
     Raises
     ------
     RunError
-        If the run holds no model, another process works in it, or another number of folds is half done in it.
+        If the run holds no model, another process works in it, or another number of folds is done or half done in it.
     SplitError
         If there are fewer than three groups, fewer groups than folds, or too few texts of a label.
     InterruptedRunError
@@ -82,7 +84,14 @@ def cross_fit(run: Run, folds: int = 5, *, progress: Progress | None = None) -> 
     with locked(run.folder):
         run.info = read_json(run.folder / RUN_FILE)  # as it is now that nobody else writes it
         work.require_same()
-        if run.info.get(FOLDS, {}).get("n_folds") == folds and not work.begun:
+        path = run.folder / PREDICTIONS
+        done = run.info.get(FOLDS, {}).get("n_folds") if path.is_file() and not work.begun else None
+        if done not in (None, folds):
+            raise RunError(
+                f"{run.folder} holds {done} finished folds, and {folds} were asked for, which would take their place.",
+                f"Ask for {done} to see them again, or remove {path} to make {folds}.",
+            )
+        if done == folds:
             progress.say(f"The {folds} folds of {run.folder} are done already; nothing is left to do.")
         else:
             rows = _all_rows(run)
@@ -224,7 +233,7 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
                 "figures": _figures(fold.judged, by_who[MODEL_NAME]),
             }
         )
-    _write_table(run.folder / "folds.parquet", _predictions(rows, of_row, said[MODEL_NAME]))
+    _write_table(run.folder / PREDICTIONS, _predictions(rows, of_row, said[MODEL_NAME]))
     run.store_figures(FOLDS, rows, said)
     store_mistakes(run, FOLDS, judged_rows(rows, said[MODEL_NAME]))
     run.update(
