@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ import torch
 import secondcoder as sc
 from secondcoder.errors import DataError, InterruptedRunError, ModelError, RunError, SettingsError
 from secondcoder.evaluating import evaluate_on
+from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.model.encoding import TextEncoder
 from secondcoder.runs import Run
 from secondcoder.training import keeping
@@ -380,6 +382,16 @@ def test_mistakes_are_stored_with_their_words(copied):
     for part in stored.values():
         for mistake, words in zip(part["mistakes"]["confident"], part["words"], strict=True):
             assert all(mistake["text"][w["start"] : w["end"]] == w["text"] for w in words["words"])
+
+
+def test_mistakes_in_long_texts_are_explained_without_leaving_words_out(copied):
+    rows = copied.part("dev")
+    rows = replace(rows, texts=tuple(" ".join([text] * 20) for text in rows.texts))
+    wrong = np.eye(2)[[1 - rows.label_names.index(label) for label in rows.labels]] * 0.8 + 0.1
+    store_mistakes(copied, "dev", judged_rows(rows, wrong), copied.model)
+    stored = json.loads((copied.folder / "mistakes.json").read_text())["dev"]
+    assert stored["words"]
+    assert stored["occlusion"] is None
 
 
 def test_the_model_has_a_card_with_its_figures_and_loads_with_it(copied):

@@ -50,6 +50,8 @@ def _explained(model: Model, texts: Sequence[str], labels: Sequence[str]) -> lis
 def _agreement(model: Model, texts: Sequence[str], labels: Sequence[str]) -> float | None:
     """Return how well words' weights agree with leaving each word out, on a few short ones of the texts."""
     short = [i for i, text in enumerate(texts) if len(text.split()) <= _SHORT]
+    if not short:
+        return None
     return check_against_occlusion(model, [texts[i] for i in short], [labels[i] for i in short], most_texts=_CHECKED)
 
 

@@ -189,7 +189,7 @@ class TextEncoder:
         return content[:start] + content[end:]
 
     def cut_out(self, n: int) -> tuple[int, int]:
-        """Return from where to where a text of n tokens is cut out; an empty stretch if it is short enough."""
+        """Return from where to where a text of `n` tokens is cut; an empty stretch if it is short enough."""
         if n <= self._room:
             return n, n
         tail = self._room // 2 if self.truncation == "head-tail" else 0
