@@ -22,7 +22,7 @@ MISTAKES_FILE = "mistakes.json"
 _SHORT = 40
 _CHECKED = 8
 # MiniLM explains some 500 tokens in a second on two cores.
-_MOST_TOKENS = 2500
+_MOST_TOKENS = 1500
 
 
 def judged_rows(
