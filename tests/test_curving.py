@@ -197,6 +197,32 @@ def test_the_command_traces_a_file_and_then_its_run(command, labelled_file, enco
     assert Run(tmp_path / "run").evaluations.keys() == {"dev"}
 
 
+def test_ctrl_c_in_the_command_leaves_with_130_and_it_goes_on(
+    command, labelled_file, encoder_folder, tmp_path, monkeypatch
+):
+    real, taken = Stepper.take, []
+
+    def press(self, *given, **named):
+        taken.append(1)
+        if len(taken) == 5:  # sizes 12 and 24 take 1 and 2 steps in each of 2 epochs
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, *given, **named)
+
+    monkeypatch.setattr(Stepper, "take", press)
+    columns = ["--text", "text", "--label", "area", "--id", "id", "--device", "cpu", "--seeds", 1, "--freeze", 0]
+    words = [labelled_file, *columns, "--model", encoder_folder, "--epochs", 2, "--sizes", "12,24"]
+    code, out, err = command(*words, "--output", tmp_path / "curve")
+    assert (code, out) == (130, "")
+    assert "Training 2 of 3: 24 texts" in err
+    assert "The same command goes on" in err
+    code, out, _ = command(*words, "--output", tmp_path / "curve")
+    assert code == 0
+    assert len(taken) == 2 + 4 + 10
+    monkeypatch.setattr(Stepper, "take", real)
+    assert command(*words, "--output", tmp_path / "whole")[0] == 0
+    assert (tmp_path / "curve" / "curve.json").read_bytes() == (tmp_path / "whole" / "curve.json").read_bytes()
+
+
 def test_the_command_refuses_what_does_not_go_together(command, traced, labelled_file, tmp_path):
     code, _, err = command(labelled_file, "--text", "text", "--label", "area")
     assert (code, "No --output" in err) == (2, True)
