@@ -243,6 +243,9 @@ def test_the_command_says_what_came_out_and_that_test_was_opened(folded, monkeyp
         main(["evaluate", str(folded.folder), "--folds", "3", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert (left.value.code, found["folds"]["n_folds"], found["model"]["n"]) == (0, 3, 120)
+    assert list(found) == ["part", "findings", "test_openings", "folds", "model", "majority", "tfidf-logistic"]
+    assert found["part"] == "folds"
+    assert found["findings"] == folded.info["data"]["findings"]
 
 
 def test_ctrl_c_in_the_command_leaves_with_130_and_it_goes_on(folded, copied, monkeypatch, capsys):

@@ -199,6 +199,44 @@ def test_evaluate_refuses_what_it_would_pass_over_before_anything_is_opened(seco
     assert not (run_folder.parent / "test-use.jsonl").exists()
 
 
+def test_evaluate_as_json_has_one_form_for_the_test_part_and_for_a_file(secondcoder, run_folder, tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text("text,area\nmore tax and trade,economic\nour school and police,social\n,social\n", encoding="utf-8")
+    code, out, _ = secondcoder("evaluate", run_folder, path, "--json")
+    of_file = json.loads(out)
+    assert code == 0
+    assert list(of_file) == ["source", "sha256", "columns", "findings", "model"]
+    assert (of_file["source"], of_file["columns"]) == (str(path), {"text": "text", "label": "area"})
+    assert [finding["kind"] for finding in of_file["findings"]] == ["unused"]
+    run = Run(run_folder)
+    findings = [{"kind": "made-up", "severity": "note", "message": "Known of the data."}]
+    run.update(data=run.info["data"] | {"findings": findings})
+    of_test = json.loads(secondcoder("evaluate", run_folder, "--json")[1])
+    assert list(of_test) == ["part", "findings", "test_openings", "model", "majority", "tfidf-logistic"]
+    assert (of_test["part"], of_test["findings"], of_test["test_openings"]) == ("test", findings, 1)
+    assert of_file["model"].keys() == of_test["model"].keys()
+    assert (of_file["model"]["n"], of_test["model"]["n"]) == (2, 24)
+
+
+def test_one_group_is_said_to_give_no_interval(secondcoder, run_folder, tmp_path):
+    path = tmp_path / "new.csv"
+
+    def told(n_groups: int) -> str:
+        rows = [f"{text},{label},g{i % n_groups}\n" for i, (text, label) in enumerate(make_rows(40, seed=77))]
+        path.write_text(f"text,area,doc\n{''.join(rows)}", encoding="utf-8")
+        code, out, _ = secondcoder("evaluate", run_folder, path, "--group", "doc")
+        assert code == 0
+        return out
+
+    one = told(1)
+    assert "All texts come from one group, which gives no interval" in one
+    assert "In brackets" not in one
+    assert "[" not in one
+    several = told(5)
+    assert "In brackets: 95 % intervals, over 5 groups. With so few" in several
+    assert "[" in several
+
+
 def test_evaluate_shows_which_new_texts_are_nearly_those_learned(secondcoder, run_folder, tmp_path):
     known = max(Run(run_folder).part("train").texts, key=len)
     path = tmp_path / "new.csv"

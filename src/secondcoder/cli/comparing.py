@@ -34,7 +34,7 @@ def compare(
     if json:
         print_json(found.to_dict())
         return
-    units = "" if found.n_groups is None else f" in {found.n_groups:,} groups"
+    units = "" if found.n_groups is None else f" in {found.n_groups:,} group{'' if found.n_groups == 1 else 's'}"
     print_table(
         ["", "first", "second", "difference", "95 % interval", "p", "could have shown"],
         (_row(difference, main=found.main) for difference in found.differences),

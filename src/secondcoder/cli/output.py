@@ -37,6 +37,29 @@ def print_json(value: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
+def print_evaluation(
+    rows: Mapping[str, Any],
+    findings: Sequence[Mapping[str, Any]],
+    figures: Mapping[str, "Evaluation"],
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Print figures as one JSON object, of one form wherever they come from.
+
+    Parameters
+    ----------
+    rows
+        What was judged on: ``part`` of the run, or ``source`` of new data.
+    findings
+        What is to be known of the data.
+    figures
+        By who made the labels.
+    more
+        What else belongs to them.
+    """
+    by_who = {who: evaluation.to_dict() for who, evaluation in figures.items()}
+    print_json({**rows, "findings": list(findings), **(more or {}), **by_who})
+
+
 def say(sentence: str = "") -> None:
     """Print a line of the result."""
     _console().print(sentence, soft_wrap=True, markup=False, highlight=False)
@@ -96,8 +119,7 @@ def print_figures(figures: Mapping[str, "Evaluation"], *, title: str) -> None:
         cells.append(["calibration error", *(_calibration_error(e) for e in figures.values())])
     print_table(["", *names], cells, title=title)
     if first.n_groups is not None:
-        few = " With so few, they speak for these groups only; see evaluate --folds." if first.n_groups < 10 else ""
-        say(f"In brackets: 95 % intervals, over {first.n_groups:,} groups.{few}")
+        say(_unit(first.n_groups, any_interval=any(first.interval(name) is not None for name in rows)))
         say()
 
 
@@ -130,6 +152,16 @@ def print_classes(evaluation: "Evaluation") -> None:
         ([gold, *row.values()] for gold, row in evaluation.confusion.items()),
         title="Confusion matrix",
     )
+
+
+def _unit(n_groups: int, *, any_interval: bool) -> str:
+    """Return the sentence on what the intervals go over, or why there are none."""
+    if n_groups == 1:
+        return "All texts come from one group, which gives no interval; see evaluate --folds."
+    few = " With so few, they speak for these groups only; see evaluate --folds." if n_groups < 10 else ""
+    if not any_interval:
+        return f"No interval can be given over these {n_groups:,} groups."
+    return f"In brackets: 95 % intervals, over {n_groups:,} groups.{few}"
 
 
 def _calibration_error(evaluation: "Evaluation") -> str:

@@ -17,6 +17,7 @@ from secondcoder.cli.output import (
     Parts,
     Training,
     print_classes,
+    print_evaluation,
     print_figures,
     print_json,
     print_table,
@@ -111,7 +112,8 @@ def print_folds(run: "Run", folds: int, *, as_json: bool) -> None:
     evaluation = cross_fit(run, folds, progress=LiveProgress())
     figures, made, openings = run.evaluations[FOLDS], run.info[FOLDS], run.info["test_openings"]
     if as_json:
-        print_json({"test_openings": openings, FOLDS: made, **{who: e.to_dict() for who, e in figures.items()}})
+        more = {"test_openings": openings, FOLDS: made}
+        print_evaluation({"part": FOLDS}, run.info["data"]["findings"], figures, more)
         return
     print_figures(figures, title=f"Out of fold ({evaluation.n:,} texts: all of train, dev and test)")
     print_classes(evaluation)

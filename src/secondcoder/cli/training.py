@@ -15,6 +15,7 @@ from secondcoder.cli.output import (
     Resume,
     Training,
     print_classes,
+    print_evaluation,
     print_figures,
     print_json,
     say,
@@ -131,7 +132,7 @@ def evaluate(
     evaluation = opened.evaluate(progress=LiveProgress())
     figures, openings = opened.evaluations["test"], opened.info["test_openings"]
     if json:
-        print_json({"test_openings": openings, **{who: e.to_dict() for who, e in figures.items()}})
+        print_evaluation({"part": "test"}, opened.info["data"]["findings"], figures, {"test_openings": openings})
         return
     print_figures(figures, title=f"Test ({evaluation.n:,} texts)")
     print_classes(figures[MODEL_NAME])
@@ -179,13 +180,16 @@ def _require_no_columns(read: ReadSettings) -> None:
 
 def _evaluate_on(run: "Run", file: str, settings: ReadSettings, *, as_json: bool) -> None:
     from secondcoder.evaluating import evaluate_on, read_new
+    from secondcoder.run_folder import MODEL_NAME
 
-    evaluation, findings = evaluate_on(run, read_new(run, file, settings), progress=LiveProgress())
+    rows = read_new(run, file, settings)
+    evaluation, findings = evaluate_on(run, rows, progress=LiveProgress())
     tell_findings(findings, examples=True)
     if as_json:
-        print_json(evaluation.to_dict())
+        source = {"source": rows.source.name, "sha256": rows.source.sha256, "columns": rows.source.columns}
+        print_evaluation(source, [finding.to_dict() for finding in findings], {MODEL_NAME: evaluation})
         return
-    print_figures({"model": evaluation}, title=f"{file} ({evaluation.n:,} texts)")
+    print_figures({MODEL_NAME: evaluation}, title=f"{file} ({evaluation.n:,} texts)")
     print_classes(evaluation)
 
 
