@@ -307,3 +307,44 @@ def test_with_few_of_a_class_macro_f1_is_held_where_the_percentile_bootstrap_los
         theirs += low <= truth <= high
     assert theirs < 0.92 * 300
     assert ours >= 0.93 * 300
+
+
+@pytest.mark.parametrize("groups", [None, [str(i // 25) for i in range(600)]])
+def test_a_class_that_is_never_given_does_not_push_the_interval_off_the_figure(groups: list[str] | None) -> None:
+    gold = np.array([0, 1, 2] * 200)
+    right = np.random.default_rng(0).random(600) < 0.97
+    predicted = np.where(gold == 2, np.arange(600) % 4 // 3, np.where(right, gold, 1 - np.minimum(gold, 1)))
+    p = certain([int(c) for c in predicted], 3)
+    found, values = intervals(gold, p, NAMES, groups=groups), figures(gold, p, NAMES)
+    for name in ("weighted-precision", "macro-precision", "weighted-f1", "macro-f1"):
+        interval = found[name]
+        assert interval is not None
+        assert interval.low < values[name] - 0.02 < values[name] + 0.02 < interval.high, name
+
+
+KINDS = ["as drawn", "all right", "all wrong", "one class never given", "groups all alike", "ten times as many"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(decisions(), st.booleans(), st.sampled_from(KINDS))
+def test_no_figure_between_0_and_1_lies_at_an_end_of_its_interval(
+    case: tuple[NDArray[np.int64], NDArray[np.float64], tuple[str, ...], list[str]], grouped: bool, kind: str
+) -> None:
+    gold, p, names, groups = case
+    predicted = p.argmax(axis=1)
+    if kind in ("all right", "all wrong"):
+        predicted = gold if kind == "all right" else (gold + 1) % len(names)
+    elif kind == "one class never given":
+        predicted = np.where(predicted == gold[0], (gold[0] + 1) % len(names), predicted)
+    elif kind == "ten times as many":
+        gold, predicted, groups = np.tile(gold, 10), np.tile(predicted, 10), groups * 10
+    elif kind == "groups all alike":
+        groups = [g for g in "uvwxyz" for _ in gold]
+        gold, predicted = np.tile(gold, 6), np.tile(predicted, 6)
+    p = certain([int(c) for c in predicted], len(names))
+    values = figures(gold, p, names)
+    for name, interval in intervals(gold, p, names, groups=groups if grouped else None).items():
+        if interval is not None and name != "log-loss" and 1e-9 < values[name] < 1 - 1e-9:
+            assert interval.low + 1e-6 < values[name] < interval.high - 1e-6, name
+        elif interval is not None:
+            assert name == "log-loss" or interval.high - interval.low > 0.001, name

@@ -249,14 +249,18 @@ def _average(tallies: Tallies, shares: Shares, weights: Floats | None, level: fl
         total = parts.sum(axis=-1, keepdims=True)
         parts = np.where(total > 0, parts / np.where(total > 0, total, 1.0), _equal(np.ones(parts.shape)))
         quantile = quantile_of(level, freedom_of(np.einsum("...uk,...k->...u", shares.spread, parts), axis=-1))
-    # An undefined figure counts as 0 in the mean, but is not known to be 0: the interval lies around the others' mean.
+    # An undefined figure counts as 0 in the mean, but is not known to be 0: the interval reaches from where the mean
+    # with it may lie to where that of the others may.
     defined = np.where(shares.known, w, 0.0)
     weight = defined.sum(axis=-1)
     centre = np.where(weight > 0, (defined * shares.value).sum(axis=-1) / np.where(weight > 0, weight, 1.0), mean)
     # The variance of a single row is taken as Wilson's intervals of the classes have it: at 0 and 1 it is not 0.
-    of_row = centre * (1 - centre) + (defined * (own * shares.rows - shares.of_row)).sum(axis=-1)
-    effective = np.clip(of_row / np.where(variance > 0, variance, np.inf), 0.0, n)
-    low, high = wilson_limits(centre, effective, quantile)
+    more = (defined * (own * shares.rows - shares.of_row)).sum(axis=-1)
+    both = []
+    for middle in (centre, mean):
+        effective = (middle * (1 - middle) + more) / np.where(variance > 0, variance, np.inf)
+        both.append(wilson_limits(middle, np.clip(effective, 0.0, n), quantile))
+    low, high = np.minimum(both[0].low, both[1].low), np.maximum(both[0].high, both[1].high)
     if equal:
         below, above = _recovered(tallies, shares, w)
         low, high = np.minimum(low, mean - below), np.maximum(high, mean + above)
