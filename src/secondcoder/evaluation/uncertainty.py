@@ -63,7 +63,8 @@ def intervals(
     -------
     dict
         By each name of `metrics.metric_names`. None where a figure is undefined, where there is but one group, and, for
-        a figure of a class, where all its rows are of one group. An interval holds the figure itself.
+        a figure of a class, where all its rows are of one group. An interval holds the figure itself, and is never that
+        point alone.
 
     Notes
     -----
@@ -123,7 +124,8 @@ def mean_interval(
     Returns
     -------
     Interval or None
-        None with fewer than two rows, or fewer than two groups. A single point where all values are the same.
+        None with fewer than two rows, or fewer than two groups, and where all values are the same: how far others may
+        lie from them, they do not tell.
 
     References
     ----------
@@ -132,6 +134,8 @@ def mean_interval(
     """
     v = np.asarray(values, dtype=np.float64)
     n = len(v)
+    if n and np.ptp(v) <= 1e-9 * np.abs(v).max():
+        return None
     if groups is None:
         if n < 2:
             return None
