@@ -63,8 +63,8 @@ def calibration_error(
     have shown so much. A study may also show less than a calibrated model would, by luck; for the upper limit then
     counts what half of such models show, so that luck does not pass for certainty. How s spreads over the bins is
     taken from a straight line through the differences: what single bins show is chance for the larger part. With
-    groups there is an interval from `FEWEST_GROUPS` on; of 300 simulated studies of 6, 12 and 30 groups of 50 rows
-    2 % or fewer had an upper limit below the truth, and 2 to 5 % a lower one above it.
+    groups there is an interval from `FEWEST_GROUPS` on; of simulated studies of 4 to 30 groups of 50 rows at most 3 %
+    had an upper limit below the truth, and 1 to 5 % a lower one above it (benchmarks/results/2026-11-23-coverage.md).
 
     References
     ----------
