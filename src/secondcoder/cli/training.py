@@ -104,8 +104,8 @@ def evaluate(
     run
         The run folder.
     file
-        Newly labelled texts to judge on instead; columns are those of the training data, groups and ids among them where
-        the file has them, unless named.
+        Newly labelled texts to judge on instead; columns are those of the training data, groups and ids among them
+        where the file has them, unless named.
     folds
         Judge on all rows instead: train so many models, each on all folds (of groups, where there are any) but one,
         which it predicts. Opens the test part. After an interruption, the same command goes on where it was.
