@@ -135,7 +135,8 @@ class _Reader:
         """Whether what reads as a row of several lines is rather a faulty line with good rows after it.
 
         So it is if these lines and what follows read as sound rows by themselves, the first on one line, and either the
-        row is not sound, or reading on after it gives up more lines than its first one, or as many and finds fewer rows.
+        row is not sound, or reading on after it gives up more lines than its first one, or as many and finds fewer
+        rows.
         """
         if self._width == 1 or len(found.lines) == 1:
             return False

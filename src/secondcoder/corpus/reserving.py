@@ -46,7 +46,8 @@ def set_aside(dev: Corpus, *, seed: int) -> tuple[Corpus, Corpus, list[Finding]]
                 "grouped-promise",
                 "warning",
                 "The texts that choose the confidence for --max-error come in groups "
-                f"({len(set(reserved.units or ()))} of them). The promise about errors is proved for texts drawn independently of each other.",
+                f"({len(set(reserved.units or ()))} of them). The promise about errors is proved for texts drawn "
+                "independently of each other.",
                 "Check the error among accepted labels on a coded sample of the corpus.",
             )
         )
