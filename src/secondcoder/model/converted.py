@@ -4,6 +4,7 @@ In: a classifier's network, or the folder of one that was converted. Out: logits
 ``fast``, and is loaded only where it is used.
 """
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -23,6 +24,7 @@ from secondcoder.model.backends import Backend, ResolvedPrecision
 from secondcoder.model.batches import rest_height
 from secondcoder.model.encoding import TextEncoder
 from secondcoder.model.pretrained import quiet_transformers
+from secondcoder.model.signal_stack import same_signal_stack
 
 FILE_NAME = "openvino_model.xml"
 WEIGHTS_NAME = "openvino_model.bin"
@@ -120,7 +122,8 @@ class OpenVINOBackend:
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP if self.precision == "int8" else 0,
         }
         try:
-            compiled = load_openvino().Core().compile_model(self.network, "CPU", hints)
+            with same_signal_stack():
+                compiled = _core().compile_model(self.network, "CPU", hints)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot compile this network: {first_line(error)}.", BY_TORCH) from error
         # Where the processor cannot do what is asked for, OpenVINO computes in something else, without a word.
@@ -146,7 +149,7 @@ class OpenVINOBackend:
         """Take over what `__getstate__` gave."""
         vars(self).update(state)
         graph, weights = state["network"]
-        self.network = load_openvino().Core().read_model(graph, weights)
+        self.network = _core().read_model(graph, weights)
 
     @classmethod
     def load(cls, folder: Path, precision: ResolvedPrecision) -> "OpenVINOBackend":
@@ -164,7 +167,7 @@ class OpenVINOBackend:
                 "The model was judged in int8, which this processor does not compute exactly (no VNNI, no AMX).",
                 "Label on another machine, or by --backend torch, and judge it so first.",
             )
-        core = load_openvino().Core()
+        core = _core()
         try:
             network = core.read_model(folder / FILE_NAME)
         except RuntimeError as error:
@@ -265,6 +268,16 @@ def first_line(error: Exception) -> str:
     """Return what an error says, without the trace of places in C++ that OpenVINO adds."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), type(error).__name__)
+
+
+def _core() -> Any:
+    """Return the one core of this process: cores that come and go leave the signal stack in disorder."""
+    return _only_core(load_openvino())
+
+
+@functools.cache
+def _only_core(openvino: Any) -> Any:
+    return openvino.Core()
 
 
 def load_openvino() -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 from secondcoder.errors import MissingExtraError, ModelError
 from secondcoder.model.converted import BY_TORCH, OpenVINOBackend, example, first_line, is_installed, load_openvino
 from secondcoder.model.encoding import TextEncoder
+from secondcoder.model.signal_stack import same_signal_stack
 
 
 def quantised(backend: OpenVINOBackend, encoder: TextEncoder, texts: Sequence[str]) -> OpenVINOBackend:
@@ -34,7 +35,7 @@ def quantised(backend: OpenVINOBackend, encoder: TextEncoder, texts: Sequence[st
     ModelError
         If nncf cannot quantise a network of this kind.
     """
-    with _quiet_nncf() as nncf:
+    with same_signal_stack(), _quiet_nncf() as nncf:
         calibration = nncf.Dataset([tuple(t.numpy() for t in example(encoder, [text]).values()) for text in texts])
         try:
             found = nncf.quantize(
@@ -55,7 +56,7 @@ def compressed(backend: OpenVINOBackend) -> OpenVINOBackend:
     ModelError
         If nncf cannot quantise a network of this kind.
     """
-    with _quiet_nncf() as nncf:
+    with same_signal_stack(), _quiet_nncf() as nncf:
         try:
             found = nncf.compress_weights(backend.network.clone(), mode=nncf.CompressWeightsMode.INT8_SYM)
         except Exception as error:  # it raises what it likes where it meets something unknown

@@ -1,0 +1,33 @@
+"""The stack that signals are handled on, kept as it was while a library that changes it is at work.
+
+In: a block of work. Out: nothing. OpenVINO's processor plugin gives the thread a signal stack of its own, and frees
+it with the plugin; where several plugins come and go out of order, the thread is left with one that is gone, and the
+next Ctrl-C is a segmentation fault.
+"""
+
+import contextlib
+import ctypes
+import sys
+from collections.abc import Iterator
+
+
+class _Stack(ctypes.Structure):
+    """stack_t of sigaltstack(2)."""
+
+    _fields_ = (("pointer", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextlib.contextmanager
+def same_signal_stack() -> Iterator[None]:
+    """Give the thread the signal stack back, behind the block, that it had before it."""
+    if sys.platform != "linux":
+        yield
+        return
+    exchange = ctypes.CDLL(None, use_errno=True).sigaltstack
+    before = _Stack()
+    known = exchange(None, ctypes.byref(before)) == 0
+    try:
+        yield
+    finally:
+        if known:
+            exchange(ctypes.byref(before), None)
