@@ -269,7 +269,7 @@ def _train(study: Study, size: int, seed: int, name: str, work: Path, progress: 
     if len(set(rows.labels)) < 2:
         progress.say(f"{name}: left out, as its texts have one label only.")
         return None
-    groups = "" if rows.groups is None else f" of {len(set(rows.groups)):,} groups"
+    groups = "" if rows.units is None else f" of {len(set(rows.units)):,} groups"
     progress.say(f"{name}{groups}")
     checkpoints = work / f"{size}-{seed}"
     try:

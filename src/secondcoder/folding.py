@@ -228,7 +228,7 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
             {
                 "fold": number,
                 "rows": len(fold.judged),
-                "groups": None if fold.judged.groups is None else len(set(fold.judged.groups)),
+                "groups": None if fold.judged.units is None else len(set(fold.judged.units)),
                 **about,
                 "figures": _figures(fold.judged, by_who[MODEL_NAME]),
             }
@@ -241,7 +241,7 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
             "n_folds": len(folds),
             "rows": len(rows),
             "by": "stratified" if rows.groups is None else "group",
-            "groups": None if rows.groups is None else len(set(rows.groups)),
+            "groups": None if rows.units is None else len(set(rows.units)),
             "started": work.plan["started"],
             "finished": now(),
             "each": entries,
@@ -283,7 +283,7 @@ def _all_rows(run: Run) -> Corpus:
 
 
 def _amount(rows: Corpus) -> str:
-    groups = "" if rows.groups is None else f" of {len(set(rows.groups)):,} groups"
+    groups = "" if rows.units is None else f" of {len(set(rows.units)):,} groups"
     return f"{len(rows):,} texts{groups}"
 
 
