@@ -20,7 +20,8 @@ def law(n, b=0.5, c=0.05, smallest=250, error=0.3):
 
 def fitted(noise=0.01, seed=0, sizes=SIZES, **truth) -> LearningCurve:
     random = np.random.default_rng(seed)
-    return fit_power_law(sizes, law(sizes, **truth) + random.normal(size=len(sizes)) * noise, name="macro-f1")
+    figures = np.clip(law(sizes, **truth) + random.normal(size=len(sizes)) * noise, 0, 1)
+    return fit_power_law(sizes, figures, name="macro-f1")
 
 
 def test_points_without_noise_give_their_law_back():
