@@ -11,8 +11,8 @@ many cells as the header, and is no longer than `LONGEST_ROW`.
 1. If all rows are sound, exactly these rows come out.
 2. If all rows but one are sound, every sound row comes out once and in order, and nothing but lines of the faulty row
    is rejected, provided that in the sound rows (a) no quoted cell begins with a line end or the delimiter, leading
-   quotes aside, and (b) no line of a row but its first reads as a whole row by itself. The same holds for several
-   faulty rows, if a sound row with something in quotes stands between any two of them.
+   quotes aside, nor ends with a line end, and (b) no line of a row but its first reads as a whole row by itself. The
+   same holds for several faulty rows, if a sound row with something in quotes stands between any two of them.
 3. A line of the faulty row that reads as a whole row by itself comes out as one; in a file of one column that is any
    line without a quote.
 
