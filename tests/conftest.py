@@ -1,7 +1,6 @@
 """Fixtures of all tests: tiny models and corpora, and hypothesis without deadlines (this may be a busy machine)."""
 
 import csv
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,16 +34,6 @@ def _labels_by_torch() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("secondcoder.model.choosing.is_installed", lambda: False)
         yield
-
-
-@pytest.fixture(autouse=True)
-def _logs_are_heard() -> None:
-    """Undo what libraries do to logging when they are first used: some switch the loggers off that are there."""
-    logging.disable(logging.NOTSET)
-    for name, logger in logging.root.manager.loggerDict.items():
-        if name.split(".")[0] == "secondcoder" and isinstance(logger, logging.Logger):
-            logger.disabled, logger.propagate = False, True
-            logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

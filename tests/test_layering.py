@@ -16,6 +16,7 @@ ORDER = (
     "errors",
     "bounds",
     "settings",
+    "recipes",
     "environment",
     "storage",
     "progress",
@@ -36,6 +37,7 @@ ORDER = (
     "finishing",
     "folding",
     "curving",
+    "applying",
     "workflow",
     "estimator",
     "demo",
@@ -43,7 +45,7 @@ ORDER = (
     "__main__",
 )
 HEAVY = tuple("torch transformers datasets sklearn scipy pyarrow pandas numpy accelerate matplotlib".split())
-LIGHT = ("__init__", "errors", "bounds", "settings", "environment", "storage", "progress", "demo")
+LIGHT = ("__init__", "errors", "bounds", "settings", "recipes", "environment", "storage", "progress", "demo")
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

@@ -6,7 +6,8 @@ import pytest
 import secondcoder as sc
 from secondcoder import settings
 from secondcoder.labelling.stream import label_file
-from secondcoder.settings import LabelSettings, ReadSettings, SplitSettings, TrainSettings
+from secondcoder.recipes import TrainSettings
+from secondcoder.settings import LabelSettings, ReadSettings, SplitSettings
 
 
 def test_the_public_names_are_these():

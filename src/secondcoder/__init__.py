@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from secondcoder.applying import label as label
     from secondcoder.comparing import compare as compare
     from secondcoder.corpus.checks import check as check
     from secondcoder.corpus.corpus import Corpus as Corpus
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from secondcoder.model.loading import load_model as load
     from secondcoder.model.model import Model as Model
     from secondcoder.runs import Run as Run
-    from secondcoder.workflow import label as label
     from secondcoder.workflow import train as train
 
 _HOMES = {
@@ -36,7 +36,7 @@ _HOMES = {
     "compare": "comparing",
     "cross_fit": "folding",
     "evaluate": "evaluation.evaluate",
-    "label": "workflow",
+    "label": "applying",
     "load": "model.loading:load_model",
     "read": "corpus.reading",
     "split": "corpus.splits",

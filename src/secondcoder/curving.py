@@ -24,8 +24,9 @@ from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.evaluation.learning_curve import LearningCurve, fit_power_law
 from secondcoder.evaluation.metrics import is_better, resolve_metric
 from secondcoder.progress import Progress
+from secondcoder.recipes import TrainSettings
 from secondcoder.runs import Run
-from secondcoder.settings import CurveSettings, TrainSettings, check_seed
+from secondcoder.settings import CurveSettings, check_seed
 from secondcoder.storage import locked, read_json, sha256_strings, write_json
 from secondcoder.training.fitting import Fit
 from secondcoder.training.studies import fit_pretrained

@@ -27,17 +27,19 @@ from secondcoder.finishing import promise, temper
 from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.model.loading import start_model
 from secondcoder.progress import LiveProgress, Progress, default_progress
-from secondcoder.settings import (
+from secondcoder.recipes import (
     DEFAULT_MODEL,
+    Effort,
+    HeadStart,
+    TrainSettings,
+    Truncation,
+)
+from secondcoder.settings import (
     DEFAULT_SEED,
     Backend,
     Device,
-    Effort,
-    HeadStart,
     Precision,
     SplitSettings,
-    TrainSettings,
-    Truncation,
 )
 from secondcoder.training.fitting import class_indices
 from secondcoder.training.studies import fit_seeds
@@ -57,7 +59,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     model, effort, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, max_grad_norm, \
 attention_dropout, max_length, truncation, metric, device, precision, token_budget, deterministic, checkpoint_minutes, \
 backend, max_error
-        See `secondcoder.settings.TrainSettings`.
+        See `secondcoder.recipes.TrainSettings`.
     dev
         Size of dev: a share of the rows below 1, a number of rows from 1 on. Label shares are kept, and rows of the
         same text stay together; so do groups where `fit` is given any.

@@ -28,9 +28,9 @@ from secondcoder.evaluation.figures import Evaluation
 from secondcoder.finishing import temper
 from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.progress import Progress, default_progress
+from secondcoder.recipes import TrainSettings
 from secondcoder.run_folder import MODEL_NAME, RUN_FILE, now
 from secondcoder.runs import Run
-from secondcoder.settings import TrainSettings
 from secondcoder.storage import (
     atomic_path,
     locked,

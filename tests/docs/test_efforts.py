@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from secondcoder.settings import EFFORTS
+from secondcoder.recipes import EFFORTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "efforts.md"
 

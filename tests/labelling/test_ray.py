@@ -21,14 +21,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from secondcoder.applying import label
 from secondcoder.errors import MissingExtraError, ModelError, SettingsError
 from secondcoder.labelling import ray_engine, windows
 from secondcoder.labelling.ray_cluster import Needs, choose_needs
 from secondcoder.model.loading import start_model
 from secondcoder.progress import Progress
-from secondcoder.settings import LabelSettings, TrainSettings
+from secondcoder.recipes import TrainSettings
+from secondcoder.settings import LabelSettings
 from secondcoder.storage import read_json
-from secondcoder.workflow import label
 from tests.labelling.test_kills import everything
 from tests.tiny import make_encoder, make_rows
 
@@ -137,7 +138,7 @@ def test_work_that_was_killed_is_gone_on_with(folder: Path) -> None:
     code = (
         "from pathlib import Path; import secondcoder.labelling.stream as s, secondcoder.labelling.windows as w\n"
         "s.WINDOW_ROWS = w.WINDOW_ROWS = 100\n"
-        "from secondcoder.workflow import label\n"
+        "from secondcoder.applying import label\n"
         f"label({str(folder / 'model')!r}, {str(folder / 'in-*.parquet')!r}, output={str(output)!r}, "
         f"probabilities=True, **{RAY!r})"
     )

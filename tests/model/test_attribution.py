@@ -15,7 +15,7 @@ from secondcoder.model.encoding import TextEncoder
 from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
 from secondcoder.model.words import read_words
-from secondcoder.settings import TrainSettings
+from secondcoder.recipes import TrainSettings
 from tests.tiny import FILLER, make_rows
 
 LABELS = ("economic", "social")

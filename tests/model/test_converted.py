@@ -1,5 +1,6 @@
 import copy
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from secondcoder.model.batches import fixed_shapes
 from secondcoder.model.converted import OpenVINOBackend, convert, is_installed
 from secondcoder.model.loading import load_model, start_model
 from secondcoder.model.quantising import compressed, quantised
-from secondcoder.settings import TrainSettings
+from secondcoder.recipes import TrainSettings
 from tests.tiny import make_rows
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason="the extra fast is not installed")
@@ -164,6 +165,16 @@ def test_a_network_that_cannot_be_traced_is_refused_with_its_name(encoder_folder
     monkeypatch.setattr(BertForSequenceClassification, "forward", lambda self, **_: open("nowhere"))  # noqa: SIM115, PTH123
     with pytest.raises(ModelError, match="cannot convert BertForSequenceClassification"):
         convert(model.network, model.encoder, "fp32")
+
+
+def test_a_conversion_that_fails_leaves_logging_as_it_was(encoder_folder, monkeypatch):
+    root = logging.getLogger()
+    before = root.level, list(root.filters), list(root.handlers)
+    model = start(encoder_folder)
+    monkeypatch.setattr(BertForSequenceClassification, "forward", lambda self, **_: open("nowhere"))  # noqa: SIM115, PTH123
+    with pytest.raises(ModelError):
+        convert(model.network, model.encoder, "fp32")
+    assert (root.level, root.filters, root.handlers) == before
 
 
 def test_a_network_that_takes_its_shape_for_a_constant_is_refused(encoder_folder, monkeypatch):

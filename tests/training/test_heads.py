@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from secondcoder.errors import InterruptedRunError
 from secondcoder.model.loading import start_model
 from secondcoder.progress import Progress
-from secondcoder.settings import TrainSettings
+from secondcoder.recipes import TrainSettings
 from secondcoder.training.activations import TokenInputs
 from secondcoder.training.fitting import class_indices
 from secondcoder.training.heads import start_from_logistic

@@ -38,7 +38,7 @@ def label(
     json
         Print the result as JSON.
     """
-    from secondcoder.workflow import label as label_corpus
+    from secondcoder.applying import label as label_corpus
 
     summary = label_corpus(run, list(files), output=output, **settings.to_dict(), progress=LiveProgress())
     _show(summary, as_json=json)

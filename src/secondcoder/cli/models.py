@@ -6,7 +6,7 @@ In: a run or a model. Out: what is in it, and what it makes of a text.
 from pathlib import Path
 
 from secondcoder.cli.output import Json, print_figures, print_json, print_table, say
-from secondcoder.settings import Truncation
+from secondcoder.recipes import Truncation
 
 
 def show(folder: Path, /, *, json: Json = False) -> None:

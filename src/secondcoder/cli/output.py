@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from secondcoder.settings import LabelSettings, ReadSettings, SplitSettings, TrainSettings
+from secondcoder.recipes import TrainSettings
+from secondcoder.settings import LabelSettings, ReadSettings, SplitSettings
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -26,7 +26,13 @@ from secondcoder.cli.output import (
 )
 from secondcoder.errors import DataError, SettingsError
 from secondcoder.progress import LiveProgress
-from secondcoder.settings import DEFAULT_SEED, CurveSettings, ReadSettings, SplitSettings, TrainSettings
+from secondcoder.recipes import TrainSettings
+from secondcoder.settings import (
+    DEFAULT_SEED,
+    CurveSettings,
+    ReadSettings,
+    SplitSettings,
+)
 
 if TYPE_CHECKING:
     from secondcoder.curving import Study

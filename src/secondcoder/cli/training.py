@@ -25,7 +25,8 @@ from secondcoder.cli.output import (
 from secondcoder.cli.studies import print_folds
 from secondcoder.errors import DataError, InterruptedRunError, SettingsError
 from secondcoder.progress import LiveProgress
-from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings, TrainSettings
+from secondcoder.recipes import TrainSettings
+from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings
 
 if TYPE_CHECKING:
     from secondcoder.corpus.corpus import Corpus

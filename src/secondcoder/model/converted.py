@@ -4,12 +4,14 @@ In: a classifier's network, or the folder of one that was converted. Out: logits
 ``fast``, and is loaded only where it is used.
 """
 
+import contextlib
 import functools
 import importlib
 import importlib.util
+import logging
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -192,7 +194,7 @@ def convert(network: PreTrainedModel, encoder: TextEncoder, precision: ResolvedP
     was_training = network.training
     plain = in_order(network, tuple(batch))
     try:
-        with quiet_transformers(), warnings.catch_warnings(), torch.no_grad():
+        with quiet_transformers(), _same_logging(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of tracing, about shapes that are given anew with each batch
             found = openvino.convert_model(plain, example_input=tuple(batch.values()))
             for port, name in zip(found.inputs, batch, strict=True):
@@ -205,6 +207,18 @@ def convert(network: PreTrainedModel, encoder: TextEncoder, precision: ResolvedP
     finally:
         network.train(was_training)
     return OpenVINOBackend(found, tuple(batch), precision)
+
+
+@contextlib.contextmanager
+def _same_logging() -> Iterator[None]:
+    """Leave the root logger as it was: where a conversion fails, OpenVINO leaves it deaf to warnings."""
+    root = logging.getLogger()
+    level, filters, handlers = root.level, list(root.filters), list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters, root.handlers = filters, handlers
 
 
 def in_order(network: PreTrainedModel, names: tuple[str, ...]) -> torch.nn.Module:

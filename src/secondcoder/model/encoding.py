@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from secondcoder.errors import DataError, ModelError, SettingsError
-from secondcoder.settings import Truncation
+from secondcoder.recipes import Truncation
 
 LONGEST_BY_DEFAULT = 512
 # Probe for where a tokenizer puts its special tokens; any text of several tokens does.

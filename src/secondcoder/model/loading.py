@@ -22,7 +22,8 @@ from secondcoder.model.pretrained import (
     quiet_transformers,
     read_config,
 )
-from secondcoder.settings import Backend, Device, Precision, TrainSettings, Truncation
+from secondcoder.recipes import TrainSettings, Truncation
+from secondcoder.settings import Backend, Device, Precision
 from secondcoder.storage import read_json, sha256_file, sha256_strings
 
 

@@ -26,7 +26,7 @@ from secondcoder.model.converted import FILE_NAME, WEIGHTS_NAME, OpenVINOBackend
 from secondcoder.model.encoding import Encoded, TextEncoder
 from secondcoder.model.pretrained import quiet_transformers
 from secondcoder.progress import Task
-from secondcoder.settings import Truncation
+from secondcoder.recipes import Truncation
 from secondcoder.storage import atomic_path, sha256_file, sha256_strings, storage_errors, write_json
 
 CARD_FILE = "secondcoder.json"

@@ -26,7 +26,7 @@ from secondcoder.model.model import Model, Scores
 from secondcoder.model.pretrained import rate_for, seeded
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
-from secondcoder.settings import TrainSettings
+from secondcoder.recipes import TrainSettings
 from secondcoder.training.activations import inputs_for
 from secondcoder.training.alarms import predicts_one_class
 from secondcoder.training.checkpoints import Checkpoint

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 from transformers import PreTrainedModel
 
-from secondcoder.settings import TrainSettings
+from secondcoder.recipes import TrainSettings
 
 # Numbers that a transformer layer keeps for the backward pass, in hidden sizes per token: its input, query, key,
 # value, attention's result, two norms, and the feed-forward part before and behind its activation, with dropout masks.

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from secondcoder.errors import ModelError
 from secondcoder.model.backends import ResolvedPrecision, attention_for, computing
 from secondcoder.model.batches import Batch, cut_step
-from secondcoder.settings import TrainSettings
+from secondcoder.recipes import TrainSettings
 from secondcoder.training.ranks import Ranks
 
 Parameters = dict[str, torch.nn.Parameter]
