@@ -10,14 +10,18 @@ from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import ColumnError, DataError, nearest
 
-Task = Literal["multi-class"]
+Task = Literal["multi-class", "ordinal", "multi-label"]
 Part = Literal["train", "dev", "test"]
 PARTS: tuple[Part, ...] = ("train", "dev", "test")
+SEPARATOR = ";"
+"""What stands between the names of a set of labels, unless the data has another one."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,11 @@ class Corpus:
     texts
         One per row; ``""`` where the cell was empty.
     labels
-        One per row; None where the row has not been labelled. Always strings.
+        One per row; None where the row has not been labelled. Always strings. In a multi-label task the row's set: its
+        names in the order of `label_names`, joined by `separator`; ``""`` for the empty set.
     label_names
-        The classes in natural order, fixed when the data was read; every part of a corpus keeps all of them.
+        The classes in natural order (of an ordinal task from low to high), fixed when the data was read; every part of
+        a corpus keeps all of them.
     groups
         The document, author or film that each text comes from, or None. A row without a group has ``""``.
     parts
@@ -64,6 +70,14 @@ class Corpus:
         Every column as it was read, value for value and in order.
     positive
         The positive class of a two-class task, or None.
+    task
+        ``"multi-class"``: one label a text; ``"ordinal"``: one, of classes that have an order; ``"multi-label"``: any
+        number of them.
+    separator
+        What joins the names of a set in `labels`.
+    shares : ndarray of shape (n, k) or None
+        Soft labels: the share of coders that gave each class, summing to 1; a row that nobody coded is NaN. `labels`
+        then holds the class that most gave.
     """
 
     ids: tuple[str, ...]
@@ -76,6 +90,8 @@ class Corpus:
     parts: tuple[Part | None, ...] | None = None
     positive: str | None = None
     task: Task = "multi-class"
+    separator: str = SEPARATOR
+    shares: NDArray[np.float64] | None = None
     findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
@@ -86,15 +102,20 @@ class Corpus:
                 raise DataError(f"{name} has {len(values)} rows, ids has {n}.", "Give one value per row.")
         if self.columns.num_rows != n:
             raise DataError(f"columns has {self.columns.num_rows} rows, ids has {n}.", "Give one value per row.")
+        if self.shares is not None and self.shares.shape != (n, len(self.label_names)):
+            raise DataError(
+                f"shares has shape {self.shares.shape}; expected ({n}, {len(self.label_names)}).",
+                "Give one share for each row and class.",
+            )
         if self.positive is not None and self.positive not in self.label_names:
             raise DataError(
                 f"The positive class {self.positive!r} is not among the labels {list(self.label_names)}.",
                 f"{nearest(self.positive, self.label_names)}Name one of the labels.",
             )
-        if self.positive is not None and len(self.label_names) != 2:
+        if self.positive is not None and (len(self.label_names) != 2 or self.multi_label):
+            found = "in this one a text may have several" if self.multi_label else f"there are {len(self.label_names)}"
             raise DataError(
-                f"A positive class needs a two-class task, and there are {len(self.label_names)} labels.",
-                "Leave out the positive class.",
+                f"A positive class needs a two-class task, and {found} labels.", "Leave out the positive class."
             )
 
     def __len__(self) -> int:
@@ -112,6 +133,7 @@ class Corpus:
             labels=tuple(self.labels[i] for i in rows),
             groups=None if self.groups is None else tuple(self.groups[i] for i in rows),
             parts=None if self.parts is None else tuple(self.parts[i] for i in rows),
+            shares=None if self.shares is None else self.shares[np.asarray(rows, dtype=np.int64)],
             columns=self.columns.take(pa.array(rows, type=pa.int64())),
         )
 
@@ -124,9 +146,21 @@ class Corpus:
         ]
 
     def label_counts(self) -> dict[str, int]:
-        """Return how many rows have each label, in the order of `label_names`."""
-        counts = Counter(self.labels)
+        """Return how many rows have each label, in the order of `label_names`; a row counts for each of its own."""
+        counts = Counter(name for labels in self.label_sets for name in labels or ())
         return {name: counts[name] for name in self.label_names}
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none."""
+        return self.task == "multi-label"
+
+    @property
+    def label_sets(self) -> tuple[tuple[str, ...] | None, ...]:
+        """The labels of each row, in the order of `label_names`; None where it has not been labelled."""
+        if self.multi_label:
+            return tuple(None if label is None else split_set(label, self.separator) for label in self.labels)
+        return tuple(None if label is None else (label,) for label in self.labels)
 
     def column(self, name: str) -> list[str]:
         """Return a column as text, ``""`` where a cell is empty.
@@ -157,6 +191,16 @@ class Corpus:
             f"<p><b>Corpus</b>: {len(self):,} texts, {n_labelled:,} labelled{groups}</p>"
             f"<table><tr><th>label</th><th>texts</th><th>share</th></tr>{shares}</table>"
         )
+
+
+def join_set(names: Iterable[str], separator: str) -> str:
+    """Return a set of labels as one string: its names in the order given, ``""`` for none."""
+    return separator.join(names)
+
+
+def split_set(label: str, separator: str) -> tuple[str, ...]:
+    """Return the names that `join_set` joined."""
+    return tuple(label.split(separator)) if label else ()
 
 
 def require_column(name: str, found: Sequence[str]) -> None:

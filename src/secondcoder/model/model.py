@@ -8,7 +8,7 @@ import contextlib
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from transformers import PreTrainedModel
 
+from secondcoder.corpus.corpus import SEPARATOR
+from secondcoder.corpus.corpus import Task as LabelTask
 from secondcoder.errors import DataError
 from secondcoder.model.backends import Backend, ResolvedPrecision, TorchBackend
 from secondcoder.model.batches import fixed_shapes
@@ -65,6 +67,13 @@ class ModelCard:
         What the head's last layer was divided by, so that probabilities mean what they say; 1 if it was not.
     min_confidence
         The confidence from which on labels keep the error that training was asked to keep, or None.
+    task
+        Whether a text has one label, one of ordered classes, or any number of them.
+    thresholds
+        By class: the probability from which it is given, where that was tuned. Without it, of one label a text the most
+        probable class, of several those with 0.5 and more.
+    separator
+        What joins the names of a set of labels.
     """
 
     label_names: tuple[str, ...]
@@ -77,6 +86,14 @@ class ModelCard:
     text_column: str | None = None
     temperature: float = 1.0
     min_confidence: float | None = None
+    task: LabelTask = "multi-class"
+    thresholds: dict[str, float] = field(default_factory=dict)
+    separator: str = SEPARATOR
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none."""
+        return self.task == "multi-label"
 
 
 @dataclass(frozen=True, eq=False)

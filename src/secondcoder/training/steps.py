@@ -11,13 +11,13 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from secondcoder.errors import ModelError
 from secondcoder.model.backends import ResolvedPrecision, attention_for, computing
 from secondcoder.model.batches import Batch, cut_step
 from secondcoder.recipes import TrainSettings
+from secondcoder.training.losses import Loss, cross_entropy
 from secondcoder.training.ranks import Ranks
 
 Parameters = dict[str, torch.nn.Parameter]
@@ -46,8 +46,8 @@ class Stepper:
         Those of its weights that are trained, by the name that they have in the whole network.
     inputs
         The train part.
-    targets : ndarray of shape (n,)
-        Classes, as positions among the label names.
+    targets : ndarray of shape (n,) or (n, k)
+        Classes, as positions among the label names; or a number from 0 to 1 for each class.
     settings
         Batch size, weight decay, clipping.
     precision
@@ -58,6 +58,8 @@ class Stepper:
         The processes that share each step.
     say
         Where to tell the user something.
+    loss
+        What is made small.
     """
 
     def __init__(
@@ -65,14 +67,16 @@ class Stepper:
         network: PreTrainedModel,
         parameters: Parameters,
         inputs: Inputs,
-        targets: NDArray[np.int64],
+        targets: NDArray[np.int64] | NDArray[np.float32],
         *,
         settings: TrainSettings,
         precision: ResolvedPrecision,
         token_budget: int,
         ranks: Ranks,
         say: Callable[[str], None],
+        loss: Loss = cross_entropy,
     ) -> None:
+        self.loss = loss
         self.network, self.parameters, self.inputs, self.ranks = network, parameters, inputs, ranks
         self.targets = torch.from_numpy(targets)
         self.device, self.precision, self.token_budget = network.device, precision, token_budget
@@ -135,7 +139,7 @@ class Stepper:
                 logits = self.network(**tensors).logits  # (rows, k)
             logits = logits if logits.dtype == torch.float64 else logits.float()
             # The step's mean, whatever the cut into passes and processes: each text weighs 1 / n.
-            loss = cross_entropy(logits, targets, reduction="sum") / n
+            loss = self.loss(logits, targets) / n
             loss.backward()
             total += loss.detach()
             padded_tokens += batch.shape[0] * batch.shape[1]
