@@ -3,7 +3,9 @@
 In: a network and the train part. Out: the same network, whose last layer is a logistic regression.
 """
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -41,7 +43,7 @@ def start_from_logistic(model: Model, inputs: Inputs, targets: NDArray[np.int64]
     progress
         Where to show how far it has come.
     """
-    last = _last_layer(model.network)
+    last = last_layer(model.network)
     features = _features(model, last, inputs, progress)
     classes, weights, biases = _fit(features, targets)
     with torch.no_grad():
@@ -71,28 +73,46 @@ def _fit(
 
 def _features(model: Model, last: nn.Linear, inputs: Inputs, progress: Progress) -> NDArray[np.float32]:
     """Return what the last layer reads for each text, shape (n, features)."""
-    found: list[torch.Tensor] = []
-    hook = last.register_forward_pre_hook(lambda _module, given: found.append(given[0]))
     features = np.empty((len(inputs.lengths), last.in_features), np.float32)
     network, device = model.network, model.backend.device
     plan = fixed_shapes(
         inputs.lengths, token_budget=PREDICTION_TOKENS[device.type], max_length=model.encoder.max_length
     )
     network.eval()
-    try:
-        with progress.task("head", len(features)) as task, torch.no_grad(), computing(device, model.precision):
-            for batch in plan:
-                tensors = inputs.batch(batch.rows, (len(batch.rows), batch.shape[1]))
-                network(**{name: tensor.to(device) for name, tensor in tensors.items()})
-                read = found.pop().float().cpu().numpy()
-                features[batch.rows] = read if read.ndim == 2 else read[:, 0]
-                task.advance(len(batch.rows))
-    finally:
-        hook.remove()
+    with progress.task("head", len(features)) as task, torch.no_grad(), reading(network):
+        for batch in plan:
+            tensors = inputs.batch(batch.rows, (len(batch.rows), batch.shape[1]))
+            with computing(device, model.precision):
+                read = network(**{name: tensor.to(device) for name, tensor in tensors.items()}).logits
+            features[batch.rows] = read.float().cpu().numpy()
+            task.advance(len(batch.rows))
     return features
 
 
-def _last_layer(network: PreTrainedModel) -> nn.Linear:
+@contextlib.contextmanager
+def reading(network: PreTrainedModel) -> Iterator[None]:
+    """Let the network give, in the place of logits, what the last layer of its head reads, inside the block.
+
+    Networks that choose among the logits of all tokens (decoders) choose among these then.
+    """
+    last = last_layer(network)
+    places = ((m, name) for m in network.modules() for name, child in m.named_children() if child is last)
+    owner, name = next(places)
+    setattr(owner, name, nn.Identity())
+    try:
+        yield
+    finally:
+        setattr(owner, name, last)
+
+
+def last_layer(network: PreTrainedModel) -> nn.Linear:
+    """Return the layer that gives the logits.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
     k = network.config.num_labels
     linear = [module for module in network.modules() if isinstance(module, nn.Linear) and module.out_features == k]
     if not linear:
