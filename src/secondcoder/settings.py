@@ -39,7 +39,15 @@ class ReadSettings(Settings):
     text: str | None = None
     """Column with the texts to classify."""
     label: str | None = None
-    """Column with the hand-given labels."""
+    """Column with the hand-given labels: one a text, or several, as a list or with --label-separator."""
+    label_separator: str | None = None
+    """What stands between labels where a text may have several, such as ";"; an empty cell has not been labelled."""
+    label_columns: tuple[str, ...] = ()
+    """Columns of 0 and 1, one for each class, where a text may have several; in place of --label."""
+    label_shares: tuple[str, ...] = ()
+    """Columns with the share, or number, of coders that gave each class; in place of --label."""
+    no_label: str | None = None
+    """The word in the label column for a text of no class, where a text may have several, such as none."""
     group: str | None = None
     """Column with the document, author or film that a text comes from; no group will stand in two parts."""
     id: str | None = None
@@ -62,10 +70,41 @@ class ReadSettings(Settings):
     def __post_init__(self) -> None:
         for name in ("sample_train", "sample_dev", "sample_test"):
             check_count(name, getattr(self, name), least=1)
+        self._check_labels()
         if self.dev_from is not None and self.sample_dev is None:
             raise SettingsError(
                 f"--dev-from {self.dev_from} does not say how many rows to take.", "Add --sample-dev N."
             )
+
+    def _check_labels(self) -> None:
+        """Raise `SettingsError` unless labels are read in one way."""
+        ways = ("label", "label_columns", "label_shares")
+        named = [f"--{name.replace('_', '-')}" for name in ways if getattr(self, name)]
+        if len(named) > 1:
+            raise SettingsError(f"{' and '.join(named)} were both named.", "Say in one way where the labels are.")
+        if self.label_separator is not None and not self.label_separator.strip():
+            raise SettingsError(
+                f"label_separator is {self.label_separator!r}.", "Name a character that is no blank, such as ';'."
+            )
+        if self.label_separator is not None and self.label_shares:
+            raise SettingsError("--label-separator and --label-shares were both named.", "Leave one of them out.")
+        if self.no_label is not None and not self.label:
+            raise SettingsError(
+                "--no-label names a word in the label column, and no --label was named.", "Name it, or leave this out."
+            )
+        for name in ways[1:]:
+            columns = getattr(self, name)
+            if len(set(columns)) < len(columns):
+                raise SettingsError(f"{name} names a column twice: {list(columns)}.", "Name each once.")
+            if len(columns) == 1:
+                raise SettingsError(
+                    f"{name} names one column, {columns[0]!r}.", "Name one for each class, two or more; or use --label."
+                )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it was said where the labels are."""
+        return bool(self.label or self.label_columns or self.label_shares)
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def labels_of(
     values = values_of(table, name)
     findings: list[Finding] = []
     if classes is not None:
-        values = [_class_name(name, classes, value) for value in values]
+        values = [class_name(name, classes, value) for value in values]
     numbers = [value for value in values if value is not None]
     if numbers and all(isinstance(value, float) and value.is_integer() for value in numbers):
         values = [None if value is None else int(value) for value in values]
@@ -121,34 +121,43 @@ def labels_of(
                 "float-labels",
                 "warning",
                 f"The labels in {name!r} are decimal numbers that are all whole, as pandas makes of whole numbers "
-                f"when one is missing; they read as {_list(natural_order({str(int(n)) for n in numbers}))}.",
+                f"when one is missing; they read as {listed(natural_order({str(int(n)) for n in numbers}))}.",
                 "Nothing, if that is right; else turn the column into strings or whole numbers (astype('Int64')).",
                 rows=len(numbers),
             )
         )
     spelt: dict[str, Any] = {}
-    labels = [_label(name, value, spelt) for value in values]
+    labels = [label_of(name, value, spelt) for value in values]
     seen = {label for label in labels if label is not None}
     if mapping:
-        if unnamed := natural_order(seen - set(mapping)):
-            raise DataError(
-                f"Label names were given for {_list(natural_order(mapping))}, and column {name!r} also has "
-                f"{_list(unnamed)}.",
-                "Name every code, exactly as it is written in the data.",
-            )
+        findings += check_mapping(mapping, seen, f"column {name!r} also has")
         labels = [None if label is None else mapping[label] for label in labels]
-        if unseen := natural_order(set(mapping) - seen):
-            findings.append(
-                Finding("unseen-code", "warning", f"No row has the code {_list(unseen)}.", "Check the label names.")
-            )
         seen = {mapping[label] for label in seen}
     if classes is not None and not mapping and (absent := [c for c in classes if c not in seen]):
-        findings.append(Finding("unseen-class", "note", f"No row has the class {_list(absent)}."))
-    findings += _look(name, labels, seen)
+        findings.append(Finding("unseen-class", "note", f"No row has the class {listed(absent)}."))
+    findings += look_at_labels(name, labels, seen)
     return labels, natural_order(seen), findings
 
 
-def _label(column: str, value: Any, spelt: dict[str, Any]) -> str | None:
+def check_mapping(mapping: Mapping[str, str], seen: set[str], has: str) -> list[Finding]:
+    """Return what is odd about the user's names for the codes that were seen.
+
+    Raises
+    ------
+    DataError
+        If a code has no name; `has` says in words what has it.
+    """
+    if unnamed := natural_order(seen - set(mapping)):
+        raise DataError(
+            f"Label names were given for {listed(natural_order(mapping))}, and {has} {listed(unnamed)}.",
+            "Name every code, exactly as it is written in the data.",
+        )
+    if unseen := natural_order(set(mapping) - seen):
+        return [Finding("unseen-code", "warning", f"No row has the code {listed(unseen)}.", "Check the label names.")]
+    return []
+
+
+def label_of(column: str, value: Any, spelt: dict[str, Any]) -> str | None:
     """Return one label; `spelt` remembers the value behind each, so that 1 and "1" do not become one unnoticed."""
     if value is None or value == "":
         return None
@@ -168,7 +177,8 @@ def _label(column: str, value: Any, spelt: dict[str, Any]) -> str | None:
     return label
 
 
-def _class_name(column: str, classes: Sequence[str], value: Any) -> str | None:
+def class_name(column: str, classes: Sequence[str], value: Any) -> str | None:
+    """Return the name of a `datasets.ClassLabel`'s integer, None where it is missing."""
     if value is None or value == -1:
         return None
     if not isinstance(value, int) or not 0 <= value < len(classes):
@@ -179,7 +189,7 @@ def _class_name(column: str, classes: Sequence[str], value: Any) -> str | None:
     return classes[value]
 
 
-def _look(column: str, labels: Sequence[str | None], seen: set[str]) -> list[Finding]:
+def look_at_labels(column: str, labels: Sequence[str | None], seen: set[str]) -> list[Finding]:
     """Return what is odd about the labels as a whole."""
     findings = []
     n = sum(label is not None for label in labels)
@@ -191,7 +201,7 @@ def _look(column: str, labels: Sequence[str | None], seen: set[str]) -> list[Fin
             Finding(
                 "similar-labels",
                 "warning",
-                f"Some labels differ only in blanks or capitals: {'; '.join(_list(group) for group in same[:_SHOWN])}.",
+                f"Some labels differ only in blanks or capitals: {'; '.join(map(listed, same[:_SHOWN]))}.",
                 "If they mean the same, write them alike; else nothing.",
                 rows=sum(label in group for label in labels for group in same),
                 examples=tuple(label for group in same for label in group)[: 2 * _SHOWN],
@@ -202,7 +212,7 @@ def _look(column: str, labels: Sequence[str | None], seen: set[str]) -> list[Fin
             Finding(
                 "blank-label",
                 "warning",
-                f"The label of some rows is nothing but blanks: {_list(blank)}.",
+                f"The label of some rows is nothing but blanks: {listed(blank)}.",
                 "Empty these cells if the label is missing.",
                 rows=sum(label in blank for label in labels),
             )
@@ -226,5 +236,6 @@ def _look(column: str, labels: Sequence[str | None], seen: set[str]) -> list[Fin
     return findings
 
 
-def _list(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return some names as text, at most 20 of them."""
     return ", ".join(map(repr, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

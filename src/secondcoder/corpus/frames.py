@@ -81,19 +81,26 @@ def from_memory(source: object) -> Rows:
 
 
 def class_names(schema: pa.Schema) -> dict[str, list[str]]:
-    """Return the names of the classes for each `datasets.ClassLabel` column, which holds their positions.
+    """Return the names of the classes for each column of a `datasets.ClassLabel`, or of lists of one.
 
     `datasets` writes them into the schema, so that Parquet files downloaded from the hub have them too.
     """
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {
-            column: list(feature["names"])
+            column: list(own["names"])
             for column, feature in features.items()
-            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+            if isinstance(own := _item(feature), dict) and own.get("_type") == "ClassLabel"
         }
     except (KeyError, TypeError, ValueError):  # no such metadata, or another package's
         return {}
+
+
+def _item(feature: Any) -> Any:
+    """Return what a list of `datasets` holds, or the feature itself; its older versions write a list as ``[item]``."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return feature[0]
+    return feature.get("feature", feature) if isinstance(feature, dict) else feature
 
 
 def with_class_names(names: Mapping[str, list[str]]) -> dict[bytes, bytes]:

@@ -13,11 +13,12 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from secondcoder.corpus import hub
-from secondcoder.corpus.cells import as_strings, ids_of, labels_of, texts_of
+from secondcoder.corpus.cells import as_strings, ids_of, texts_of
 from secondcoder.corpus.corpus import PARTS, Corpus, Part, Source, require_column
 from secondcoder.corpus.files import read_table
 from secondcoder.corpus.findings import Finding
-from secondcoder.corpus.frames import Rows, class_names, from_memory
+from secondcoder.corpus.frames import Rows, from_memory
+from secondcoder.corpus.label_schemes import label_roles, read_labels
 from secondcoder.errors import ColumnError, DataError, SettingsError
 from secondcoder.settings import DEFAULT_SEED, ReadSettings, as_label_mapping
 from secondcoder.storage import sha256_file, sha256_strings
@@ -28,6 +29,10 @@ def read(
     *,
     text: str | None = None,
     label: str | None = None,
+    label_separator: str | None = None,
+    label_columns: Sequence[str] = (),
+    label_shares: Sequence[str] = (),
+    no_label: str | None = None,
     group: str | None = None,
     id: str | None = None,  # noqa: A002 - the word of the data format and of the command line
     split_column: str | None = None,
@@ -53,7 +58,19 @@ def read(
     text
         Column with the texts to classify.
     label
-        Column with the hand-given labels. Without it, no row has a label.
+        Column with the hand-given labels: one a text; several where the cells are lists, or where `label_separator`
+        says what stands between them. Without it, no row has a label.
+    label_separator
+        What stands between the labels of a cell. Names lose the blanks around them; an empty cell is a row without a
+        label. For lists and `label_columns`: what joins labels when they are written, ``";"`` unless named.
+    label_columns
+        In place of `label`: columns of 0 and 1 (false and true, no and yes), one for each class, any number of which a
+        text may have. A row all of whose cells are empty has no label; one with some empty cells is an error.
+    label_shares
+        In place of `label`: columns with the share, or the number, of coders that gave each class. Each row is divided
+        by its sum; the label is the class that most gave, of equal ones the first in the order of the label names.
+    no_label
+        The word in the label column for a text of no class, where a text may have several. An empty list is one too.
     group
         Column with the document, author or film that a text comes from.
     id
@@ -90,6 +107,10 @@ def read(
     settings = ReadSettings(  # checks the bounds
         text=text,
         label=label,
+        label_separator=label_separator,
+        label_columns=_several(label_columns),
+        label_shares=_several(label_shares),
+        no_label=no_label,
         group=group,
         id=id,
         split_column=split_column,
@@ -103,27 +124,24 @@ def read(
     roles = _roles(settings, rows.table)
     ids = ids_of(rows.table, id)
     texts = texts_of(rows.table, roles["text"], ids)
-    labels: list[str | None] = [None] * len(ids)
-    names: tuple[str, ...] = ()
-    findings = list(rows.findings)
-    if label is not None:
-        labels, names, noticed = labels_of(rows.table, label, class_names(rows.table.schema).get(label), mapping)
-        findings += noticed
-    elif mapping or positive is not None:
-        raise SettingsError("Label names or a positive class were given, and no label column.", "Name it.")
+    labels = read_labels(rows.table, settings, mapping, ids)
+    findings = [*rows.findings, *labels.findings]
     groups = None if group is None else as_strings(rows.table, group)
     if groups is not None:
         findings += _look_at_groups(str(group), groups, ids)
     corpus = Corpus(
         ids=tuple(ids),
         texts=tuple(texts),
-        labels=tuple(labels),
-        label_names=names,
+        labels=labels.labels,
+        label_names=labels.names,
         columns=rows.table.replace_schema_metadata(None),
         source=Source(rows.name, rows.sha256 or "", roles, _options(settings, mapping, seed)),
         groups=None if groups is None else tuple(groups),
         parts=_parts(rows, split_column),
         positive=positive,
+        task=labels.task,
+        separator=labels.separator,
+        shares=labels.shares,
         findings=tuple(findings),
     )
     return _with_hash(_single_part(_draw(corpus, settings, seed)))
@@ -131,12 +149,22 @@ def read(
 
 def _options(settings: ReadSettings, mapping: dict[str, str], seed: int) -> dict[str, Any]:
     """Return how else the data was read, where anything else was asked for."""
+    labels = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name in ("label_separator", "label_columns", "label_shares", "no_label")
+        if (value := getattr(settings, name))
+    }
     drawn = {
         name: value
         for name in ("sample_train", "sample_dev", "sample_test", "dev_from")
         if (value := getattr(settings, name)) is not None
     }
-    return {**({"label_names": mapping} if mapping else {}), **drawn, **({"sample_seed": seed} if drawn else {})}
+    return {
+        **labels,
+        **({"label_names": mapping} if mapping else {}),
+        **drawn,
+        **({"sample_seed": seed} if drawn else {}),
+    }
 
 
 def _rows(source: object) -> Rows:
@@ -152,6 +180,10 @@ def _rows(source: object) -> Rows:
     if hub.is_datasets(source):
         return hub.from_datasets(source)
     return from_memory(source)
+
+
+def _several(columns: Sequence[str]) -> tuple[str, ...]:
+    return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
 def _mapping(label_names: Mapping[str, str] | str | None) -> dict[str, str]:
@@ -172,7 +204,7 @@ def _roles(settings: ReadSettings, table: pa.Table) -> dict[str, str]:
     roles: dict[str, str] = {}
     named = {
         "text": settings.text,
-        "label": settings.label,
+        **label_roles(settings),
         "group": settings.group,
         "id": settings.id,
         "split": settings.split_column,
@@ -263,6 +295,6 @@ def _single_part(corpus: Corpus) -> Corpus:
 def _with_hash(corpus: Corpus) -> Corpus:
     if corpus.source.sha256:
         return corpus
-    return replace(
-        corpus, source=replace(corpus.source, sha256=sha256_strings(corpus.ids, corpus.texts, corpus.labels))
-    )
+    shares = () if corpus.shares is None else (corpus.shares.ravel().astype(str).tolist(),)
+    key = sha256_strings(corpus.ids, corpus.texts, corpus.labels, *shares)
+    return replace(corpus, source=replace(corpus.source, sha256=key))
