@@ -31,8 +31,10 @@ from secondcoder.recipes import (
     DEFAULT_MODEL,
     Effort,
     HeadStart,
+    LongTexts,
+    RecipeName,
     TrainSettings,
-    Truncation,
+    WindowPooling,
 )
 from secondcoder.settings import (
     DEFAULT_SEED,
@@ -56,9 +58,9 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     Parameters
     ----------
-    model, effort, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, max_grad_norm, \
-attention_dropout, max_length, truncation, metric, device, precision, token_budget, deterministic, checkpoint_minutes, \
-backend, max_error
+    model, effort, recipe, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, \
+max_grad_norm, attention_dropout, max_length, long_texts, window_overlap, window_pooling, metric, device, precision, \
+token_budget, deterministic, checkpoint_minutes, backend, max_error
         See `secondcoder.recipes.TrainSettings`.
     dev
         Size of dev: a share of the rows below 1, a number of rows from 1 on. Label shares are kept, and rows of the
@@ -99,6 +101,7 @@ backend, max_error
         *,
         model: str = DEFAULT_MODEL,
         effort: Effort = "normal",
+        recipe: RecipeName = "auto",
         epochs: int | None = None,
         freeze: float | None = None,
         head_start: HeadStart | None = None,
@@ -110,7 +113,9 @@ backend, max_error
         max_grad_norm: float = 1.0,
         attention_dropout: float = 0.0,
         max_length: int | None = None,
-        truncation: Truncation | None = None,
+        long_texts: LongTexts | None = None,
+        window_overlap: float | None = None,
+        window_pooling: WindowPooling | None = None,
         metric: str = "auto",
         device: Device = "auto",
         precision: Precision = "auto",
@@ -126,6 +131,7 @@ backend, max_error
     ) -> None:
         self.model = model
         self.effort = effort
+        self.recipe = recipe
         self.epochs = epochs
         self.freeze = freeze
         self.head_start = head_start
@@ -137,7 +143,9 @@ backend, max_error
         self.max_grad_norm = max_grad_norm
         self.attention_dropout = attention_dropout
         self.max_length = max_length
-        self.truncation = truncation
+        self.long_texts = long_texts
+        self.window_overlap = window_overlap
+        self.window_pooling = window_pooling
         self.metric = metric
         self.device = device
         self.precision = precision

@@ -16,7 +16,7 @@ from secondcoder.evaluation.calibration import fit_temperature
 from secondcoder.evaluation.selection import Guarantee, threshold_for_error
 from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.model.choosing import Judges, choose_backend
-from secondcoder.model.encoding import describe_lengths
+from secondcoder.model.lengths import describe_lengths
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.temperature import fold_temperature

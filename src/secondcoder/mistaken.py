@@ -23,6 +23,7 @@ _SHORT = 40
 _CHECKED = 8
 # MiniLM explains some 500 tokens in a second on two cores.
 _MOST_TOKENS = 1500
+_MOST_TOKENS_OF_ONE = 4000  # of a text in many windows
 
 
 def judged_rows(
@@ -42,8 +43,10 @@ def judged_rows(
 
 def _explained(model: Model, texts: Sequence[str], labels: Sequence[str]) -> list[Attribution]:
     """Explain the first of the texts, as many as some seconds allow."""
-    lengths = np.minimum(model.encoder.encode(texts).lengths, model.encoder.max_length) if texts else np.empty(0)
-    few = max(1, int(np.searchsorted(np.cumsum(lengths), _MOST_TOKENS)))
+    lengths = model.encoder.encode(texts).text_lengths if texts else np.empty(0)
+    few = int(np.searchsorted(np.cumsum(lengths), _MOST_TOKENS))
+    if len(lengths) and lengths[0] <= max(model.encoder.max_length, _MOST_TOKENS_OF_ONE):
+        few = max(1, few)
     return explain_all(model, texts[:few], labels[:few])
 
 

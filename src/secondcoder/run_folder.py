@@ -23,6 +23,7 @@ from secondcoder.evaluation.evaluate import evaluate
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
+from secondcoder.recipes import in_todays_words
 from secondcoder.storage import (
     append_json_line,
     atomic_path,
@@ -65,7 +66,7 @@ class RunFolder:
         if not (self.folder / RUN_FILE).is_file():
             there = "there is no such folder" if not self.folder.exists() else f"it has no {RUN_FILE}"
             raise RunError(f"{self.folder} is not a run: {there}.", "Name the folder that secondcoder train wrote.")
-        self.info: dict[str, Any] = read_json(self.folder / RUN_FILE)
+        self.info: dict[str, Any] = _in_todays_words(read_json(self.folder / RUN_FILE))
         if self.info.get("format") != RUN_FORMAT:
             raise RunError(f"{self.folder} was written by another version of secondcoder.", "Train again.")
 
@@ -282,6 +283,15 @@ def _predictions(part: str, rows: Corpus, probabilities: NDArray[np.float64]) ->
 def _sorted_columns(rows: Corpus) -> list[list[str | None]]:
     ordered = sorted(zip(rows.ids, rows.texts, rows.labels, strict=True))
     return [list(column) for column in zip(*ordered, strict=True)]
+
+
+def _in_todays_words(info: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``run.json`` says, with the names that settings have today."""
+    if "settings" in info:
+        info["settings"]["train"] = in_todays_words(info["settings"]["train"])
+    if (info.get("results") or {}).get("lengths"):
+        info["results"]["lengths"] = in_todays_words(info["results"]["lengths"])
+    return info
 
 
 def now() -> str:

@@ -22,8 +22,10 @@ from secondcoder.recipes import (
     DEFAULT_MODEL,
     Effort,
     HeadStart,
+    LongTexts,
+    RecipeName,
     TrainSettings,
-    Truncation,
+    WindowPooling,
 )
 from secondcoder.recording import recorded, require_ours, start_run
 from secondcoder.run_folder import CHECKPOINTS, TOKENS
@@ -46,6 +48,7 @@ def train(
     output: Path | str,
     model: str = DEFAULT_MODEL,
     effort: Effort = "normal",
+    recipe: RecipeName = "auto",
     epochs: int | None = None,
     freeze: float | None = None,
     head_start: HeadStart | None = None,
@@ -57,7 +60,9 @@ def train(
     max_grad_norm: float = 1.0,
     attention_dropout: float = 0.0,
     max_length: int | None = None,
-    truncation: Truncation | None = None,
+    long_texts: LongTexts | None = None,
+    window_overlap: float | None = None,
+    window_pooling: WindowPooling | None = None,
     metric: str = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
@@ -78,9 +83,9 @@ def train(
         Train, dev and test; the test part is stored and not looked at.
     output
         The run folder; it must be new or empty, or hold the run to resume.
-    model, effort, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, max_grad_norm, \
-attention_dropout, max_length, truncation, metric, device, precision, token_budget, deterministic, checkpoint_minutes, \
-backend, max_error
+    model, effort, recipe, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, \
+max_grad_norm, attention_dropout, max_length, long_texts, window_overlap, window_pooling, metric, device, precision, \
+token_budget, deterministic, checkpoint_minutes, backend, max_error
         See `secondcoder.recipes.TrainSettings`.
     seed
         Of the head's first weights, the order of the data, and dropout.
@@ -104,6 +109,7 @@ backend, max_error
     settings = TrainSettings(
         model=model,
         effort=effort,
+        recipe=recipe,
         epochs=epochs,
         freeze=freeze,
         head_start=head_start,
@@ -115,7 +121,9 @@ backend, max_error
         max_grad_norm=max_grad_norm,
         attention_dropout=attention_dropout,
         max_length=max_length,
-        truncation=truncation,
+        long_texts=long_texts,
+        window_overlap=window_overlap,
+        window_pooling=window_pooling,
         metric=metric,
         device=device,
         precision=precision,

@@ -161,7 +161,7 @@ def test_what_is_cut_off_is_marked_as_not_seen(encoder_folder):
     head = explain(model, text)
     assert spans(head) == "we will the of our taxes".split()
     assert text[slice(*head.not_seen)] == "this year and every year"
-    model.encoder = TextEncoder(model.encoder.tokenizer, max_length=8, truncation="head-tail")
+    model.encoder = TextEncoder(model.encoder.tokenizer, max_length=8, long_texts="head-tail")
     both = explain(model, text)
     assert spans(both) == "we will the and every year".split()
     assert text[slice(*both.not_seen)] == "of our taxes this year"

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secondcoder.model.batches import bucket_lengths, cut_step, fixed_shapes, training_steps
+from secondcoder.model.windows import Windows
 
 LENGTHS = st.lists(st.integers(2, 512), min_size=1, max_size=200).map(np.array)
 
@@ -57,7 +58,9 @@ def test_an_epoch_takes_every_row_once_in_steps_of_batch_size(lengths, batch_siz
 @given(LENGTHS, st.sampled_from([64, 512, 2048]))
 def test_a_step_is_cut_within_the_token_budget_and_loses_no_row(lengths, budget):
     rows = np.arange(len(lengths))
-    batches = cut_step(rows, lengths, token_budget=budget)
+    passes = cut_step(rows, Windows.one_each(len(lengths)), lengths, token_budget=budget)
+    batches = [batch for one in passes for batch in one.batches]
+    assert [one.texts.tolist() for one in passes] == [batch.rows.tolist() for batch in batches]
     assert sorted(row for batch in batches for row in batch.rows) == rows.tolist()
     for batch in batches:
         assert len(batch.rows) == batch.shape[0]
@@ -70,8 +73,9 @@ def test_under_five_percent_of_training_tokens_are_padding():
     for median, spread, n in ((24, 0.6, 5000), (230, 0.6, 3000), (40, 1.0, 1000)):  # sentences, reviews, mixed posts
         lengths = np.clip(np.exp(generator.normal(np.log(median), spread, n)), 3, 512).astype(np.int64)
         steps = training_steps(lengths, batch_size=16, generator=generator)
-        cuts = [batch for step in steps for batch in cut_step(step, lengths, token_budget=2048)]
-        padded = sum(batch.shape[0] * batch.shape[1] for batch in cuts)
+        single = Windows.one_each(n)
+        cuts = [one for step in steps for one in cut_step(step, single, lengths, token_budget=2048)]
+        padded = sum(one.padded_tokens for one in cuts)
         assert 1 - lengths.sum() / padded < 0.05, (median, spread, n)
 
 

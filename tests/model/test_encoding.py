@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from secondcoder.errors import DataError, ModelError, SettingsError
-from secondcoder.model.encoding import TextEncoder, choose_max_length, count_positions
+from secondcoder.model.encoding import TextEncoder
+from secondcoder.model.lengths import choose_max_length, count_positions
 from secondcoder.model.loading import load_encoder
 from secondcoder.model.pretrained import load_tokenizer
 from tests.tiny import WORDS
@@ -44,7 +45,7 @@ def test_head_truncation_is_the_tokenizers_own(texts):
 
 
 def test_head_and_tail_keep_both_ends(encoder):
-    both = TextEncoder(encoder.tokenizer, max_length=8, truncation="head-tail")
+    both = TextEncoder(encoder.tokenizer, max_length=8, long_texts="head-tail")
     text = "tax market trade jobs growth school health care children police"
     content = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
     kept = both.encode([text])[0].tolist()

@@ -41,7 +41,7 @@ def test_texts_are_tokenised_once_and_come_back_as_they_were(encoder, tokenised,
 def test_other_texts_lengths_or_cuts_are_tokenised_anew(encoder, encoder_folder, tokenised, tmp_path):
     cache = TokenCache(tmp_path)
     shorter = load_encoder(str(encoder_folder), max_length=10)
-    both_ends = load_encoder(str(encoder_folder), max_length=10, truncation="head-tail")
+    both_ends = load_encoder(str(encoder_folder), max_length=10, long_texts="head-tail")
     cache.encode(encoder, TEXTS)
     cache.encode(encoder, [*TEXTS[:-1], "another one"])
     found = cache.encode(shorter, TEXTS), cache.encode(both_ends, TEXTS)

@@ -6,7 +6,7 @@ In: a run or a model. Out: what is in it, and what it makes of a text.
 from pathlib import Path
 
 from secondcoder.cli.output import Json, print_figures, print_json, print_table, say
-from secondcoder.recipes import Truncation
+from secondcoder.recipes import LongTexts
 
 
 def show(folder: Path, /, *, json: Json = False) -> None:
@@ -32,7 +32,8 @@ def show(folder: Path, /, *, json: Json = False) -> None:
         **model.summary(),
         "layers": getattr(config, "num_hidden_layers", None),
         "hidden_size": getattr(config, "hidden_size", None),
-        "truncation": model.card.truncation,
+        "long_texts": model.card.long_texts,
+        "window_pooling": model.card.window_pooling,
         "text_column": model.card.text_column,
     }
     if run is not None:
@@ -55,10 +56,11 @@ def tokens(
     /,
     *,
     max_length: int | None = None,
-    truncation: Truncation | None = None,
+    long_texts: LongTexts | None = None,
+    window_overlap: float | None = None,
     json: Json = False,
 ) -> None:
-    """Show a text as a model sees it: tokens, ids, attention mask, and what was cut.
+    """Show a text as a model sees it: tokens, ids, attention mask, windows, and what was cut.
 
     Parameters
     ----------
@@ -67,21 +69,40 @@ def tokens(
     text
         Any text.
     max_length
-        Longest text in tokens; unset: the model's own.
-    truncation
-        What is kept of a longer text; unset: the model's own way.
+        Most tokens read at once; unset: the model's own.
+    long_texts
+        What becomes of a longer text; unset: the model's own way.
+    window_overlap
+        Least overlap of windows: a share of a window below 1, tokens from 1 on; unset: the model's own, or 0.25.
     json
         Print the result as JSON.
     """
     from secondcoder.model.loading import load_encoder
 
-    encoder = load_encoder(model, max_length=max_length, truncation=truncation)
+    encoder = load_encoder(model, max_length=max_length, long_texts=long_texts, window_overlap=window_overlap)
     seen = encoder.inspect(text)
     if json:
-        print_json({"max_length": encoder.max_length, "truncation": encoder.truncation, **seen.to_dict()})
+        print_json(
+            {
+                "max_length": encoder.max_length,
+                "long_texts": encoder.long_texts,
+                "overlap": encoder.overlap,
+                **seen.to_dict(),
+            }
+        )
         return
-    rows = zip(seen.tokens, seen.ids, seen.attention_mask, strict=True)
-    print_table(["token", "id", "attention mask"], ([token, str(i), mask] for token, i, mask in rows))
+    in_windows = encoder.long_texts == "windows"
+    rows = zip(seen.windows, seen.tokens, seen.ids, seen.attention_mask, strict=True)
+    print_table(
+        ["window", "token", "id", "attention mask"][not in_windows :],
+        ([str(window), token, str(i), mask][not in_windows :] for window, token, i, mask in rows),
+    )
+    if in_windows:
+        say(
+            f"All tokens are read, in {max(seen.windows)} windows of at most {encoder.max_length}; those that follow "
+            f"each other share at least {encoder.overlap}."
+        )
+        return
     n_read, n = len(seen.ids), len(seen.ids) + len(seen.cut)
     say(f"{n_read} of {n} tokens are read; the model reads at most {encoder.max_length}.")
     if seen.cut:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from secondcoder.model.windows import Windows
+
 # Training steps are cut from windows of so many steps' texts, sorted by length: long enough that neighbours are of
 # like length, short enough that the company a text keeps changes from epoch to epoch.
 _WINDOW_STEPS = 64
@@ -21,6 +23,27 @@ class Batch:
 
     rows: NDArray[np.int64]
     shape: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """Texts whose loss is computed together.
+
+    Attributes
+    ----------
+    texts : ndarray of shape (b,)
+        In the order of their windows.
+    batches
+        Their windows: in one batch, or, of a single text that is more than the budget, in several.
+    """
+
+    texts: NDArray[np.int64]
+    batches: tuple[Batch, ...]
+
+    @property
+    def padded_tokens(self) -> int:
+        """Tokens that are computed for them, padding included."""
+        return sum(batch.shape[0] * batch.shape[1] for batch in self.batches)
 
 
 def bucket_lengths(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -72,10 +95,16 @@ def rest_height(length: int, rest_budget: int) -> int:
 
 
 def training_steps(
-    lengths: NDArray[np.int64], *, batch_size: int, generator: np.random.Generator
+    lengths: NDArray[np.int64], *, batch_size: int, generator: np.random.Generator, mixed: bool = False
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of each optimizer step of one epoch: every row once, `batch_size` at a time, of like length."""
+    """Yield the rows of each optimizer step of one epoch: every row once, `batch_size` at a time, of like length.
+
+    Of few texts, those would be the same steps in every epoch. Mixed steps have texts of all lengths, and like sizes.
+    """
     order = generator.permutation(len(lengths))
+    if mixed:
+        yield from np.array_split(order, -(-len(order) // batch_size))
+        return
     window = _WINDOW_STEPS * batch_size
     steps = []
     for start in range(0, len(order), window):
@@ -86,17 +115,35 @@ def training_steps(
         yield steps[i]
 
 
-def cut_step(rows: NDArray[np.int64], lengths: NDArray[np.int64], *, token_budget: int) -> list[Batch]:
-    """Return one optimizer step's rows, longest first, as micro-batches of at most `token_budget` padded tokens each.
+def cut_step(
+    texts: NDArray[np.int64], windows: Windows, lengths: NDArray[np.int64], *, token_budget: int
+) -> list[Pass]:
+    """Return one optimizer step's texts, longest windows first, in batches of at most `token_budget` padded tokens.
 
-    A single text longer than the budget is a micro-batch of its own.
+    A single window longer than the budget is a batch of its own.
+
+    Parameters
+    ----------
+    texts
+        Of the step.
+    windows
+        Of all texts.
+    lengths : ndarray of shape (windows,)
+        Of all windows in tokens.
+    token_budget
+        Padded tokens of one batch.
     """
-    rows = rows[np.argsort(-lengths[rows], kind="stable")]
-    batches = []
+    longest, counts = windows.largest(lengths)[texts], windows.counts[texts]
+    order = np.argsort(-longest, kind="stable")
+    passes = []
     start = 0
-    while start < len(rows):
-        longest = int(lengths[rows[start]])
-        height = min(max(1, token_budget // longest), len(rows) - start)
-        batches.append(Batch(rows[start : start + height], (height, longest)))
-        start += height
-    return batches
+    while start < len(order):
+        length = int(longest[order[start]])
+        height = max(1, token_budget // length)
+        n = int(np.searchsorted(np.cumsum(counts[order[start:]]), height, side="right"))  # texts that fit together
+        together = texts[order[start : start + max(1, n)]]
+        rows = windows.rows(together)
+        cuts = [rows[i : i + height] for i in range(0, len(rows), height)]
+        passes.append(Pass(together, tuple(Batch(cut, (len(cut), int(lengths[cut].max()))) for cut in cuts)))
+        start += len(together)
+    return passes

@@ -269,9 +269,9 @@ class _Positional(torch.nn.Module):
 
 
 def example(encoder: TextEncoder, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Return a few texts as one padded batch."""
+    """Return a few texts as one padded batch; of long ones in windows, the first."""
     encoded = encoder.encode(texts)
-    return encoder.batch(encoded, np.arange(len(texts)), (len(texts), int(encoded.lengths.max())))
+    return encoder.batch(encoded, encoded.windows.starts[:-1], (len(texts), int(encoded.lengths.max())))
 
 
 def _is_there(name: str) -> bool:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from secondcoder.errors import ModelError
 from secondcoder.model.backends import place, resolve_device, resolve_precision
 from secondcoder.model.converted import OpenVINOBackend
-from secondcoder.model.encoding import TextEncoder, choose_max_length, count_positions
+from secondcoder.model.encoding import TextEncoder
+from secondcoder.model.lengths import choose_max_length, count_positions
 from secondcoder.model.model import CARD_FILE, CARD_FORMAT, CONVERTED, CONVERTED_FILES, WEIGHTS_FILE, Model, ModelCard
 from secondcoder.model.pretrained import (
     explain_loading,
@@ -22,7 +23,7 @@ from secondcoder.model.pretrained import (
     quiet_transformers,
     read_config,
 )
-from secondcoder.recipes import TrainSettings, Truncation
+from secondcoder.recipes import DEFAULT_OVERLAP, LongTexts, TrainSettings, check_overlap, in_todays_words
 from secondcoder.settings import Backend, Device, Precision
 from secondcoder.storage import read_json, sha256_file, sha256_strings
 
@@ -44,7 +45,7 @@ def start_model(
     SettingsError
         If the device is not there or the maximum length too long.
     """
-    device, recipe = resolve_device(settings.device), settings.recipe
+    device, recipe, resolved = resolve_device(settings.device), settings.planned, settings.resolved()
     pretrained = load_pretrained(
         settings.model, label_names=label_names, seed=seed, attention_dropout=settings.attention_dropout
     )
@@ -53,7 +54,9 @@ def start_model(
         max_length=choose_max_length(
             settings.max_length, pretrained.tokenizer, _position_limit(pretrained.network), most=recipe.max_length
         ),
-        truncation=recipe.truncation,
+        long_texts=recipe.long_texts,
+        window_overlap=resolved.window_overlap,
+        window_pooling=resolved.window_pooling,
         precision=resolve_precision(settings.precision, device),
         base_model=settings.model,
         positive=positive,
@@ -61,7 +64,7 @@ def start_model(
     )
     # What other consumers of the folder cut at, `pipeline(..., truncation=True)` for one.
     pretrained.tokenizer.model_max_length = card.max_length
-    encoder = TextEncoder(pretrained.tokenizer, max_length=card.max_length, truncation=card.truncation)
+    encoder = _encoder(pretrained.tokenizer, card)
     place(pretrained.network, device)
     return Model(pretrained.network, encoder, card)
 
@@ -128,7 +131,7 @@ def load_model(
             f"{folder} lacks the weights {', '.join(fresh[:3])}; they would be random.",
             "Copy it again, or train again.",
         )
-    encoder = TextEncoder(tokenizer, max_length=card.max_length, truncation=card.truncation)
+    encoder = _encoder(tokenizer, card)
     place(network, torch.device("cpu") if converts else resolve_device(device))
     if not converts:
         model = Model(network, encoder, card, sha256)
@@ -140,34 +143,46 @@ def load_model(
     return model
 
 
-def load_encoder(name: str, *, max_length: int | None = None, truncation: Truncation | None = None) -> TextEncoder:
+def load_encoder(
+    name: str,
+    *,
+    max_length: int | None = None,
+    long_texts: LongTexts | None = None,
+    window_overlap: float | None = None,
+) -> TextEncoder:
     """Return the tokenisation of a run, a model folder or a pre-trained model, without its weights.
 
     Parameters
     ----------
     name
         A folder, a hub name, or ``minilm``.
-    max_length, truncation
+    max_length, long_texts, window_overlap
         In place of the model's own.
 
     Raises
     ------
     ModelError
         If there is no such model.
+    SettingsError
+        If the options do not go together, or not with the model.
     """
+    if window_overlap is not None:
+        check_overlap(window_overlap)
     if (Path(name).is_dir() and not (Path(name) / "config.json").is_file()) or (Path(name) / CARD_FILE).is_file():
         folder = _find_model_folder(Path(name))
         card, _, _ = _read_card(folder)
         with explain_loading(name), quiet_transformers():
             tokenizer = load_tokenizer(str(folder))
         limit = choose_max_length(max_length, tokenizer, card.max_length)
-        return TextEncoder(tokenizer, max_length=limit, truncation=truncation or card.truncation)
+        told = replace(card, max_length=limit, long_texts=long_texts or card.long_texts)
+        return _encoder(tokenizer, told if window_overlap is None else replace(told, window_overlap=window_overlap))
     location = locate(name)
     with explain_loading(name), quiet_transformers():
         config, tokenizer = read_config(location), load_tokenizer(location)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     limit = choose_max_length(max_length, tokenizer, count_positions(config, None))
-    return TextEncoder(tokenizer, max_length=limit, truncation=truncation or "head")
+    overlap = DEFAULT_OVERLAP if window_overlap is None else window_overlap
+    return TextEncoder(tokenizer, max_length=limit, long_texts=long_texts or "truncate", window_overlap=overlap)
 
 
 def _as_told(card: ModelCard, folder: Path, *, device: Device, precision: Precision, backend: Backend) -> ModelCard:
@@ -212,9 +227,15 @@ def _read_card(folder: Path) -> tuple[ModelCard, str, str]:
         if values.pop("format") != CARD_FORMAT:
             raise ModelError(f"{folder / CARD_FILE} is of a newer format.", "Update secondcoder.")
         sha256, converted = values.pop("weights_sha256"), values.pop("converted_sha256", "")
+        values = in_todays_words(values)
         return ModelCard(**{**values, "label_names": tuple(values["label_names"])}), sha256, converted
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder / CARD_FILE} is damaged: {error}.", "Copy it again, or train again.") from error
+
+
+def _encoder(tokenizer: PreTrainedTokenizerBase, card: ModelCard) -> TextEncoder:
+    overlap = DEFAULT_OVERLAP if card.window_overlap is None else card.window_overlap
+    return TextEncoder(tokenizer, max_length=card.max_length, long_texts=card.long_texts, window_overlap=overlap)
 
 
 def _position_limit(network: PreTrainedModel) -> int | None:

@@ -28,7 +28,7 @@ from secondcoder.model.converted import FILE_NAME, WEIGHTS_NAME, OpenVINOBackend
 from secondcoder.model.encoding import Encoded, TextEncoder
 from secondcoder.model.pretrained import quiet_transformers
 from secondcoder.progress import Task
-from secondcoder.recipes import Truncation
+from secondcoder.recipes import LongTexts, WindowPooling
 from secondcoder.storage import atomic_path, sha256_file, sha256_strings, storage_errors, write_json
 
 CARD_FILE = "secondcoder.json"
@@ -56,9 +56,12 @@ class ModelCard:
     text_column
         The column that the training texts came from, or None.
     max_length
-        Longest text in tokens.
-    truncation
-        What is kept of a longer text.
+        Most tokens that are read at once.
+    long_texts
+        What becomes of a longer text.
+    window_overlap, window_pooling
+        Of windows: the least overlap, as it was set, and how the logits of a text's windows become the text's. None
+        without windows.
     backend, precision
         What the figures in the run were computed with, and so what labels.
     base_model
@@ -78,9 +81,11 @@ class ModelCard:
 
     label_names: tuple[str, ...]
     max_length: int
-    truncation: Truncation
+    long_texts: LongTexts
     precision: ResolvedPrecision
     base_model: str
+    window_overlap: float | None = None
+    window_pooling: WindowPooling | None = None
     backend: str = "torch"
     positive: str | None = None
     text_column: str | None = None
@@ -249,7 +254,10 @@ class Model:
 
     def score_encoded(self, encoded: Encoded, *, progress: Task | None = None) -> Scores:
         """Return what the model says about texts that have been encoded."""
-        logits = np.empty((len(encoded), len(self.label_names)), np.float32)
+        windows = encoded.windows
+        firsts = np.zeros(len(encoded.lengths), np.bool_)  # progress counts a text with its first window
+        firsts[windows.starts[:-1]] = True
+        logits = np.empty((len(encoded.lengths), len(self.label_names)), np.float32)
         plan = fixed_shapes(
             encoded.lengths,
             token_budget=self.backend.token_budget,
@@ -261,7 +269,8 @@ class Model:
                 : len(batch.rows)
             ]
             if progress is not None:
-                progress.advance(len(batch.rows))
+                progress.advance(int(firsts[batch.rows].sum()))
+        logits = windows.pool(logits, self.card.window_pooling or "mean")
         return Scores(logits, encoded.truncated, encoded.full_lengths)
 
     def save(self, folder: Path) -> None:

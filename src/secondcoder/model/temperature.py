@@ -102,4 +102,4 @@ def _logits(model: Model) -> NDArray[np.float32]:
     """Return the logits of some texts in fp32, whatever precision the model computes in."""
     encoded = model.encoder.encode(_PROBES)
     shape = (len(_PROBES), int(encoded.lengths.max()))
-    return TorchBackend(model.network, "fp32").logits(model.encoder.batch(encoded, np.arange(len(_PROBES)), shape))
+    return TorchBackend(model.network, "fp32").logits(model.encoder.batch(encoded, encoded.windows.starts[:-1], shape))

@@ -78,7 +78,7 @@ def _read(path: Path) -> Encoded | None:
         return None
     if expected != _hash(arrays):
         return None
-    return Encoded(arrays["ids"], arrays["offsets"], arrays["full_lengths"])
+    return Encoded(arrays["ids"], arrays["offsets"], arrays["full_lengths"], arrays.get("starts"))
 
 
 def _write(path: Path, encoded: Encoded) -> None:
@@ -86,6 +86,7 @@ def _write(path: Path, encoded: Encoded) -> None:
         "ids": encoded.ids,
         "offsets": encoded.offsets,
         "full_lengths": encoded.full_lengths,
+        **({} if encoded.starts is None else {"starts": encoded.starts}),
     }
     with atomic_path(path) as temporary, storage_errors(path):
         safetensors.numpy.save_file(arrays, temporary, metadata={"sha256": _hash(arrays)})

@@ -121,9 +121,9 @@ def _limits(c: ReportContent, shown: Shown) -> str:
     if c.test_openings > 1:
         said.append(f"The test part was opened {c.test_openings} times: treat its figures as those of dev.")
     said += [f"Leaks were allowed. {_plain(f.message)}" for f in c.findings if f.kind == "leaks-allowed"]
-    if c.lengths and c.lengths.share_truncated:
+    if c.lengths and c.lengths.share_longer and c.lengths.long_texts != "windows":
         said.append(
-            f"Texts of more than {c.lengths.max_length:,} tokens are cut ({format_share(c.lengths.share_truncated)} of "
+            f"Texts of more than {c.lengths.max_length:,} tokens are cut ({format_share(c.lengths.share_longer)} of "
             "the hand-labelled ones)."
         )
     said.append(
@@ -150,7 +150,12 @@ def _use(c: ReportContent) -> str:
     how = [str(c.settings[name]) for name in ("backend", "precision") if c.settings.get(name)]
     if how:
         lines.append(f"What was evaluated is what labels: {' in '.join(how)}. Other arithmetic may differ a little.")
-    if c.lengths and c.lengths.truncation == "head-tail":
+    if c.lengths and c.lengths.long_texts == "windows":
+        lines.append(
+            "secondcoder reads longer texts in windows and pools their logits; `pipeline` keeps the head only, and its "
+            "labels of long texts are not those that were evaluated."
+        )
+    if c.lengths and c.lengths.long_texts == "head-tail":
         lines.append(
             "secondcoder keeps the head and the tail of texts that are too long; `pipeline` keeps the head only."
         )
@@ -163,7 +168,7 @@ def _use(c: ReportContent) -> str:
 
 def _origin(c: ReportContent, shown: Shown) -> str:
     found = methods(c, shown)
-    kept = ("effort", "epochs", "freeze", "batch_size", "learning_rate", "max_length", "truncation", "revision")
+    kept = ("effort", "epochs", "freeze", "batch_size", "learning_rate", "max_length", "long_texts", "revision")
     rows: list[Sequence[str]] = [
         [name.replace("_", " "), _plain(format_value(c.settings[name]))] for name in kept if name in c.settings
     ]

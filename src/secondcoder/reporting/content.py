@@ -41,11 +41,11 @@ class LengthContent:
     p95
         95 of 100 texts have at most so many tokens.
     max_length
-        Longer texts are cut to so many tokens.
-    share_truncated
-        Share of texts that are cut, from 0 to 1.
-    truncation
-        What is kept of them: ``"head"`` or ``"head-tail"``.
+        Most tokens that are read at once.
+    share_longer
+        Share of texts that are longer, from 0 to 1.
+    long_texts
+        What becomes of them: ``"truncate"``, ``"head-tail"`` or ``"windows"``.
     """
 
     shortest: int
@@ -54,8 +54,8 @@ class LengthContent:
     p95: float
     longest: int
     max_length: int
-    share_truncated: float
-    truncation: str = "head"
+    share_longer: float
+    long_texts: str = "truncate"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,10 +114,17 @@ def _parts(c: ReportContent) -> str:
 def _lengths(c: ReportContent) -> str:
     if c.lengths is None:
         return ""
-    kept = "their beginning and end were kept" if c.lengths.truncation == "head-tail" else "their beginning was kept"
-    if not c.lengths.share_truncated:
+    if not c.lengths.share_longer:
         return f"No text exceeded the limit of {c.lengths.max_length:,} tokens."
-    return f"Texts of more than {c.lengths.max_length:,} tokens ({c.lengths.share_truncated:.1%}) were cut; {kept}."
+    longer = f"Texts of more than {c.lengths.max_length:,} tokens ({c.lengths.share_longer:.1%}) were"
+    if c.lengths.long_texts == "windows":
+        pooled = "highest" if c.settings.get("window_pooling") == "max" else "mean"
+        return (
+            f"{longer} read in overlapping windows of equal length, in training and in prediction; the {pooled} logit "
+            "over a text's windows counts for each class."
+        )
+    kept = "their beginning and end were kept" if c.lengths.long_texts == "head-tail" else "their beginning was kept"
+    return f"{longer} cut; {kept}."
 
 
 def _training(c: ReportContent) -> str:

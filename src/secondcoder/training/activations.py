@@ -37,7 +37,7 @@ class TokenInputs:
 
     def __init__(self, encoder: TextEncoder, encoded: Encoded) -> None:
         self._encoder, self._encoded = encoder, encoded
-        self.lengths = encoded.lengths
+        self.lengths, self.windows = encoded.lengths, encoded.windows
 
     def batch(self, rows: NDArray[np.int64], shape: tuple[int, int]) -> dict[str, torch.Tensor]:
         """Return the rows padded to `shape` (rows, tokens)."""
@@ -60,7 +60,7 @@ class ActivationInputs:
     def __init__(self, path: Path, encoded: Encoded, hidden_size: int) -> None:
         self._hidden_size, self._offsets = hidden_size, encoded.offsets
         self._values = np.memmap(path, np.float16, "r", shape=(int(encoded.offsets[-1]), hidden_size))
-        self.lengths = encoded.lengths
+        self.lengths, self.windows = encoded.lengths, encoded.windows
 
     def batch(self, rows: NDArray[np.int64], shape: tuple[int, int]) -> dict[str, torch.Tensor]:
         """Return the rows padded to `shape` (rows, tokens); padding is zeros, and masked."""
@@ -124,12 +124,13 @@ def cache_activations(
     few = _some(encoded)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    if len(encoded) < _CHECKED or not _agree(network, encoder, few, frozen, precision, path.with_suffix(".few")):
+    checked = len(encoded.lengths) >= _CHECKED
+    if not (checked and _agree(network, encoder, few, frozen, precision, path.with_suffix(".few"))):
         logger.info("Activations of %s are not kept: its layers cannot be run by themselves.", type(network).__name__)
         return None
     try:
         with (
-            progress.task("frozen layers", len(encoded)) as task,
+            progress.task("frozen layers", len(encoded.lengths)) as task,
             # Closed at once when the task stops the work: until then the network has its lower layers only.
             contextlib.closing(_write(network, encoder, encoded, frozen, precision, path)) as written,
         ):
@@ -149,7 +150,7 @@ def _write(
     precision: ResolvedPrecision,
     path: Path,
 ) -> Generator[int, None, None]:
-    """Write the activations, batch by batch; yield how many texts were done. No part of a file is left behind."""
+    """Write the activations, batch by batch; yield how many rows were done. No part of a file is left behind."""
     found: list[torch.Tensor] = []
     plan = fixed_shapes(
         encoded.lengths, token_budget=PREDICTION_TOKENS[network.device.type], max_length=encoder.max_length
@@ -215,11 +216,11 @@ def _agree(
 
 
 def _some(encoded: Encoded) -> Encoded:
-    """Return a few of the texts: the shortest, the longest, and some between."""
+    """Return a few of the rows: the shortest, the longest, and some between."""
     ranked = np.argsort(encoded.lengths, kind="stable")
     rows = ranked[np.unique(np.linspace(0, len(ranked) - 1, _CHECKED).round().astype(int))]
     offsets = np.concatenate([[0], np.cumsum(encoded.lengths[rows])])
-    return Encoded(np.concatenate([encoded[row] for row in rows]), offsets, encoded.full_lengths[rows])
+    return Encoded(np.concatenate([encoded[row] for row in rows]), offsets, encoded.lengths[rows])
 
 
 def _require_room(path: Path, needed: int) -> None:

@@ -72,7 +72,10 @@ def _fit(
 
 
 def _features(model: Model, last: nn.Linear, inputs: Inputs, progress: Progress) -> NDArray[np.float32]:
-    """Return what the last layer reads for each text, shape (n, features)."""
+    """Return what the last layer reads for each text, the mean over its windows, shape (n, features).
+
+    A linear layer on the mean says the mean of what it says on each.
+    """
     features = np.empty((len(inputs.lengths), last.in_features), np.float32)
     network, device = model.network, model.backend.device
     plan = fixed_shapes(
@@ -86,7 +89,7 @@ def _features(model: Model, last: nn.Linear, inputs: Inputs, progress: Progress)
                 read = network(**{name: tensor.to(device) for name, tensor in tensors.items()}).logits
             features[batch.rows] = read.float().cpu().numpy()
             task.advance(len(batch.rows))
-    return features
+    return inputs.windows.pool(features, "mean")
 
 
 @contextlib.contextmanager

@@ -19,24 +19,24 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import InterruptedRunError
 from secondcoder.evaluation.metrics import is_better, resolve_metric
-from secondcoder.model.backends import TRAINING_TOKENS
 from secondcoder.model.batches import training_steps
 from secondcoder.model.encoding import Encoded
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.pretrained import rate_for, seeded
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
+from secondcoder.recipes import LEAST_STEPS, TrainSettings
 from secondcoder.training.activations import inputs_for
 from secondcoder.training.alarms import predicts_one_class
 from secondcoder.training.checkpoints import Checkpoint
+from secondcoder.training.contrastive import ContrastiveStepper
 from secondcoder.training.dropout import cheap_dropout
 from secondcoder.training.exactness import deterministic, set_generators
 from secondcoder.training.fitting import Fit, State, class_indices, describe, dev_figures
 from secondcoder.training.frozen import Frozen, freeze, upper_layers
 from secondcoder.training.heads import start_from_logistic
 from secondcoder.training.keeping import Keeper
-from secondcoder.training.memory import fitting_budget
+from secondcoder.training.memory import choose_budget
 from secondcoder.training.ranks import ALONE, Ranks
 from secondcoder.training.steps import Inputs, Stepper, schedule
 from secondcoder.training.stopping import Stop, StoppableProgress, Stopped, listening
@@ -53,6 +53,7 @@ def fit(
     seed: int,
     checkpoints: Path,
     resume: bool = False,
+    judge_each: bool = True,
     ranks: Ranks = ALONE,
     tokens: TokenCache | None = None,
     progress: Progress | None = None,
@@ -74,6 +75,8 @@ def fit(
         Folder for checkpoints; they stay until the caller removes them.
     resume
         Go on from the newest checkpoint there that is whole, if there is one.
+    judge_each
+        Whether dev judges each epoch and chooses the best one; else it judges the end, which is kept in memory only.
     ranks
         The processes that train this model together.
     tokens
@@ -97,6 +100,7 @@ def fit(
         encode = partial((tokens or TokenCache(None)).encode, model.encoder)
         encoded = encode(train.texts), encode(dev.texts)
         training = _Training(model, train, dev, encoded, settings.resolved(), seed, checkpoints, ranks, progress, stop)
+        training.judge_each = judge_each
         if resume:
             training.go_back()
             for entry in training.result.history:
@@ -124,10 +128,9 @@ class _Training:
         stop: Stop,
     ) -> None:
         self.model, self.dev, self.settings, self.seed = model, dev, settings, seed
-        self.ranks, self.stop = ranks, stop
+        self.ranks, self.stop, (self.encoded, self.dev_encoded) = ranks, stop, encoded
         # Several processes must stop at the same step, so only those look whether they should.
         self.progress = StoppableProgress(progress, stop) if ranks.count == 1 else progress
-        self.encoded, self.dev_encoded = encoded
         self.targets = class_indices(train, model.label_names)
         rate = rate_for(model.network.config) if settings.learning_rate == "auto" else settings.learning_rate
         metric = resolve_metric(settings.metric, positive=model.card.positive, label_names=model.label_names)
@@ -140,44 +143,47 @@ class _Training:
         self.state, self.epochs = State(), settings.epochs or 0
         self.n_steps = self.epochs * math.ceil(len(train) / settings.batch_size)
         self.stepper: Stepper | None = None
-        self.cut = False
-        self.saved_at = time.monotonic()
+        self.cut, self.judge_each, self.saved_at = False, True, time.monotonic()
         self.resumed: Checkpoint | None = None
 
     def run(self, on_evaluation: OnEvaluation) -> None:
         """Train from where it is to the end, and put the weights of the best epoch into the model."""
         try:
-            if self.state.epoch <= self.epochs:
+            if self.state.epoch <= self.epochs or not self.result.history:
                 self._train(on_evaluation)
         except Stopped:
             self._leave()
-        self.keeper.load(self.keeper.best())
+        if self.judge_each:
+            self.keeper.load(self.keeper.best())
         if self.ranks.leads:
             (self.keeper.folder / "activations.f16").unlink(missing_ok=True)
         self.model.network.requires_grad_(True)
 
     def _train(self, on_evaluation: OnEvaluation) -> None:
-        inputs, cut = inputs_for(
-            self.model,
-            self.encoded,
-            self.frozen,
-            # Of several processes each has other texts at every step.
-            path=self.keeper.folder / "activations.f16" if self.ranks.count == 1 else None,
-            progress=self.progress,
-        )
+        # Of several processes each has other texts at every step; without epochs nothing is read twice.
+        path = self.keeper.folder / "activations.f16" if self.ranks.count == 1 and self.epochs else None
+        inputs, cut = inputs_for(self.model, self.encoded, self.frozen, path=path, progress=self.progress)
         self.cut = cut is not None
         if self.resumed and self.resumed.plain["cut"] != self.cut:
             self.progress.say("The result may differ in its last bits: frozen layers are computed in another way now.")
         if self.settings.head_start == "logistic" and not self.state.step and not self.result.history:
             with self._on(cut):
                 start_from_logistic(self.model, inputs, self.targets, progress=self.progress)
-            self._judge({"epoch": 0, "step": 0}, on_evaluation)
+            if self.judge_each or not self.epochs:
+                self._judge({"epoch": 0, "step": 0}, on_evaluation)
+        if not self.epochs:
+            return
         # Processes add the same to their weights at every step, and so must start from the same bits.
         self.ranks.copy_from_leader(parameter.detach() for parameter in self.parameters.values())
         stepper = self._make_stepper(inputs)
         while self.state.epoch <= self.epochs:
             with self._on(cut), cheap_dropout(self.model.network):
                 self._run_epoch(stepper)
+            if not self.judge_each and self.state.epoch < self.epochs:
+                self.state = self.state.next_epoch()
+                continue
+            if isinstance(stepper, ContrastiveStepper):  # its head has learned nothing yet
+                start_from_logistic(self.model, inputs, self.targets, progress=self.progress)
             padded_tokens = sum(self.ranks.gather(self.state.padded_tokens))
             self._judge(self.state.entry(self.encoded.lengths.sum() / padded_tokens), on_evaluation)
 
@@ -186,15 +192,9 @@ class _Training:
 
     def _make_stepper(self, inputs: Inputs) -> Stepper:
         """Return the stepper, with optimizer and random generators as they were if this training goes on."""
-        network, device = self.model.network, self.model.backend.device
-        budget = self.settings.token_budget or TRAINING_TOKENS[device.type]
-        if device.type == "cpu":
-            longest = int(inputs.lengths.max())
-            here = self.ranks.here
-            budget, warning = fitting_budget(network, self.settings, wanted=budget, longest=longest, processes=here)
-            if warning:
-                self.progress.say(warning)
-        self.stepper = Stepper(
+        network, longest = self.model.network, int(inputs.lengths.max())
+        budget = choose_budget(network, self.settings, longest=longest, here=self.ranks.here, say=self.progress.say)
+        self.stepper = (ContrastiveStepper if self.settings.recipe == "contrastive" else Stepper)(
             network,
             self.parameters,
             inputs,
@@ -220,7 +220,8 @@ class _Training:
         self.model.network.train()
         self.frozen.stay_still()
         order = np.random.default_rng([self.seed, state.epoch])
-        steps = list(training_steps(self.encoded.lengths, batch_size=self.settings.batch_size, generator=order))
+        few, size = self.settings.recipe in LEAST_STEPS, self.settings.batch_size
+        steps = list(training_steps(self.encoded.text_lengths, batch_size=size, generator=order, mixed=few))
         with self.progress.task(f"epoch {state.epoch}/{self.epochs}", len(self.targets)) as task:
             task.advance(state.texts)
             for rows in steps[state.steps :]:
@@ -236,12 +237,10 @@ class _Training:
         """Between two steps: stop if asked to, save if it is time, together with the other processes."""
         due = time.monotonic() - self.saved_at >= 60 * self.settings.checkpoint_minutes
         if self.ranks.count > 1:
-            device = self.model.backend.device
-            wishes = torch.tensor([self.stop.asked, due and self.ranks.leads], dtype=torch.int32, device=device)
-            self.ranks.add_up([wishes])
-            if wishes[0]:  # not `stop.asked`, which a signal may have set while the others were heard
+            wishes = self.stop.asked, due and self.ranks.leads
+            asked, due = self.ranks.any_wishes(wishes, device=self.model.backend.device)
+            if asked:  # not `stop.asked`, which a signal may have set while the others were heard
                 raise Stopped
-            due = bool(wishes[1])
         if due:
             self._save(is_best=False)
 
@@ -259,7 +258,8 @@ class _Training:
         result.history.append(entry)
         if entry["epoch"]:
             self.state = self.state.next_epoch()
-        self._save(is_best=best)
+        if self.judge_each:
+            self._save(is_best=best)
         self.progress.say(describe(entry, self.epochs, result.metric))
         if alarm:
             self.progress.say(f"warning: {alarm.message}\n  {alarm.cure}")
@@ -267,15 +267,12 @@ class _Training:
 
     def _leave(self) -> None:
         """Save everything and say how to go on."""
-        if self.stepper is None:
-            raise InterruptedRunError(
-                "Training was interrupted before its next step; nothing is lost.",
-                "Go on with the same command and --resume.",
-            ) from None
-        self._save(is_best=False)
+        where = "before its next step; nothing is lost"
+        if self.stepper is not None:
+            self._save(is_best=False)
+            where = f"at step {self.state.step} of {self.n_steps}; everything is saved"
         raise InterruptedRunError(
-            f"Training was interrupted at step {self.state.step} of {self.n_steps}; everything is saved.",
-            "Go on with the same command and --resume.",
+            f"Training was interrupted {where}.", "Go on with the same command and --resume."
         ) from None
 
     def go_back(self) -> None:

@@ -11,11 +11,13 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from secondcoder.errors import ModelError
 from secondcoder.model.backends import ResolvedPrecision, attention_for, computing
-from secondcoder.model.batches import Batch, cut_step
+from secondcoder.model.batches import Batch, Pass, cut_step
+from secondcoder.model.windows import Windows, pool_tensor
 from secondcoder.recipes import TrainSettings
 from secondcoder.training.losses import Loss, cross_entropy
 from secondcoder.training.ranks import Ranks
@@ -27,9 +29,10 @@ _OUT_OF_MEMORY = ("MPS backend out of memory", "CUDA error: out of memory", "ALL
 
 
 class Inputs(Protocol):
-    """What the network reads: token ids, or what the frozen part made of them."""
+    """What the network reads: token ids, or what the frozen part made of them; in rows, which are windows of texts."""
 
     lengths: NDArray[np.int64]
+    windows: Windows
 
     def batch(self, rows: NDArray[np.int64], shape: tuple[int, int]) -> dict[str, torch.Tensor]:
         """Return the rows padded to `shape` (rows, tokens), as the network's keyword arguments."""
@@ -76,7 +79,8 @@ class Stepper:
         say: Callable[[str], None],
         loss: Loss = cross_entropy,
     ) -> None:
-        self.loss = loss
+        self.loss, self.pooling = loss, settings.window_pooling or "mean"
+        self._text_lengths = inputs.windows.total(inputs.lengths)  # (n,)
         self.network, self.parameters, self.inputs, self.ranks = network, parameters, inputs, ranks
         self.targets = torch.from_numpy(targets)
         self.device, self.precision, self.token_budget = network.device, precision, token_budget
@@ -84,8 +88,8 @@ class Stepper:
         self.optimizer = make_optimizer(parameters.values(), settings.weight_decay)
         self._say, self._said_memory = say, False
 
-    def take(self, rows: NDArray[np.int64], rate: float, *, name: str) -> tuple[float, int]:
-        """Move the weights by the gradient of these rows' mean loss; return it, and the padded tokens computed here.
+    def take(self, texts: NDArray[np.int64], rate: float, *, name: str) -> tuple[float, int]:
+        """Move the weights by the gradient of these texts' mean loss; return it, and the padded tokens computed here.
 
         The step's `name` is for errors.
 
@@ -96,7 +100,7 @@ class Stepper:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        total, padded_tokens = self._gradients(rows)
+        total, padded_tokens = self._gradients(texts)
         self.ranks.add_up([total])
         if not math.isfinite(mean := total.item()):
             raise ModelError(
@@ -110,13 +114,13 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         return mean, padded_tokens
 
-    def _gradients(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, int]:
-        """Add up the gradients of this process's share of the rows; out of memory, halve the budget and repeat."""
-        mine = self.ranks.share(rows, self.inputs.lengths)
+    def _gradients(self, texts: NDArray[np.int64]) -> tuple[torch.Tensor, int]:
+        """Add up the gradients of this process's share of the texts; out of memory, halve the budget and repeat."""
+        mine = self.ranks.share(texts, self._text_lengths)
         while True:
-            passes = cut_step(mine, self.inputs.lengths, token_budget=self.token_budget)
+            passes = cut_step(mine, self.inputs.windows, self.inputs.lengths, token_budget=self.token_budget)
             try:
-                return self._compute(passes, len(rows))
+                return self._compute(passes, len(texts))
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -124,26 +128,48 @@ class Stepper:
                 reason = error.with_traceback(None)
             self._shrink(passes, reason)
 
-    def _compute(self, passes: list[Batch], n: int) -> tuple[torch.Tensor, int]:
+    def _compute(self, passes: list[Pass], n: int) -> tuple[torch.Tensor, int]:
         """Add up the gradients of some passes of a step of n texts; return their share of its mean loss."""
         total = torch.zeros((), dtype=torch.float64 if self.network.dtype == torch.float64 else torch.float32)
         total, padded_tokens = total.to(self.device), 0
-        for batch in passes:
-            tensors = self.inputs.batch(batch.rows, batch.shape)
-            tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-            targets = self.targets[batch.rows].to(self.device)
-            with (
-                computing(self.device, self.precision),
-                attention_for(self.network, self.precision, batch.shape[1]),
-            ):
-                logits = self.network(**tensors).logits  # (rows, k)
-            logits = logits if logits.dtype == torch.float64 else logits.float()
+        for one in passes:
+            targets = self.targets[one.texts].to(self.device)
+            logits = self._read(one, twice=len(one.batches) > 1)
             # The step's mean, whatever the cut into passes and processes: each text weighs 1 / n.
             loss = self.loss(logits, targets) / n
             loss.backward()
             total += loss.detach()
-            padded_tokens += batch.shape[0] * batch.shape[1]
+            padded_tokens += one.padded_tokens
         return total, padded_tokens
+
+    def _read(self, one: Pass, *, twice: bool) -> torch.Tensor:
+        """Return what the network says about the texts of a pass, their windows pooled, shape (b, k).
+
+        Parameters
+        ----------
+        one
+            The texts.
+        twice
+            Keep nothing for the gradients, and compute each batch again, with the same dropout, when its turn comes:
+            memory then holds one batch at a time.
+        """
+        said = [
+            # The generator of the device that a tensor is on is kept, for the same dropout.
+            checkpoint(self._logits, batch, torch.empty(0, device=self.device), use_reentrant=False)
+            if twice
+            else self._logits(batch)
+            for batch in one.batches
+        ]
+        counts = self.inputs.windows.counts[one.texts]
+        return pool_tensor(said[0] if len(said) == 1 else torch.cat(said), counts, self.pooling)
+
+    def _logits(self, batch: Batch, *_: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the rows of a batch, shape (rows, k)."""
+        tensors = self.inputs.batch(batch.rows, batch.shape)
+        tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+        with computing(self.device, self.precision), attention_for(self.network, self.precision, batch.shape[1]):
+            logits: torch.Tensor = self.network(**tensors).logits
+        return logits if logits.dtype == torch.float64 else logits.float()
 
     def _all_gradients(self) -> list[torch.Tensor]:
         """Every gradient; zeros where this process had no rows."""
@@ -152,10 +178,11 @@ class Stepper:
                 parameter.grad = torch.zeros_like(parameter)
         return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
 
-    def _shrink(self, passes: list[Batch], error: Exception) -> None:
+    def _shrink(self, passes: list[Pass], error: Exception) -> None:
         """Halve the budget, counted from the largest of the passes that memory did not suffice for."""
         self.optimizer.zero_grad(set_to_none=True)
-        longest, largest = passes[0].shape[1], max(math.prod(batch.shape) for batch in passes)
+        shapes = [batch.shape for one in passes for batch in one.batches]
+        longest, largest = shapes[0][1], max(math.prod(shape) for shape in shapes)
         if largest <= longest:
             raise ModelError(
                 f"Memory does not suffice for a single text of {longest} tokens on {self.device}.",
