@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.evaluation.label_errors import find_label_errors
 from secondcoder.evaluation.mistakes import JudgedRows, find_mistakes
-from secondcoder.model.attribution import Attribution, check_against_occlusion, explain_all
+from secondcoder.model.attribution import Attribution, explain_all
 from secondcoder.model.model import Model
+from secondcoder.model.occlusion import check_against_occlusion
 from secondcoder.run_folder import RunFolder
 from secondcoder.storage import read_json, write_json
 from secondcoder.training.fitting import class_indices

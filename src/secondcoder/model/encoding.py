@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from secondcoder.errors import DataError, ModelError, SettingsError
+from secondcoder.model.specials import obeyed
 from secondcoder.model.windows import Windows, cut
 from secondcoder.recipes import DEFAULT_OVERLAP, LongTexts
 
@@ -70,6 +71,10 @@ class Encoded:
 
     def __getitem__(self, row: int) -> NDArray[np.int32]:
         return self.ids[self.offsets[row] : self.offsets[row + 1]]
+
+    def rows_of(self, text: int) -> list[NDArray[np.int32]]:
+        """Return the ids of each row of a text."""
+        return [self[row] for row in range(*self.windows.starts[text : text + 2])]
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,7 @@ class TextEncoder:
         self.max_length = max_length
         self.long_texts = long_texts
         self.prefix, self.suffix = _special_tokens(tokenizer)
+        self._instead = obeyed(tokenizer)
         if self._room < 1:
             raise SettingsError(
                 f"max_length is {max_length}, and {len(self.prefix) + len(self.suffix)} special tokens leave no room.",
@@ -164,7 +170,8 @@ class TextEncoder:
 
     def identity(self) -> list[str]:
         """Return what token ids depend on besides the text and the tokenizer."""
-        return [str(self.max_length), self.long_texts, str(self.overlap), str(self.prefix), str(self.suffix)]
+        instead = [str(self._instead)] if self._instead else []
+        return [str(self.max_length), self.long_texts, str(self.overlap), str(self.prefix), str(self.suffix), *instead]
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Return the token ids of the texts.
@@ -207,7 +214,7 @@ class TextEncoder:
     def batch(self, encoded: Encoded, rows: NDArray[np.int64], shape: tuple[int, int]) -> dict[str, torch.Tensor]:
         """Return the named rows padded on the right to `shape` (rows, tokens).
 
-        Where there are fewer than that, dummy rows of one padding token fill up; their outputs are to be ignored.
+        Where there are fewer than that, dummy rows fill up; their outputs are to be ignored.
         """
         ids = np.full(shape, self.tokenizer.pad_token_id, dtype=np.int64)
         mask = np.zeros(shape, dtype=np.int64)
@@ -217,8 +224,8 @@ class TextEncoder:
             mask[b, : len(tokens)] = 1
         # A row of which nothing may be attended to divides by zero in some attention kernels.
         mask[len(rows) :, 0] = 1
-        if len(rows) < shape[0]:
-            ids[len(rows) :, 0] = self.prefix[0] if self.prefix else encoded.ids[0]
+        # Copies, as some networks look for certain tokens: mBART wants an end of sentence in every row.
+        ids[len(rows) :] = ids[0]
         return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
 
     def _content_ids(self, texts: Sequence[str], first_row: int) -> list[list[int]]:
@@ -237,14 +244,18 @@ class TextEncoder:
                         "Repair the text's encoding.",
                     ) from None
             raise
-        return found
+        return [self.as_text(content) for content in found] if self._instead else found
 
-    def rows(self, content: list[Item]) -> list[list[Item]]:
+    def as_text(self, content: list[int]) -> list[int]:
+        """Return a text's ids, where what the tokenizer takes for control tokens is unknown instead."""
+        return [self._instead.get(i, i) for i in content]
+
+    def rows(self, content: Sequence[Item]) -> list[list[Item]]:
         """Return what is read of a text at once, from one item for each of its tokens: the windows, or what is kept."""
         if self.long_texts == "windows":
-            return [content[a:b] for a, b in cut(len(content), room=self._room, overlap=self.overlap)]
+            return [list(content[a:b]) for a, b in cut(len(content), room=self._room, overlap=self.overlap)]
         start, end = self.cut_out(len(content))
-        return [content[:start] + content[end:]]
+        return [[*content[:start], *content[end:]]]
 
     def cut_out(self, n: int) -> tuple[int, int]:
         """Return from where to where a text of `n` tokens is cut; an empty stretch if it is read whole."""

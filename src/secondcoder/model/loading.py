@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedTokenizerBase
 
-from secondcoder.errors import ModelError
-from secondcoder.model.backends import place, resolve_device, resolve_precision
+from secondcoder.errors import ModelError, SettingsError
+from secondcoder.model.backends import ResolvedPrecision, place, resolve_device, resolve_precision
 from secondcoder.model.converted import OpenVINOBackend
 from secondcoder.model.encoding import TextEncoder
+from secondcoder.model.families import BY_TYPE
 from secondcoder.model.lengths import choose_max_length, count_positions
 from secondcoder.model.model import CARD_FILE, CARD_FORMAT, CONVERTED, CONVERTED_FILES, WEIGHTS_FILE, Model, ModelCard
 from secondcoder.model.pretrained import (
@@ -23,6 +24,7 @@ from secondcoder.model.pretrained import (
     quiet_transformers,
     read_config,
 )
+from secondcoder.model.specials import give_padding
 from secondcoder.recipes import DEFAULT_OVERLAP, LongTexts, TrainSettings, check_overlap, in_todays_words
 from secondcoder.settings import Backend, Device, Precision
 from secondcoder.storage import read_json, sha256_file, sha256_strings
@@ -52,19 +54,22 @@ def start_model(
     card = ModelCard(
         label_names=label_names,
         max_length=choose_max_length(
-            settings.max_length, pretrained.tokenizer, _position_limit(pretrained.network), most=recipe.max_length
+            settings.max_length,
+            pretrained.tokenizer,
+            _position_limit(pretrained.network.config),
+            most=recipe.max_length,
         ),
         long_texts=recipe.long_texts,
         window_overlap=resolved.window_overlap,
         window_pooling=resolved.window_pooling,
-        precision=resolve_precision(settings.precision, device),
+        precision=_precision(settings.precision, device, pretrained.network.config),
         base_model=settings.model,
         positive=positive,
         text_column=text_column,
     )
     # What other consumers of the folder cut at, `pipeline(..., truncation=True)` for one.
     pretrained.tokenizer.model_max_length = card.max_length
-    encoder = _encoder(pretrained.tokenizer, card)
+    encoder = _encoder(pretrained.tokenizer, card.max_length, card.long_texts, card.window_overlap)
     place(pretrained.network, device)
     return Model(pretrained.network, encoder, card)
 
@@ -131,7 +136,9 @@ def load_model(
             f"{folder} lacks the weights {', '.join(fresh[:3])}; they would be random.",
             "Copy it again, or train again.",
         )
-    encoder = _encoder(tokenizer, card)
+    if not converts and not BY_TYPE[config.model_type].computes_bf16:
+        card = replace(card, precision=_precision(precision, resolve_device(device), config))
+    encoder = _encoder(tokenizer, card.max_length, card.long_texts, card.window_overlap)
     place(network, torch.device("cpu") if converts else resolve_device(device))
     if not converts:
         model = Model(network, encoder, card, sha256)
@@ -173,16 +180,22 @@ def load_encoder(
         card, _, _ = _read_card(folder)
         with explain_loading(name), quiet_transformers():
             tokenizer = load_tokenizer(str(folder))
-        limit = choose_max_length(max_length, tokenizer, card.max_length)
-        told = replace(card, max_length=limit, long_texts=long_texts or card.long_texts)
-        return _encoder(tokenizer, told if window_overlap is None else replace(told, window_overlap=window_overlap))
-    location = locate(name)
-    with explain_loading(name), quiet_transformers():
-        config, tokenizer = read_config(location), load_tokenizer(location)
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    limit = choose_max_length(max_length, tokenizer, count_positions(config, None))
-    overlap = DEFAULT_OVERLAP if window_overlap is None else window_overlap
-    return TextEncoder(tokenizer, max_length=limit, long_texts=long_texts or "truncate", window_overlap=overlap)
+        limit = choose_max_length(max_length or card.max_length, tokenizer, card.max_length)
+        long_texts, overlap = long_texts or card.long_texts, card.window_overlap
+    else:
+        location = locate(name)
+        with explain_loading(name), quiet_transformers():
+            config, tokenizer = read_config(location), load_tokenizer(location)
+        give_padding(tokenizer, config, name)
+        limit = choose_max_length(max_length, tokenizer, _position_limit(config))
+        long_texts, overlap = long_texts or "truncate", None
+    if window_overlap is not None and long_texts != "windows":
+        raise SettingsError(
+            f"window_overlap is {window_overlap:g}, and long texts are not read in windows.",
+            "Add --long-texts windows, or leave it away.",
+        )
+    overlap = overlap if window_overlap is None else window_overlap
+    return _encoder(tokenizer, limit, long_texts, overlap)
 
 
 def _as_told(card: ModelCard, folder: Path, *, device: Device, precision: Precision, backend: Backend) -> ModelCard:
@@ -233,12 +246,25 @@ def _read_card(folder: Path) -> tuple[ModelCard, str, str]:
         raise ModelError(f"{folder / CARD_FILE} is damaged: {error}.", "Copy it again, or train again.") from error
 
 
-def _encoder(tokenizer: PreTrainedTokenizerBase, card: ModelCard) -> TextEncoder:
-    overlap = DEFAULT_OVERLAP if card.window_overlap is None else card.window_overlap
-    return TextEncoder(tokenizer, max_length=card.max_length, long_texts=card.long_texts, window_overlap=overlap)
+def _encoder(
+    tokenizer: PreTrainedTokenizerBase, max_length: int, long_texts: LongTexts, overlap: float | None
+) -> TextEncoder:
+    overlap = DEFAULT_OVERLAP if overlap is None else overlap
+    return TextEncoder(tokenizer, max_length=max_length, long_texts=long_texts, window_overlap=overlap)
 
 
-def _position_limit(network: PreTrainedModel) -> int | None:
-    embeddings = getattr(network.base_model, "embeddings", None)
-    positions = getattr(embeddings, "position_embeddings", None)
-    return count_positions(network.config, getattr(positions, "padding_idx", None))
+def _position_limit(config: PretrainedConfig) -> int | None:
+    behind = BY_TYPE[config.model_type].positions_behind_padding
+    return count_positions(config, config.pad_token_id if behind else None)
+
+
+def _precision(asked: Precision, device: torch.device, config: PretrainedConfig) -> ResolvedPrecision:
+    """Return the precision asked for; auto is one that this kind of network can compute in."""
+    if BY_TYPE[config.model_type].computes_bf16:
+        return resolve_precision(asked, device)
+    if asked == "bf16":
+        raise SettingsError(
+            f"precision is bf16, which networks of the kind {config.model_type!r} cannot compute in.",
+            "Leave it away, or set fp32.",
+        )
+    return "fp32"

@@ -41,7 +41,8 @@ class Reading:
     spans
         From where to where each word goes, in characters, in the order of the text.
     word_of : ndarray of shape (tokens,)
-        Position of each token's word among `spans`; -1 for special tokens, and for those without characters.
+        Position of each token's word among `spans`; -1 for special tokens, and for those without characters. Of a text
+        in windows, the tokens of one window after the other: a word where two overlap has tokens in both.
     not_seen
         From where to where the text is cut out; None if it is read whole.
     """
@@ -78,20 +79,24 @@ def read_words(encoder: TextEncoder, texts: Sequence[str], encoded: Encoded) -> 
         list(texts), add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
     )
     return [
-        _read(encoder, text, ids, offsets, encoded[row])
-        for row, (text, ids, offsets) in enumerate(zip(texts, found["input_ids"], found["offset_mapping"], strict=True))
+        _read(encoder, text, encoder.as_text(ids), offsets, encoded.rows_of(i))
+        for i, (text, ids, offsets) in enumerate(zip(texts, found["input_ids"], found["offset_mapping"], strict=True))
     ]
 
 
-def _read(encoder: TextEncoder, text: str, ids: list[int], offsets: list[Span], encoded: NDArray[np.int32]) -> Reading:
+def _read(
+    encoder: TextEncoder, text: str, ids: list[int], offsets: list[Span], encoded: list[NDArray[np.int32]]
+) -> Reading:
     spans = [_trim(text, start, end) for start, end in offsets]
-    cut = slice(*encoder.cut_out(len(ids)))
-    kept = spans[: cut.start] + spans[cut.stop :]
-    if [*encoder.prefix, *ids[: cut.start], *ids[cut.stop :], *encoder.suffix] != encoded.tolist():
+    if [[*encoder.prefix, *row, *encoder.suffix] for row in encoder.rows(ids)] != [row.tolist() for row in encoded]:
         raise ModelError("The tokenizer reads the same text in two ways.", "Choose another model.")
-    words, word_of = _join(text, kept)
+    cut = slice(*encoder.cut_out(len(ids)))
+    kept = [*range(cut.start), *range(cut.stop, len(ids))]
+    words, word_of_kept = _join(text, [spans[i] for i in kept])
+    word_of = dict(zip(kept, word_of_kept, strict=True))
     lost = [span for span in spans[cut] if span[0] < span[1]]
-    whole = [*[-1] * len(encoder.prefix), *word_of, *[-1] * len(encoder.suffix)]
+    before, behind = [-1] * len(encoder.prefix), [-1] * len(encoder.suffix)
+    whole = [word for row in encoder.rows(range(len(ids))) for word in (*before, *(word_of[i] for i in row), *behind)]
     return Reading(tuple(words), np.array(whole, dtype=np.int64), (lost[0][0], lost[-1][1]) if lost else None)
 
 
