@@ -10,7 +10,7 @@ from secondcoder.model.choosing import Check, Judges
 from secondcoder.model.exporting import ExportFormat, export_model, torch_scores
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs import Run
-from secondcoder.training.fitting import class_indices
+from secondcoder.training.fitting import gold_of
 
 
 def export_run(
@@ -53,6 +53,6 @@ def export_run(
     if precision is None:
         labels_in_int8 = form == "openvino" and (model.card.backend, model.card.precision) == ("openvino", "int8")
         precision = "int8" if labels_in_int8 else "fp32"
-    gold = class_indices(dev, model.label_names)
-    judges = Judges(run.part("train").texts, dev.texts, gold, torch_scores(model, dev.texts, progress))
+    gold, scores = gold_of(dev, model.label_names), torch_scores(model, dev.texts, progress)
+    judges = Judges(run.part("train").texts, dev.texts, gold, scores, model.card.decide)
     return export_model(model, Path(output), form=form, precision=precision, judges=judges, progress=progress)

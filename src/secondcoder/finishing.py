@@ -18,7 +18,8 @@ from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.model.lengths import describe_lengths
 from secondcoder.model.loading import load_model
-from secondcoder.model.model import Model, Scores
+from secondcoder.model.model import Model
+from secondcoder.model.scores import Scores
 from secondcoder.model.temperature import fold_temperature
 from secondcoder.progress import Progress
 from secondcoder.recording import finish_run, since

@@ -7,7 +7,7 @@ from secondcoder.errors import MissingExtraError, ModelError
 from secondcoder.model import choosing
 from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.model.loading import start_model
-from secondcoder.model.model import Scores
+from secondcoder.model.scores import Scores
 from secondcoder.progress import Progress
 from secondcoder.recipes import TrainSettings
 from tests.tiny import make_rows

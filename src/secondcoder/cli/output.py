@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 Resume = Annotated[bool, Parameter(name="--resume", negative="")]
 
-Columns = Annotated[ReadSettings, Parameter(name="*", group="Columns")]
+Columns = Annotated[ReadSettings, Parameter(name="*", group="Columns", negative="", consume_multiple=True)]
 Parts = Annotated[SplitSettings, Parameter(name="*", group="Parts", negative="")]
 Training = Annotated[TrainSettings, Parameter(name="*", group="Training", negative="")]
 Labelling = Annotated[LabelSettings, Parameter(name="*", group="Labelling")]

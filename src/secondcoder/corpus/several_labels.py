@@ -96,6 +96,7 @@ def sets_of_column(
         if value is None or value == "":
             sets.append(None)
             continue
+        items: list[Any]
         if isinstance(value, list):
             items = [class_name(name, classes, item) if classes is not None else item for item in value]
         elif separator is None:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from secondcoder.errors import ModelError
 from secondcoder.evaluation import metrics
+from secondcoder.evaluation.deciding import decide_class
 from secondcoder.model.backends import ResolvedPrecision, resolve_precision
 from secondcoder.model.converted import OpenVINOBackend, convert, is_fast_at_int8, is_installed
-from secondcoder.model.model import Model, Scores
+from secondcoder.model.model import Model
 from secondcoder.model.quantising import compressed, quantised
+from secondcoder.model.scores import Scores
 from secondcoder.progress import Progress
 from secondcoder.settings import Backend
 
@@ -39,7 +41,7 @@ class Check:
     n
         Rows of dev that it was compared on.
     agreement
-        Share of them that get the same label.
+        Share of them that get the same label; where a text may have several, the same set of them.
     macro_f1, reference_macro_f1
         Of what was tried, and of fp32 by torch.
     passed
@@ -88,16 +90,19 @@ class Judges:
         Texts of train, to measure ranges on.
     texts
         Those of dev, n of them.
-    gold : ndarray of shape (n,)
-        Their classes.
+    gold : ndarray of shape (n,) or (n, k)
+        Their classes; or, of bool, which classes each has.
     reference
         What the model says about them by torch.
+    decide
+        What makes classes of probabilities, as gold has them: by the model's thresholds, where it has any.
     """
 
     calibration: Sequence[str]
     texts: Sequence[str]
-    gold: NDArray[np.int64]
+    gold: NDArray[np.int64] | NDArray[np.bool_]
     reference: Scores
+    decide: Callable[[NDArray[np.float64]], NDArray[np.int64] | NDArray[np.bool_]] = decide_class
 
 
 def choose_backend(model: Model, asked: Backend, judges: Judges, progress: Progress) -> Choice:
@@ -171,11 +176,10 @@ def compare(found: Scores, judges: Judges, *, backend: str, precision: ResolvedP
     k
         Number of classes.
     """
-    labels, expected = found.logits.argmax(axis=1), judges.reference.logits.argmax(axis=1)
-    agreement = float(np.mean(labels == expected)) if len(labels) else 0.0
-    f1, reference_f1 = (
-        metrics.macro_average(metrics.confusion_matrix(judges.gold, given, k)).f1 for given in (labels, expected)
-    )
+    labels, expected = judges.decide(found.probabilities), judges.decide(judges.reference.probabilities)
+    alike = labels == expected
+    agreement = float(np.mean(alike if alike.ndim == 1 else alike.all(axis=1))) if len(labels) else 0.0
+    f1, reference_f1 = (_macro_f1(judges.gold, given, k) for given in (labels, expected))
     # Fewer rows than it takes for int8 are no reason against plain arithmetic, which only rounds.
     passed = (
         agreement >= LEAST_AGREEMENT
@@ -183,6 +187,16 @@ def compare(found: Scores, judges: Judges, *, backend: str, precision: ResolvedP
         and (precision != "int8" or len(labels) >= LEAST_ROWS)
     )
     return Check(backend, precision, len(labels), agreement, f1, reference_f1, passed)
+
+
+def _macro_f1(gold: NDArray[Any], given: NDArray[Any], k: int) -> float:
+    """Return macro-F1 of classes, shape (n,), or of sets of them, shape (n, k)."""
+    if gold.ndim == 1:
+        return metrics.macro_average(metrics.confusion_matrix(gold, given, k)).f1
+    hits, support, predicted = (part.sum(axis=0).astype(np.int64) for part in (gold & given, gold, given))
+    if not (support + predicted).any():
+        return 0.0
+    return metrics.macro_average_of(metrics.per_class_of(hits, support, predicted)).f1
 
 
 def _why_not_int8(n: int) -> str:

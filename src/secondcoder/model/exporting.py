@@ -30,9 +30,10 @@ from secondcoder.model.converted import (
     in_order,
     is_fast_at_int8,
 )
-from secondcoder.model.model import Model, Scores
+from secondcoder.model.model import Model
 from secondcoder.model.pretrained import quiet_transformers
 from secondcoder.model.quantising import quantised
+from secondcoder.model.scores import Scores
 from secondcoder.progress import Progress
 from secondcoder.storage import atomic_path, sha256_file, storage_errors, write_json
 
@@ -51,6 +52,10 @@ class _Exported(Protocol):
     token_budget: int
     rest_budget: int | None
     device: torch.device
+
+    @property
+    def at_once(self) -> int:
+        """Batches that are computed side by side."""
 
     def logits(self, batch: Mapping[str, torch.Tensor]) -> NDArray[np.float32]:
         """Return the logits of a padded batch, shape (rows, k)."""
@@ -73,6 +78,7 @@ class OnnxBackend:
     device = torch.device("cpu")
     token_budget = 1024
     rest_budget: int | None = None
+    at_once = 1
 
     def __init__(self, network: bytes) -> None:
         runtime = _package("onnxruntime")

@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 from transformers import PreTrainedModel
 
-from secondcoder.corpus.corpus import SEPARATOR
+from secondcoder.corpus.corpus import SEPARATOR, split_set
 from secondcoder.corpus.corpus import Task as LabelTask
 from secondcoder.errors import DataError
-from secondcoder.model.backends import Backend, ResolvedPrecision, TorchBackend
-from secondcoder.model.batches import fixed_shapes
+from secondcoder.evaluation.deciding import class_threshold, decide_class, decide_set, labels_decided, threshold_array
+from secondcoder.model.backends import Backend, ResolvedPrecision, TorchBackend, side_by_side
+from secondcoder.model.batches import Batch, fixed_shapes
 from secondcoder.model.converted import FILE_NAME, WEIGHTS_NAME, OpenVINOBackend
 from secondcoder.model.encoding import Encoded, TextEncoder
 from secondcoder.model.pretrained import quiet_transformers
+from secondcoder.model.scores import Scores, probabilities_of
 from secondcoder.progress import Task
 from secondcoder.recipes import LongTexts, WindowPooling
 from secondcoder.storage import atomic_path, sha256_file, sha256_strings, storage_errors, write_json
@@ -100,30 +101,12 @@ class ModelCard:
         """Whether a text may have several labels, or none."""
         return self.task == "multi-label"
 
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """What the model says about n texts.
-
-    Attributes
-    ----------
-    logits : ndarray of shape (n, k)
-        Columns in the order of the model's label names.
-    truncated : ndarray of shape (n,)
-        Which texts were cut before they were read.
-    n_tokens : ndarray of shape (n,)
-        Lengths in tokens before truncation.
-    """
-
-    logits: NDArray[np.float32]
-    truncated: NDArray[np.bool_]
-    n_tokens: NDArray[np.int64]
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """Softmax of the logits, shape (n, k)."""
-        found: NDArray[np.float64] = softmax(self.logits.astype(np.float64), axis=1)
-        return found
+    def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64] | NDArray[np.bool_]:
+        """Return the classes that probabilities of shape (n, k) make: positions, shape (n,); or sets, shape (n, k)."""
+        if self.multi_label:
+            return decide_set(probabilities, threshold_array(self.thresholds, self.label_names))
+        threshold, positive = class_threshold(self.thresholds, self.label_names)
+        return decide_class(probabilities, threshold, positive=positive)
 
 
 class Model:
@@ -207,14 +190,24 @@ class Model:
             found[key] = found.get(key, 0) + parameter.numel()
         return list(found.items())
 
-    def predict(self, texts: Iterable[str]) -> list[str]:
-        """Return the label of each text."""
-        return [self.label_names[i] for i in self.logits(texts).argmax(axis=1)]
+    def predict(self, texts: Iterable[str]) -> list[Any]:
+        """Return the label of each text, a string; where a text may have several, a tuple of them, perhaps empty."""
+        card = self.card
+        labels = labels_decided(
+            self.predict_proba(texts),
+            card.label_names,
+            card.thresholds,
+            multi_label=card.multi_label,
+            separator=card.separator,
+        )
+        return [split_set(label, card.separator) for label in labels] if card.multi_label else labels
 
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
-        """Return the probability of each class for each text, ndarray of shape (n, k), columns as `label_names`."""
-        found: NDArray[np.float64] = softmax(self.logits(texts).astype(np.float64), axis=1)
-        return found
+        """Return the probability of each class for each text, ndarray of shape (n, k), columns as `label_names`.
+
+        Rows sum to 1, but where a text may have several classes: then each probability is that of its class alone.
+        """
+        return probabilities_of(self.logits(texts), multi_label=self.card.multi_label)
 
     def logits(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Return the logits of each text, ndarray of shape (n, k), in the order of the texts.
@@ -264,14 +257,16 @@ class Model:
             max_length=self.encoder.max_length,
             rest_budget=self.backend.rest_budget,
         )
-        for batch in plan:
-            logits[batch.rows] = self.backend.logits(self.encoder.batch(encoded, batch.rows, batch.shape))[
-                : len(batch.rows)
-            ]
+
+        def compute(batch: Batch) -> NDArray[np.float32]:
+            return self.backend.logits(self.encoder.batch(encoded, batch.rows, batch.shape))[: len(batch.rows)]
+
+        for batch, found in zip(plan, side_by_side(compute, plan, self.backend.at_once), strict=True):
+            logits[batch.rows] = found
             if progress is not None:
                 progress.advance(int(firsts[batch.rows].sum()))
         logits = windows.pool(logits, self.card.window_pooling or "mean")
-        return Scores(logits, encoded.truncated, encoded.full_lengths)
+        return Scores(logits, encoded.truncated, encoded.full_lengths, self.card.multi_label)
 
     def save(self, folder: Path) -> None:
         """Write the model folder, whole or not at all; plain ``transformers.pipeline`` loads it too."""

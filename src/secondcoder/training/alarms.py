@@ -3,26 +3,29 @@
 In: what the model says about dev. Out: findings.
 """
 
-import numpy as np
-
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
-from secondcoder.evaluation.evaluate import evaluate_points
+from secondcoder.evaluation.deciding import labels_decided
+from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.metrics import is_better
-from secondcoder.model.model import Scores
+from secondcoder.model.scores import Scores
 from secondcoder.training.baselines import MajorityClass
 
 
 def predicts_one_class(dev: Corpus, scores: Scores, epoch: int) -> Finding | None:
     """Return a warning if every dev text was given one and the same label."""
-    given = np.unique(scores.logits.argmax(axis=1))
-    if len(given) > 1 or len(scores.logits) < 2:
+    if len(scores.logits) < 2:
         return None
+    separator, several = dev.separator, dev.multi_label
+    given = set(labels_decided(scores.probabilities, dev.label_names, multi_label=several, separator=separator))
+    if len(given) > 1:
+        return None
+    (label,) = given
+    what = f"the label {label!r}" if label else "no label"
     return Finding(
         "one-class",
         "warning",
-        f"After epoch {epoch}, the model gives every one of the {len(scores.logits):,} dev texts the label "
-        f"{dev.label_names[given[0]]!r}.",
+        f"After epoch {epoch}, the model gives every one of the {len(scores.logits):,} dev texts {what}.",
         "If it stays so: train longer (--epochs), try another --learning-rate (a tenth, or three times), look whether "
         "the labels can be told from the texts, or label more texts of the rare classes.",
     )
@@ -30,9 +33,8 @@ def predicts_one_class(dev: Corpus, scores: Scores, epoch: int) -> Finding | Non
 
 def below_majority(train: Corpus, dev: Corpus, metric: str, best: float) -> Finding | None:
     """Return a warning if the model's best figure on dev is no better than that of always saying the same."""
-    labels = [label for label in dev.labels if label is not None]
     always = MajorityClass().fit(train).predict_proba(dev.texts)
-    figure = evaluate_points(labels, always, dev.label_names, positive=dev.positive).figure(metric)
+    figure = points_of_rows(dev, always).figure(metric)
     if is_better(metric, best, figure):
         return None
     return Finding(

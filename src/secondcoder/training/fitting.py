@@ -9,10 +9,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import Corpus
+from secondcoder.corpus.corpus import Corpus, Task
 from secondcoder.corpus.findings import Finding
-from secondcoder.evaluation.evaluate import evaluate_points
-from secondcoder.model.model import Scores
+from secondcoder.evaluation.deciding import indicators
+from secondcoder.evaluation.evaluate import points_of_rows
+from secondcoder.model.scores import Scores
 
 
 @dataclass
@@ -146,9 +147,38 @@ class State:
 
 def dev_figures(dev: Corpus, scores: Scores, metric: str) -> dict[str, float]:
     """Return the figures that go into the history: the choosing one and the usual ones."""
-    labels = [label for label in dev.labels if label is not None]
-    evaluation = evaluate_points(labels, scores.probabilities, dev.label_names, positive=dev.positive)
-    return {name: evaluation.figure(name) for name in dict.fromkeys((metric, "accuracy", "macro-f1", "log-loss"))}
+    evaluation = points_of_rows(dev, scores.probabilities)
+    return {name: evaluation.figure(name) for name in history_names(metric, dev.task)}
+
+
+def history_names(metric: str, task: Task) -> tuple[str, ...]:
+    """Return the figures that the history holds: the choosing one and the usual ones of the task."""
+    usual = ("exact-match", "micro-f1") if task == "multi-label" else ("accuracy",)
+    return tuple(dict.fromkeys((metric, *usual, "macro-f1", "log-loss")))
+
+
+def gold_of(rows: Corpus, label_names: tuple[str, ...]) -> NDArray[np.int64] | NDArray[np.bool_]:
+    """Return the gold labels as figures take them.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Positions among the label names. Where a text may have several, ndarray of shape (n, k), bool.
+    """
+    if rows.multi_label:
+        return indicators([label for label in rows.labels if label is not None], label_names, rows.separator)
+    return class_indices(rows, label_names)
+
+
+def targets_of(rows: Corpus, label_names: tuple[str, ...]) -> NDArray[Any]:
+    """Return what a training learns: classes, shape (n,); or of each class, shape (n, k), 0, 1, or its share of coders.
+
+    Every row has a label.
+    """
+    if rows.shares is not None:
+        return rows.shares.astype(np.float32)
+    gold = gold_of(rows, label_names)
+    return gold.astype(np.float32) if gold.dtype == np.bool_ else gold
 
 
 def class_indices(corpus: Corpus, label_names: tuple[str, ...]) -> NDArray[np.int64]:

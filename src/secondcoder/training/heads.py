@@ -6,6 +6,7 @@ In: a network and the train part. Out: the same network, whose last layer is a l
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +28,11 @@ _STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
 _FOLDS = 5
 
 
-def start_from_logistic(model: Model, inputs: Inputs, targets: NDArray[np.int64], *, progress: Progress) -> None:
+def start_from_logistic(model: Model, inputs: Inputs, targets: NDArray[Any], *, progress: Progress) -> None:
     """Fit a logistic regression on what the last layer of the head reads, and put its weights into that layer.
 
     How strongly it is held to zero is chosen by cross-validation on train. A class without rows keeps its weights.
+    Where a text may have several classes, there is a regression for each class: those that have it against the others.
 
     Parameters
     ----------
@@ -38,14 +40,14 @@ def start_from_logistic(model: Model, inputs: Inputs, targets: NDArray[np.int64]
         The classifier; its network may be without the layers that the inputs have been through.
     inputs
         The train part.
-    targets : ndarray of shape (n,)
-        Classes, as positions among the label names.
+    targets : ndarray of shape (n,) or (n, k)
+        Classes, as positions among the label names; or, of bool, which classes each text has.
     progress
         Where to show how far it has come.
     """
     last = last_layer(model.network)
     features = _features(model, last, inputs, progress)
-    classes, weights, biases = _fit(features, targets)
+    classes, weights, biases = (_fit if targets.ndim == 1 else _fit_each)(features, targets)
     with torch.no_grad():
         for row, weight, bias in zip(classes, weights, biases, strict=True):
             last.weight[row] = torch.from_numpy(weight).to(last.weight)
@@ -69,6 +71,18 @@ def _fit(
         weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
     weights = weights / scaler.scale_
     return found.classes_, weights, biases - weights @ scaler.mean_
+
+
+def _fit_each(
+    features: NDArray[np.float32], targets: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the classes that some texts have and some have not, their weights and their biases, as `_fit` does."""
+    classes = np.flatnonzero(targets.any(axis=0) & ~targets.all(axis=0))
+    found = [_fit(features, targets[:, i].astype(np.int64)) for i in classes]
+    # Of two classes, `_fit` gives each half of what sets them apart.
+    weights = [weight[1] - weight[0] for _, weight, _ in found]
+    biases = [bias[1] - bias[0] for _, _, bias in found]
+    return classes, np.array(weights).reshape(-1, features.shape[1]), np.array(biases)
 
 
 def _features(model: Model, last: nn.Linear, inputs: Inputs, progress: Progress) -> NDArray[np.float32]:

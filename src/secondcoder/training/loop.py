@@ -21,8 +21,9 @@ from secondcoder.errors import InterruptedRunError
 from secondcoder.evaluation.metrics import is_better, resolve_metric
 from secondcoder.model.batches import training_steps
 from secondcoder.model.encoding import Encoded
-from secondcoder.model.model import Model, Scores
+from secondcoder.model.model import Model
 from secondcoder.model.pretrained import rate_for, seeded
+from secondcoder.model.scores import Scores
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
 from secondcoder.recipes import LEAST_STEPS, TrainSettings
@@ -32,10 +33,11 @@ from secondcoder.training.checkpoints import Checkpoint
 from secondcoder.training.contrastive import ContrastiveStepper
 from secondcoder.training.dropout import cheap_dropout
 from secondcoder.training.exactness import deterministic, set_generators
-from secondcoder.training.fitting import Fit, State, class_indices, describe, dev_figures
+from secondcoder.training.fitting import Fit, State, describe, dev_figures, gold_of, targets_of
 from secondcoder.training.frozen import Frozen, freeze, upper_layers
 from secondcoder.training.heads import start_from_logistic
 from secondcoder.training.keeping import Keeper
+from secondcoder.training.losses import loss_for
 from secondcoder.training.memory import choose_budget
 from secondcoder.training.ranks import ALONE, Ranks
 from secondcoder.training.steps import Inputs, Stepper, schedule
@@ -131,9 +133,10 @@ class _Training:
         self.ranks, self.stop, (self.encoded, self.dev_encoded) = ranks, stop, encoded
         # Several processes must stop at the same step, so only those look whether they should.
         self.progress = StoppableProgress(progress, stop) if ranks.count == 1 else progress
-        self.targets = class_indices(train, model.label_names)
+        self.gold = gold_of(train, model.label_names)  # what texts are compared by
+        self.targets = self.gold if settings.recipe == "contrastive" else targets_of(train, model.label_names)
         rate = rate_for(model.network.config) if settings.learning_rate == "auto" else settings.learning_rate
-        metric = resolve_metric(settings.metric, positive=model.card.positive, label_names=model.label_names)
+        metric = resolve_metric(settings.metric, model.card.positive, model.label_names, model.card.task)
         n_tokens = np.concatenate([self.encoded.full_lengths, self.dev_encoded.full_lengths])
         self.result = Fit(metric, rate, seed, n_tokens=n_tokens)
         self.frozen = freeze(model.network, settings.freeze or 0.0)
@@ -168,7 +171,7 @@ class _Training:
             self.progress.say("The result may differ in its last bits: frozen layers are computed in another way now.")
         if self.settings.head_start == "logistic" and not self.state.step and not self.result.history:
             with self._on(cut):
-                start_from_logistic(self.model, inputs, self.targets, progress=self.progress)
+                start_from_logistic(self.model, inputs, self.gold, progress=self.progress)
             if self.judge_each or not self.epochs:
                 self._judge({"epoch": 0, "step": 0}, on_evaluation)
         if not self.epochs:
@@ -183,7 +186,7 @@ class _Training:
                 self.state = self.state.next_epoch()
                 continue
             if isinstance(stepper, ContrastiveStepper):  # its head has learned nothing yet
-                start_from_logistic(self.model, inputs, self.targets, progress=self.progress)
+                start_from_logistic(self.model, inputs, self.gold, progress=self.progress)
             padded_tokens = sum(self.ranks.gather(self.state.padded_tokens))
             self._judge(self.state.entry(self.encoded.lengths.sum() / padded_tokens), on_evaluation)
 
@@ -204,6 +207,7 @@ class _Training:
             token_budget=budget,
             ranks=self.ranks,
             say=self.progress.say,
+            loss=loss_for(self.model.card.task),
         )
         if self.resumed is not None and self.state.step:
             self.stepper.restore(self.resumed.tensors)
@@ -280,15 +284,14 @@ class _Training:
         self.resumed = self.keeper.newest(self.progress.say)
         if self.resumed is None:
             return
-        plain, tensors, result = self.resumed.plain, self.resumed.tensors, self.result
+        plain, tensors, result, about = self.resumed.plain, self.resumed.tensors, self.result, self.dev_encoded
         self.keeper.load(self.resumed.weights)
         self.state = State.from_dict(plain["state"])
         self.state.padded_tokens *= self.ranks.leads  # of all processes; whoever shares the rest, their sum is right
         result.history, result.best_epoch = plain["history"], plain["best_epoch"]
         result.findings = [Finding(**finding) for finding in plain["findings"]]
-        if "dev.logits" in tensors:
-            logits = tensors["dev.logits"].numpy()
-            result.best_scores = Scores(logits, self.dev_encoded.truncated, self.dev_encoded.full_lengths)
+        if (logits := tensors.get("dev.logits")) is not None:
+            result.best_scores = Scores(logits.numpy(), about.truncated, about.full_lengths, self.dev.multi_label)
         self.progress.say(f"Going on from step {self.state.step} of {self.n_steps}.")
 
     def _save(self, *, is_best: bool) -> None:

@@ -6,7 +6,7 @@ step is `batch_size` texts however it is cut: into passes that fit in memory, an
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -70,7 +70,7 @@ class Stepper:
         network: PreTrainedModel,
         parameters: Parameters,
         inputs: Inputs,
-        targets: NDArray[np.int64] | NDArray[np.float32],
+        targets: NDArray[Any],
         *,
         settings: TrainSettings,
         precision: ResolvedPrecision,
