@@ -1,50 +1,67 @@
 """How good are these labels? Labels and probabilities to figures, by name.
 
-In: gold labels, probabilities, label names. Out: `Evaluation`. Who made the probabilities is of no concern here: the
-transformer, a baseline, another human (with ones and zeros).
+In: gold labels, probabilities, label names; or rows of a corpus, which know what task they are of. Out: `Evaluation`.
+Who made the probabilities is of no concern here: the transformer, a baseline, another human (with ones and zeros).
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
+from secondcoder.corpus.corpus import Corpus, Task
 from secondcoder.errors import DataError, nearest
 from secondcoder.evaluation import metrics
 from secondcoder.evaluation.calibration import calibration
-from secondcoder.evaluation.figures import AverageFigures, ClassFigures, Evaluation
+from secondcoder.evaluation.components import AverageFigures, figures_by_class
+from secondcoder.evaluation.deciding import class_threshold, decide_class, threshold_array
+from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.label_sets import evaluate_sets, set_points
+from secondcoder.evaluation.ordering import order_figures, order_intervals
 from secondcoder.evaluation.selection import risk_coverage
 from secondcoder.evaluation.uncertainty import intervals
 
 # float32 soft-maxes miss 1 by 1e-6; probabilities rounded to four digits, as in a file, by up to 1e-4 a class.
 SUM_TOLERANCE = 1e-3
 
+Labels = Sequence[str] | Sequence[Collection[str]]
+
+
+Thresholds = Mapping[str, float] | NDArray[np.float64]
+"""By class; or, for sets of labels, ndarray of shape (k,) or (n, k)."""
+
 
 def evaluate(
-    labels: Sequence[str],
+    labels: Labels,
     probabilities: ArrayLike,
     label_names: Sequence[str],
     *,
     positive: str | None = None,
     groups: Sequence[str] | None = None,
     temperature: float = 1.0,
+    task: Task = "multi-class",
+    thresholds: Thresholds | None = None,
 ) -> Evaluation:
     """Return the figures of predictions against gold labels, with their intervals.
 
-    The class predicted is the most probable one. `evaluate_points` is quicker, and gives no intervals.
+    The class predicted is the most probable one, unless a threshold of the positive class says otherwise. Where a text
+    may have several classes, those are predicted whose probability is 0.5 or reaches their threshold; the figures are
+    then averages over the classes, Hamming loss, and the exact match of whole sets. `evaluate_points` is quicker, and
+    gives no intervals.
 
     Parameters
     ----------
     labels
-        Gold labels, one per row.
+        Gold labels, one per row. For the task ``"multi-label"`` a collection of label names per row, as a set or a
+        tuple; it may be empty.
     probabilities
         ndarray of shape (n, k): one row per label, columns in the order of `label_names`. Of equal probabilities the
-        first wins.
+        first wins. For ``"multi-label"`` each is that of a class by itself, and rows need not sum to 1.
     label_names
-        The k classes. Not every one needs to occur in `labels`.
+        The k classes; for ``"ordinal"`` from low to high. Not every one needs to occur in `labels`.
     positive
         The positive class, whose F1 is then the headline.
     groups
@@ -53,6 +70,12 @@ def evaluate(
     temperature
         What the model's logits were divided by: its calibration before that is judged too. 1: there is nothing to
         compare with.
+    task
+        ``"multi-class"``: one class a text. ``"ordinal"``: one, of classes that have an order; quadratic kappa and the
+        mean absolute error are added. ``"multi-label"``: any number of classes a text.
+    thresholds
+        From which probability on a class is given, by its name: of the positive class, or for ``"multi-label"`` of each
+        one. Without it, the most probable class; for ``"multi-label"`` 0.5.
 
     Raises
     ------
@@ -60,35 +83,113 @@ def evaluate(
         If rows, columns and names do not fit together, a label is unknown or missing, or a row of probabilities is
         none.
     """
-    points = evaluate_points(labels, probabilities, label_names, positive=positive)
-    names = points.label_names
+    names = tuple(label_names)
+    _check_names(names, positive)
+    sets = task == "multi-label"
+    p = _checked_probabilities(probabilities, n=len(labels), names=names, sum_to_1=not sets)
+    if groups is not None and len(groups) != len(labels):
+        raise DataError(f"There are {len(groups)} groups for {len(labels)} rows.", "Give one group per row.")
+    if sets:
+        limits = _set_thresholds(thresholds, names)
+        return evaluate_sets(_sets(labels, names), p, limits, names, groups=groups, temperature=temperature)
     gold = _positions(labels, names)
-    p = np.asarray(probabilities, dtype=np.float64)
+    points, given = _points(gold, p, names, positive=positive, thresholds=thresholds, ordinal=task == "ordinal")
     p = p / p.sum(axis=1, keepdims=True)
-    if groups is not None and len(groups) != len(gold):
-        raise DataError(f"There are {len(groups)} groups for {len(gold)} rows.", "Give one group per row.")
     before = None
     if temperature != 1.0:
-        before = calibration(gold, _at_temperature(p, 1 / temperature), groups=groups)
+        before = calibration(gold, _at_temperature(p, 1 / temperature), groups=groups, given=given)
+    found = intervals(gold, p, names, groups=groups, given=given)
+    if task == "ordinal":
+        found |= order_intervals(gold, given, len(names), groups=groups)
     return replace(
         points,
-        intervals=intervals(gold, p, names, groups=groups),
+        intervals=found,
         n_groups=None if groups is None else len(set(groups)),
-        calibration=calibration(gold, p, groups=groups),
+        calibration=calibration(gold, p, groups=groups, given=given),
         uncalibrated=before,
-        risk_coverage=risk_coverage(gold, p, groups=groups),
+        risk_coverage=risk_coverage(gold, p, groups=groups, given=given),
     )
 
 
 def evaluate_points(
-    labels: Sequence[str], probabilities: ArrayLike, label_names: Sequence[str], *, positive: str | None = None
+    labels: Labels,
+    probabilities: ArrayLike,
+    label_names: Sequence[str],
+    *,
+    positive: str | None = None,
+    task: Task = "multi-class",
+    thresholds: Thresholds | None = None,
 ) -> Evaluation:
     """Return the figures as `evaluate` does, without intervals, calibration and risk: for choosing between models."""
     names = tuple(label_names)
     _check_names(names, positive)
-    gold = _positions(labels, names)
-    p = _checked_probabilities(probabilities, n=len(gold), names=names)
-    matrix = metrics.confusion_matrix(gold, p.argmax(axis=1), len(names))
+    p = _checked_probabilities(probabilities, n=len(labels), names=names, sum_to_1=task != "multi-label")
+    if task == "multi-label":
+        return set_points(_sets(labels, names), p, _set_thresholds(thresholds, names), names)
+    return _points(
+        _positions(labels, names), p, names, positive=positive, thresholds=thresholds, ordinal=task == "ordinal"
+    )[0]
+
+
+def evaluate_rows(
+    rows: Corpus, probabilities: ArrayLike, *, temperature: float = 1.0, thresholds: Thresholds | None = None
+) -> Evaluation:
+    """Return what `evaluate` does, of rows that know their labels, groups and task; those without a label are left out.
+
+    Parameters
+    ----------
+    rows
+        Of which probabilities, shape (n, k), are given for those with a label. A row without a group is one by itself.
+    """
+    return evaluate(
+        [labels for labels in labels_of_rows(rows) if labels is not None],
+        probabilities,
+        rows.label_names,
+        positive=rows.positive,
+        groups=rows.units,
+        temperature=temperature,
+        task=rows.task,
+        thresholds=thresholds,
+    )
+
+
+def points_of_rows(rows: Corpus, probabilities: ArrayLike, *, thresholds: Thresholds | None = None) -> Evaluation:
+    """Return what `evaluate_points` does, of rows as in `evaluate_rows`."""
+    return evaluate_points(
+        [labels for labels in labels_of_rows(rows) if labels is not None],
+        probabilities,
+        rows.label_names,
+        positive=rows.positive,
+        task=rows.task,
+        thresholds=thresholds,
+    )
+
+
+def labels_of_rows(rows: Corpus) -> Sequence[Any]:
+    """Return the labels of rows as `evaluate` takes them: a name each, or a tuple of names; None for no label."""
+    return rows.label_sets if rows.task == "multi-label" else rows.labels
+
+
+def _points(
+    gold: NDArray[np.int64],
+    p: NDArray[np.float64],
+    names: tuple[str, ...],
+    *,
+    positive: str | None,
+    thresholds: Thresholds | None,
+    ordinal: bool,
+) -> tuple[Evaluation, NDArray[np.int64]]:
+    """Return the figures of one label a text, and the class that each row is given, shape (n,)."""
+    if isinstance(thresholds, np.ndarray):
+        raise DataError("The thresholds are an array.", "With one label a text, give that of the positive class.")
+    threshold, at = class_threshold(thresholds, names)
+    if at is not None and len(names) != 2:
+        raise DataError(
+            f"There is a threshold of {names[at]!r}, and there are {len(names)} classes.",
+            "With one label a text, only the positive class of a two-class task has one.",
+        )
+    given = decide_class(p, threshold, positive=at)
+    matrix = metrics.confusion_matrix(gold, given, len(names))
     classes = metrics.per_class(matrix)
     averages = {
         "macro": metrics.macro_average(matrix),
@@ -100,21 +201,14 @@ def evaluate_points(
         label_names=names,
         positive=positive,
         confusion={g: dict(zip(names, row, strict=True)) for g, row in zip(names, matrix.tolist(), strict=True)},
-        per_class={
-            name: ClassFigures(
-                precision=_defined(classes.precision[i]),
-                recall=_defined(classes.recall[i]),
-                f1=_defined(classes.f1[i]),
-                support=int(classes.support[i]),
-                predicted=int(classes.predicted[i]),
-            )
-            for i, name in enumerate(names)
-        },
+        per_class=figures_by_class(classes, names),
         accuracy=metrics.accuracy(matrix),
         balanced_accuracy=metrics.balanced_accuracy(matrix),
         averages={kind: AverageFigures(*average) for kind, average in averages.items()},
         log_loss=metrics.log_loss(gold, p),
-    )
+        thresholds={} if threshold is None or at is None else {names[at]: float(threshold)},
+        order=order_figures(matrix) if ordinal else None,
+    ), given
 
 
 def _at_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
@@ -135,27 +229,62 @@ def _check_names(names: tuple[str, ...], positive: str | None) -> None:
         )
 
 
-def _positions(labels: Sequence[str], names: tuple[str, ...]) -> NDArray[np.int64]:
-    if len(labels) == 0:
-        raise DataError("There are no labels to judge against.", "Give at least one labelled text.")
+def _positions(labels: Labels, names: tuple[str, ...]) -> NDArray[np.int64]:
     position = {name: i for i, name in enumerate(names)}
-    for row, label in enumerate(labels):
-        if label not in position:
-            hint = nearest(label, names) if isinstance(label, str) else "Leave out rows without a label. "
+    return np.array([_position(label, row, position) for row, label in enumerate(labels)], dtype=np.int64)
+
+
+def _sets(labels: Labels, names: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Return which classes each row has, shape (n, k)."""
+    position = {name: i for i, name in enumerate(names)}
+    found = np.zeros((len(labels), len(names)), dtype=np.bool_)
+    for row, own in enumerate(labels):
+        if own is None or isinstance(own, str):
             raise DataError(
-                f"The label of row {row} is {label!r}; the label names are {list(names)}.",
-                f"{hint}Labels must be among the classes that the model knows.",
+                f"The labels of row {row} are {own!r}.",
+                "Give a set or a tuple of label names for each row, an empty one where a text has no class.",
             )
-    return np.array([position[label] for label in labels], dtype=np.int64)
+        for label in own:
+            found[row, _position(label, row, position)] = True
+    return found
 
 
-def _checked_probabilities(probabilities: ArrayLike, *, n: int, names: tuple[str, ...]) -> NDArray[np.float64]:
+def _position(label: object, row: int, position: Mapping[str, int]) -> int:
+    if not isinstance(label, str) or label not in position:
+        names = list(position)
+        hint = nearest(label, names) if isinstance(label, str) else "Leave out rows without a label. "
+        if isinstance(label, tuple | list | set | frozenset):
+            hint = "Say that a text may have several classes: task='multi-label'. "
+        raise DataError(
+            f"The label of row {row} is {label!r}; the label names are {names}.",
+            f"{hint}Labels must be among the classes that the model knows.",
+        )
+    return position[label]
+
+
+def _set_thresholds(thresholds: Thresholds | None, names: tuple[str, ...]) -> NDArray[np.float64]:
+    return thresholds if isinstance(thresholds, np.ndarray) else threshold_array(thresholds, names)
+
+
+def _checked_probabilities(
+    probabilities: ArrayLike, *, n: int, names: tuple[str, ...], sum_to_1: bool
+) -> NDArray[np.float64]:
+    if n == 0:
+        raise DataError("There are no labels to judge against.", "Give at least one labelled text.")
     p = np.asarray(probabilities, dtype=np.float64)
     if p.shape != (n, len(names)):
         raise DataError(
             f"The probabilities have shape {p.shape}; expected ({n}, {len(names)}).",
             f"Give one row per label and one column for each of {list(names)}.",
         )
+    if not sum_to_1:
+        strange = np.flatnonzero(~((p >= 0) & (p <= 1)).all(axis=1))
+        if len(strange):
+            raise DataError(
+                f"Row {strange[0]} of the probabilities is {p[strange[0]].tolist()} ({len(strange)} such rows).",
+                "Each must be a number from 0 to 1; apply the logistic function to logits first.",
+            )
+        return p
     sums = p.sum(axis=1)
     # "not inside" catches not-a-number too
     bad = np.flatnonzero(~((p >= 0).all(axis=1) & (np.abs(sums - 1) <= SUM_TOLERANCE)))
@@ -166,7 +295,3 @@ def _checked_probabilities(probabilities: ArrayLike, *, n: int, names: tuple[str
             "Each row must hold numbers from 0 to 1 that sum to 1; apply softmax to logits first.",
         )
     return p
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

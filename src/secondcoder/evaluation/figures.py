@@ -11,47 +11,17 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from secondcoder.corpus.corpus import Task
 from secondcoder.errors import DataError
 from secondcoder.evaluation.calibration import Calibration
+from secondcoder.evaluation.components import AverageFigures, ClassFigures, OrderFigures, SetFigures
 from secondcoder.evaluation.interval import Interval
-from secondcoder.evaluation.metrics import metric_names, resolve_metric
+from secondcoder.evaluation.metrics import LEADING, metric_names, resolve_metric
 from secondcoder.evaluation.selection import RiskCoverage
 
 _Stored = TypeVar("_Stored", Calibration, RiskCoverage)
-
-
-@dataclass(frozen=True)
-class ClassFigures:
-    """Figures of one class; None where a figure is undefined.
-
-    Attributes
-    ----------
-    precision
-        Of the texts given this class, the share that are of it. None if the class was never given.
-    recall
-        Of the texts of this class, the share that was found. None if there are no such texts.
-    f1
-        ``2 TP / (2 TP + FP + FN)``. None if there are no such texts and the class was never given.
-    support
-        Number of texts of this class.
-    predicted
-        Number of texts given this class.
-    """
-
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    support: int
-    predicted: int
-
-
-@dataclass(frozen=True)
-class AverageFigures:
-    """Precision, recall and F1, averaged over the classes."""
-
-    precision: float
-    recall: float
-    f1: float
+# Left out where they say nothing, so that what is stored of other tasks stays as it was.
+_OF_SOME_TASKS = ("thresholds", "sets", "order")
 
 
 @dataclass(frozen=True)
@@ -63,23 +33,25 @@ class Evaluation:
     n
         Number of texts judged.
     label_names
-        The classes, in their fixed order.
+        The classes, in their fixed order; of an ordinal task from low to high.
     positive
         The positive class of a two-class task, or None.
     confusion
-        ``confusion[gold][predicted]``, a number of texts.
+        ``confusion[gold][predicted]``, a number of texts; empty where a text may have several classes.
     per_class
         Figures of each class.
     accuracy
-        Share of texts labelled as in gold.
+        Share of texts labelled as in gold; where a text may have several classes, the exact match: all of them right.
     balanced_accuracy
         Mean recall of the classes that have texts.
     averages
         ``"macro"`` (each class counts the same), ``"micro"`` (each text counts the same; equals the accuracy) and
-        ``"weighted"`` (classes by their number of texts). In an average an undefined figure counts as 0, and a class
+        ``"weighted"`` (classes by their number of texts). Where a text may have several classes, ``"micro"`` pools the
+        decisions for all texts and classes. In an average an undefined figure counts as 0, and a class
         that is neither in gold nor predicted is left out: scikit-learn's ``zero_division=0``.
     log_loss
-        Mean of ``-log(probability of the gold class)``, in nats; probabilities are clipped at 2.2e-16.
+        Mean of ``-log(probability of the gold class)``, in nats; probabilities are clipped at 2.2e-16. Where a text may
+        have several classes, the mean over its decisions: binary cross-entropy.
     intervals
         95 % intervals by the figure's name, as `figure` knows it; None where none can be given. Empty where none were
         asked for.
@@ -92,6 +64,10 @@ class Evaluation:
         The same before the temperature, where there was one.
     risk_coverage
         What comes of leaving doubtful texts unlabelled; None where intervals were not asked for.
+    thresholds
+        By class, from which probability on it is given; empty where the most probable class is.
+    sets, order
+        What belongs to tasks with several classes a text, or with ordered classes; else None.
     """
 
     n: int
@@ -108,6 +84,40 @@ class Evaluation:
     calibration: Calibration | None = None
     uncalibrated: Calibration | None = None
     risk_coverage: RiskCoverage | None = None
+    thresholds: dict[str, float] = field(default_factory=dict)
+    sets: SetFigures | None = None
+    order: OrderFigures | None = None
+
+    @property
+    def task(self) -> Task:
+        """``"multi-class"``, ``"ordinal"`` or ``"multi-label"``."""
+        return "multi-label" if self.sets else "ordinal" if self.order else "multi-class"
+
+    @property
+    def distances(self) -> tuple[int, ...]:
+        """How many texts are right, off by one step, by two …, up to k - 1; of an ordinal task."""
+        k = len(self.label_names)
+        steps = np.abs(np.arange(k)[:, np.newaxis] - np.arange(k))
+        return tuple(np.bincount(steps.ravel(), self.confusion_matrix.ravel(), k).astype(int).tolist())
+
+    @property
+    def decisions(self) -> dict[str, dict[str, int]]:
+        """By class, how many texts have it and are given it (``"hits"``), and so on; of tasks with sets of classes."""
+        hits = self.sets.hits if self.sets else {}
+        return {
+            label: {
+                "hits": n,
+                "missed": (f := self.per_class[label]).support - n,
+                "too_many": f.predicted - n,
+                "rightly_not": self.n - f.support - f.predicted + n,
+            }
+            for label, n in hits.items()
+        }
+
+    @property
+    def leading(self) -> tuple[str, ...]:
+        """Names of the figures to show first, the headline before all."""
+        return tuple(dict.fromkeys((self.headline[0], *LEADING[self.task])))
 
     @property
     def confusion_matrix(self) -> NDArray[np.int64]:
@@ -125,7 +135,7 @@ class Evaluation:
     @property
     def headline(self) -> tuple[str, float]:
         """Return name and value of the one figure to look at: the positive class's F1, or macro-F1 without one."""
-        name = resolve_metric("auto", self.positive, self.label_names)
+        name = self._resolved("auto")
         return name, self.figure(name)
 
     def figure(self, name: str) -> float:
@@ -139,11 +149,16 @@ class Evaluation:
         SettingsError
             If there is no such figure.
         """
-        name = resolve_metric(name, self.positive, self.label_names)
+        name = self._resolved(name)
         figure, colon, label = name.partition(":")
         if colon:
             value: float | None = getattr(self.per_class[label], figure)
             return 0.0 if value is None else value
+        if name == "exact-match":
+            return self.accuracy
+        for part in (self.sets, self.order):
+            if hasattr(part, key := name.replace("-", "_")):
+                return getattr(part, key) or 0.0
         average, _, figure = name.partition("-")
         if average in self.averages:
             return float(getattr(self.averages[average], figure))
@@ -157,15 +172,21 @@ class Evaluation:
         SettingsError
             If there is no such figure.
         """
-        return self.intervals.get(resolve_metric(name, self.positive, self.label_names))
+        return self.intervals.get(self._resolved(name))
 
     def figures(self) -> dict[str, float]:
         """Return every figure by its name, in the order of `metric_names`."""
-        return {name: self.figure(name) for name in metric_names(self.label_names)}
+        return {name: self.figure(name) for name in metric_names(self.label_names, self.task)}
+
+    def _resolved(self, name: str) -> str:
+        return resolve_metric(name, self.positive, self.label_names, self.task)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON values; undefined figures are null."""
-        return asdict(self) | {"label_names": list(self.label_names)}
+        values = asdict(self) | {"label_names": list(self.label_names)}
+        for sizes in ("gold_sizes", "given_sizes") if self.sets else ():
+            values["sets"][sizes] = list(values["sets"][sizes])
+        return {name: value for name, value in values.items() if value or name not in _OF_SOME_TASKS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Evaluation":
@@ -187,6 +208,8 @@ class Evaluation:
                     "calibration": _read(Calibration, values.get("calibration")),
                     "uncalibrated": _read(Calibration, values.get("uncalibrated")),
                     "risk_coverage": _read(RiskCoverage, values.get("risk_coverage")),
+                    "sets": None if (sets := values.get("sets")) is None else SetFigures.from_dict(sets),
+                    "order": None if (order := values.get("order")) is None else OrderFigures(**order),
                 }
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -211,9 +234,11 @@ class Evaluation:
             for label, f in self.per_class.items()
         )
         name, value = self.headline
+        whole = "exact-match" if self.sets else "accuracy"
         return (
             f"<p><b>Evaluation</b> on {self.n:,} texts: {escape(name)} {self.shown(name, value)}, "
-            f"accuracy {self.shown('accuracy', self.accuracy)}, log loss {self.shown('log-loss', self.log_loss)}</p>"
+            f"{whole.replace('-', ' ')} {self.shown(whole, self.accuracy)}, "
+            f"log loss {self.shown('log-loss', self.log_loss)}</p>"
             f"<table><tr><th>label</th><th>precision</th><th>recall</th><th>F1</th><th>texts</th></tr>{rows}</table>"
         )
 

@@ -2,19 +2,35 @@
 
 In: class positions as integers, probabilities as an array; names as a user writes them. Out: numpy arrays and floats;
 names that `secondcoder.evaluation.evaluate.Evaluation.figure` knows. Knows no model. The tests hold each formula
-against scikit-learn's.
+against scikit-learn's. Those of sets of labels are in `secondcoder.evaluation.label_sets`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from secondcoder.corpus.corpus import Task
 from secondcoder.errors import SettingsError, nearest
 
 AVERAGES = ("macro", "micro", "weighted")
 FIGURES = ("f1", "precision", "recall")
+LOWER_IS_BETTER = ("log-loss", "hamming-loss", "mean-absolute-error")
+LEADING: dict[Task, tuple[str, ...]] = {
+    "multi-class": ("macro-f1", "accuracy", "balanced-accuracy", "weighted-f1", "log-loss"),
+    "ordinal": (
+        "macro-f1", "quadratic-kappa", "mean-absolute-error", "accuracy", "balanced-accuracy", "weighted-f1", "log-loss"
+    ),
+    "multi-label": ("macro-f1", "micro-f1", "weighted-f1", "exact-match", "hamming-loss", "log-loss"),
+}  # fmt: skip
+"""By task, the figures to show first, after the headline."""
+IN_HISTORY: dict[Task, tuple[str, ...]] = {
+    "multi-class": ("accuracy", "macro-f1", "log-loss"),
+    "ordinal": ("accuracy", "macro-f1", "quadratic-kappa", "log-loss"),
+    "multi-label": ("exact-match", "macro-f1", "micro-f1", "log-loss"),
+}
+"""By task, the figures of dev that each epoch is written down with."""
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -75,8 +91,11 @@ def confusion_matrix(gold: Counts, predicted: Counts, k: int) -> Counts:
 
 def per_class(matrix: Counts) -> PerClass:
     """Return precision, recall, F1, support and predicted count of each class of a (k, k) confusion matrix."""
-    hits = np.diag(matrix)
-    support, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
+    return per_class_of(np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0))
+
+
+def per_class_of(hits: Counts, support: Counts, predicted: Counts) -> PerClass:
+    """Return the figures of each class from its hits, gold rows and predicted rows, each of shape (k,)."""
     return PerClass(
         precision=_ratio(hits, predicted),
         recall=_ratio(hits, support),
@@ -102,14 +121,22 @@ def macro_average(matrix: Counts) -> Average:
     A class that is in neither says nothing and is left out; for the others an undefined figure counts as 0. These are
     the figures of scikit-learn's ``average="macro", zero_division=0``.
     """
-    figures = per_class(matrix)
+    return macro_average_of(per_class(matrix))
+
+
+def macro_average_of(figures: PerClass) -> Average:
+    """Return `macro_average` from the figures of the classes."""
     present = (figures.support + figures.predicted) > 0
     return Average(*(float(np.nan_to_num(f[present]).mean()) for f in figures[:3]))
 
 
 def weighted_average(matrix: Counts) -> Average:
     """Return the mean weighted by gold rows, an undefined figure counting as 0, from a (k, k) confusion matrix."""
-    figures = per_class(matrix)
+    return weighted_average_of(per_class(matrix))
+
+
+def weighted_average_of(figures: PerClass) -> Average:
+    """Return `weighted_average` from the figures of the classes."""
     return Average(*(float(np.average(np.nan_to_num(f), weights=figures.support)) for f in figures[:3]))
 
 
@@ -133,14 +160,51 @@ def log_loss(gold: Counts, probabilities: Floats) -> float:
     return float(-np.log(np.clip(of_gold, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)).mean())
 
 
-def metric_names(label_names: Sequence[str]) -> tuple[str, ...]:
+def quadratic_kappa(matrix: Counts) -> float:
+    """Return Cohen's kappa of ordered classes, disagreements weighing by the square of their distance in steps.
+
+    Not-a-number where all rows are of one class and given it: there is nothing to agree on.
+
+    Parameters
+    ----------
+    matrix
+        ndarray of shape (k, k), counts by gold and predicted class, both from low to high.
+
+    References
+    ----------
+    Cohen, J. (1968). Weighted kappa. Psychological Bulletin, 70(4), 213–220. doi:10.1037/h0026256
+    """
+    return float(quadratic_kappas(matrix))
+
+
+def quadratic_kappas(matrix: NDArray[Any]) -> Floats:
+    """Return `quadratic_kappa` of many matrices of shape (..., k, k), ndarray of shape (...,)."""
+    k = matrix.shape[-1]
+    weights = np.square(np.arange(k)[:, np.newaxis] - np.arange(k)).astype(np.float64)
+    seen = (weights * matrix).sum(axis=(-2, -1))
+    by_chance = np.einsum("...i,ij,...j->...", matrix.sum(axis=-1), weights, matrix.sum(axis=-2))
+    n = matrix.sum(axis=(-2, -1))
+    found: Floats = np.where(by_chance > 0, 1 - seen * n / np.where(by_chance > 0, by_chance, 1.0), np.nan)
+    return found
+
+
+def mean_absolute_error(matrix: Counts) -> float:
+    """Return by how many steps labels of ordered classes are off on average, from a (k, k) confusion matrix."""
+    k = len(matrix)
+    return float((np.abs(np.arange(k)[:, np.newaxis] - np.arange(k)) * matrix).sum() / matrix.sum())
+
+
+def metric_names(label_names: Sequence[str], task: Task = "multi-class") -> tuple[str, ...]:
     """Return the names of all figures of a task with these classes."""
     averaged = [f"{average}-{figure}" for average in AVERAGES for figure in FIGURES]
     by_class = [f"{figure}:{label}" for figure in FIGURES for label in label_names]
-    return ("accuracy", "balanced-accuracy", *averaged, "log-loss", *by_class)
+    if task == "multi-label":
+        return ("exact-match", "hamming-loss", *averaged, "samples-f1", "log-loss", *by_class)
+    ordered = ("quadratic-kappa", "mean-absolute-error") if task == "ordinal" else ()
+    return ("accuracy", "balanced-accuracy", *averaged, *ordered, "log-loss", *by_class)
 
 
-def resolve_metric(name: str, positive: str | None, label_names: Sequence[str]) -> str:
+def resolve_metric(name: str, positive: str | None, label_names: Sequence[str], task: Task = "multi-class") -> str:
     """Return the figure that a metric setting names; ``"auto"`` is the positive class's F1, or macro-F1 without one.
 
     Raises
@@ -150,7 +214,7 @@ def resolve_metric(name: str, positive: str | None, label_names: Sequence[str]) 
     """
     if name == "auto":
         return "macro-f1" if positive is None else f"f1:{positive}"
-    known = metric_names(label_names)
+    known = metric_names(label_names, task)
     if name not in known:
         raise SettingsError(
             f"There is no figure {name!r}; the figures are: {', '.join(known)}.",
@@ -160,10 +224,10 @@ def resolve_metric(name: str, positive: str | None, label_names: Sequence[str]) 
 
 
 def is_better(name: str, new: float, old: float | None) -> bool:
-    """Return whether a figure improved; equal is not better, anything is better than None, lower is for log loss."""
+    """Return whether a figure improved; equal is not better, anything is better than None; losses are to be low."""
     if old is None:
         return True
-    return new < old if name == "log-loss" else new > old
+    return new < old if name in LOWER_IS_BETTER else new > old
 
 
 def _ratio(part: Counts, whole: Counts) -> Floats:

@@ -1,8 +1,9 @@
 """Labelling only what is sure: how wrong the labels are that remain, and from which confidence on.
 
 In: gold class positions and probabilities. Out: `RiskCoverage`, `Guarantee`. Knows no model. A text's confidence is the
-probability of its most probable class. Whoever goes on with the accepted texts only has selected: sure texts are not
-like the others, and shares among them are not the corpus's.
+probability of the class that it is given; where it may have several, that of its least sure decision. Whoever goes on
+with the accepted texts only has selected: sure texts are not like the others, and shares among them are not the
+corpus's.
 """
 
 import math
@@ -141,23 +142,33 @@ class Guarantee:
 
 
 def risk_coverage(
-    gold: NDArray[np.int64], probabilities: Floats, *, groups: Sequence[str] | None = None
+    gold: NDArray[np.int64],
+    probabilities: Floats,
+    *,
+    groups: Sequence[str] | None = None,
+    given: NDArray[np.int64] | None = None,
+) -> RiskCoverage:
+    """Return `risk_coverage_of` labels, gold ones of shape (n,) against those given, or else the most probable ones.
+
+    Raises
+    ------
+    DataError
+        If rows and probabilities, of shape (n, k), do not fit together.
+    """
+    return risk_coverage_of(*top_class(gold, probabilities, given), groups=groups)
+
+
+def risk_coverage_of(
+    confidence: Floats, right: NDArray[np.bool_], *, groups: Sequence[str] | None = None
 ) -> RiskCoverage:
     """Return how the error falls as fewer texts are labelled.
 
     Parameters
     ----------
-    gold
-        ndarray of shape (n,), class positions.
-    probabilities
-        ndarray of shape (n, k).
+    confidence, right
+        ndarray of shape (n,): how sure the label of each text is, and whether it is the gold one.
     groups
-        The group of each row, or None where rows are independent.
-
-    Raises
-    ------
-    DataError
-        If rows and probabilities do not fit together.
+        The group of each text, or None where texts are independent.
 
     References
     ----------
@@ -166,7 +177,6 @@ def risk_coverage(
     .. [2] Geifman, Uziel & El-Yaniv (2019). Bias-reduced uncertainty estimation for deep neural classifiers.
        https://arxiv.org/abs/1805.08206
     """
-    confidence, right = top_class(gold, probabilities)
     order, thresholds, accepted, wrong = _by_confidence(confidence, right)
     n = len(confidence)
     risks = wrong / accepted
@@ -185,6 +195,19 @@ def risk_coverage(
 def threshold_for_error(
     gold: NDArray[np.int64], probabilities: Floats, max_error: float, *, delta: float = 0.05
 ) -> Guarantee:
+    """Return `promise_of` the most probable classes, by gold ones of shape (n,) and probabilities of shape (n, k).
+
+    Raises
+    ------
+    DataError
+        If rows and probabilities do not fit together.
+    SettingsError
+        If a share is not between 0 and 1.
+    """
+    return promise_of(*top_class(gold, probabilities), max_error, delta=delta)
+
+
+def promise_of(confidence: Floats, right: NDArray[np.bool_], max_error: float, *, delta: float = 0.05) -> Guarantee:
     """Return the confidence from which on the error stays below a limit, with probability ``1 - delta``.
 
     It holds for texts drawn as these were, independently of each other, and not for rows that come in groups. The
@@ -192,10 +215,8 @@ def threshold_for_error(
 
     Parameters
     ----------
-    gold
-        ndarray of shape (n,), class positions.
-    probabilities
-        ndarray of shape (n, k).
+    confidence, right
+        ndarray of shape (n,): how sure the label of each text is, and whether it is the gold one.
     max_error
         Largest share of the accepted texts that may be labelled wrong.
     delta
@@ -203,8 +224,6 @@ def threshold_for_error(
 
     Raises
     ------
-    DataError
-        If rows and probabilities do not fit together.
     SettingsError
         If a share is not between 0 and 1.
 
@@ -226,7 +245,6 @@ def threshold_for_error(
     """
     check_range("max_error", max_error, above=0, below=1)
     check_range("delta", delta, above=0, below=1)
-    confidence, right = top_class(gold, probabilities)
     _, thresholds, accepted, wrong = _by_confidence(confidence, right)
     n = len(confidence)
     # So many wrong, and the bound is at the limit still; -1 where even none would be too many.

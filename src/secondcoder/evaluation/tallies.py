@@ -93,23 +93,23 @@ def figure_limits(tallies: Tallies, level: float) -> dict[str, Limits]:
         ``"recall"`` and ``"f1"`` with limits of shape (..., k).
     """
     hits, support, predicted = tallies.hits, tallies.support, tallies.predicted
-    pooled = _shares(tallies, hits.sum(axis=-1, keepdims=True), support.sum(axis=-1, keepdims=True), level)
-    likeness = _likeness(tallies, pooled)
+    pooled = shares_of(tallies, hits.sum(axis=-1, keepdims=True), support.sum(axis=-1, keepdims=True), level)
+    likeness = likeness_of(tallies, pooled)
     figures = {
-        "precision": _shares(tallies, hits, predicted, level, likeness),
-        "recall": _shares(tallies, hits, support, level, likeness),
-        "f1": _as_f1(_shares(tallies, hits, support + predicted - hits, level, likeness)),
+        "precision": shares_of(tallies, hits, predicted, level, likeness),
+        "recall": shares_of(tallies, hits, support, level, likeness),
+        "f1": as_f1(shares_of(tallies, hits, support + predicted - hits, level, likeness)),
     }
     of_gold, of_predicted = (np.einsum("...uk,...u->...k", part, tallies.times) for part in (support, predicted))
     accuracy = Limits(*(limit[..., 0] for limit in pooled.limits))
     found = {
         "accuracy": accuracy,
-        "balanced-accuracy": _average(tallies, figures["recall"], _equal(of_gold > 0), level),
+        "balanced-accuracy": average_limits(tallies, figures["recall"], equal_weights(of_gold > 0), level),
     }
     for name, shares in figures.items():
-        found[f"macro-{name}"] = _average(tallies, shares, _equal(of_gold + of_predicted > 0), level)
+        found[f"macro-{name}"] = average_limits(tallies, shares, equal_weights(of_gold + of_predicted > 0), level)
         found[f"micro-{name}"] = accuracy
-        found[f"weighted-{name}"] = accuracy if name == "recall" else _average(tallies, shares, None, level)
+        found[f"weighted-{name}"] = accuracy if name == "recall" else average_limits(tallies, shares, None, level)
         given = shares.known & (shares.units > (1 if tallies.grouped else 0))
         found[name] = Limits(*(np.where(given, limit, np.nan) for limit in shares.limits))
     if tallies.grouped and support.shape[-2] < 2:
@@ -117,12 +117,13 @@ def figure_limits(tallies: Tallies, level: float) -> dict[str, Limits]:
     return found
 
 
-def _equal(present: NDArray[np.bool_]) -> Floats:
-    shares: Floats = present / present.sum(axis=-1, keepdims=True)
+def equal_weights(present: NDArray[np.bool_]) -> Floats:
+    """Return the same weight for each class that is there, shape (..., k); they sum to 1, or are 0 where none is."""
+    shares: Floats = present / np.maximum(present.sum(axis=-1, keepdims=True), 1)
     return shares
 
 
-def _shares(tallies: Tallies, part: Floats, whole: Floats, level: float, likeness: Floats | None = None) -> Shares:
+def shares_of(tallies: Tallies, part: Floats, whole: Floats, level: float, likeness: Floats | None = None) -> Shares:
     """Return ratios of summed counts with Wilson's limits, for groups at their effective number of rows.
 
     For groups the variance is that of the leave-one-group-out jackknife. A group with the share w of the rows moves the
@@ -184,15 +185,15 @@ def moderated(seen: Floats, expected: Floats, size: Floats, weights: Floats) -> 
     return np.maximum(share * expected + (1 - share) * seen, 1.0), freedom
 
 
-def _likeness(tallies: Tallies, pooled: Shares) -> Floats:
+def likeness_of(tallies: Tallies, pooled: Shares) -> Floats:
     """Return how alike rows of one group are in being right, from 0 to 1: the intraclass correlation."""
     sizes = tallies.support.sum(axis=-1)  # (..., u)
-    size = np.square(sizes).sum(axis=-1) / sizes.sum(axis=-1)
+    size = np.square(sizes).sum(axis=-1) / np.maximum(sizes.sum(axis=-1), 1.0)
     found = (pooled.effect[..., 0] - 1) / np.where(size > 1, size - 1, 1.0)
     return np.clip(found, 0.0, 1.0)
 
 
-def _as_f1(jaccard: Shares) -> Shares:
+def as_f1(jaccard: Shares) -> Shares:
     """Return F1 from TP / (TP + FP + FN), of which it is the rising function ``2 J / (1 + J)``; limits go along.
 
     References
@@ -213,7 +214,7 @@ def _f1(jaccard: Floats) -> Floats:
     return 2 * jaccard / (1 + jaccard)
 
 
-def _average(tallies: Tallies, shares: Shares, weights: Floats | None, level: float) -> Limits:
+def average_limits(tallies: Tallies, shares: Shares, weights: Floats | None, level: float) -> Limits:
     """Return the limits of a weighted mean over the classes; weights None: by gold rows, which are uncertain too.
 
     Two intervals, and the wider at each end:
@@ -247,7 +248,7 @@ def _average(tallies: Tallies, shares: Shares, weights: Floats | None, level: fl
     if tallies.grouped:
         parts = np.square(w) * np.maximum(own, shares.variance) * shares.known
         total = parts.sum(axis=-1, keepdims=True)
-        parts = np.where(total > 0, parts / np.where(total > 0, total, 1.0), _equal(np.ones(parts.shape)))
+        parts = np.where(total > 0, parts / np.where(total > 0, total, 1.0), equal_weights(np.ones(parts.shape)))
         quantile = quantile_of(level, freedom_of(np.einsum("...uk,...k->...u", shares.spread, parts), axis=-1))
     # An undefined figure counts as 0 in the mean, but is not known to be 0: the interval reaches from where the mean
     # with it may lie to where that of the others may.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from secondcoder.errors import DataError
+from secondcoder.evaluation.deciding import decide_class
 from secondcoder.evaluation.interval import LEVEL, Interval
 from secondcoder.evaluation.limits import Limits, degrees_of_freedom, quantile_of, wilson_limits
 from secondcoder.evaluation.metrics import SMALLEST_PROBABILITY, metric_names
@@ -45,6 +46,7 @@ def intervals(
     *,
     groups: Sequence[str] | None = None,
     level: float = LEVEL,
+    given: Counts | None = None,
 ) -> dict[str, Interval | None]:
     """Return the interval of every figure.
 
@@ -53,11 +55,13 @@ def intervals(
     gold
         ndarray of shape (n,), class positions.
     probabilities
-        ndarray of shape (n, k). The most probable class is the predicted one, the first of equals.
+        ndarray of shape (n, k).
     label_names
         The k classes.
     groups
         The group of each row, or None where rows are independent.
+    given
+        ndarray of shape (n,), the class predicted; None: the most probable one, the first of equals.
 
     Returns
     -------
@@ -79,7 +83,7 @@ def intervals(
     """
     if len(gold) == 0:
         raise DataError("There are no rows to judge.", "Give at least one labelled text.")
-    predicted = probabilities.argmax(axis=1)
+    predicted = decide_class(probabilities) if given is None else given
     k = len(label_names)
     codes = None if groups is None else _codes(groups, len(gold))
     tallies = _pairs(gold, predicted, k) if codes is None else _by_group(gold, predicted, codes, k)
