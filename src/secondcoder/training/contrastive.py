@@ -23,11 +23,12 @@ class ContrastiveStepper(Stepper):
     def _compute(self, passes: list[Pass], n: int) -> tuple[torch.Tensor, int]:
         """Add up the gradients of a step's loss, which is of pairs; return it.
 
-        The pairs go across the passes that a step is cut into. So each pass is computed twice: what it kept for its
-        gradients is thrown away, and made again, with the same dropout, when it is its turn.
+        The pairs go across the passes that a step is cut into. So each of several passes is computed twice: what it
+        kept for its gradients is thrown away, and made again, with the same dropout, when it is its turn.
         """
+        several = sum(len(one.batches) for one in passes) > 1
         with reading(self.network):
-            read = [self._read(one, twice=True) for one in passes]
+            read = [self._read(one, twice=several) for one in passes]
             texts = np.concatenate([one.texts for one in passes])
             loss = pair_loss(torch.cat(read), self.targets[texts].to(self.device))
             if loss.requires_grad:

@@ -5,12 +5,13 @@ running out of memory is an error that a step recovers from; here, the system wo
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 from transformers import PreTrainedModel
 
+from secondcoder.model.backends import TRAINING_TOKENS
 from secondcoder.recipes import TrainSettings
 
 # Numbers that a transformer layer keeps for the backward pass, in hidden sizes per token: its input, query, key,
@@ -63,6 +64,28 @@ def fitting_budget(
     if budget < wanted and settings.token_budget is None:
         return budget, f"Memory is short: steps are cut into passes of at most {budget} tokens."
     return budget, None
+
+
+def choose_budget(
+    network: PreTrainedModel, settings: TrainSettings, *, longest: int, here: int, say: Callable[[str], None]
+) -> int:
+    """Return the token budget of a training: the one named, else its device's, on a CPU no more than fits in memory.
+
+    Parameters
+    ----------
+    network, settings, longest
+        As in `fitting_budget`.
+    here
+        Processes on this machine that train together.
+    say
+        Where to tell the user something.
+    """
+    budget = settings.token_budget or TRAINING_TOKENS[network.device.type]
+    if network.device.type == "cpu":
+        budget, warning = fitting_budget(network, settings, wanted=budget, longest=longest, processes=here)
+        if warning:
+            say(warning)
+    return budget
 
 
 def _free_memory() -> int:

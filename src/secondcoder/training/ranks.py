@@ -70,6 +70,12 @@ class Ranks:
                 for tensor, summed in zip(same, flat.split([t.numel() for t in same]), strict=True):
                     tensor.copy_(summed.view_as(tensor))
 
+    def any_wishes(self, wishes: Iterable[bool], *, device: torch.device) -> list[bool]:
+        """Return which of the wishes some process has."""
+        counted = torch.tensor(list(wishes), dtype=torch.int32, device=device)
+        self.add_up([counted])
+        return [bool(wish) for wish in counted]
+
     def copy_from_leader(self, tensors: Iterable[torch.Tensor]) -> None:
         """Replace each tensor by the leader's."""
         if self.count > 1:

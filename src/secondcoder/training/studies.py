@@ -127,7 +127,7 @@ def fit_seeds(
     best: tuple[Model, Fit] | None = None
     figures: dict[str, float] = {}
     evaluations: dict[str, dict[str, float]] = {}
-    seeds = range(seed, seed + settings.recipe.seeds)
+    seeds = range(seed, seed + settings.planned.seeds)
     for this in seeds:
         if len(seeds) > 1:
             progress.say(f"Seed {this}, the {this - seed + 1}. of {len(seeds)}")

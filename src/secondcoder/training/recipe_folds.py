@@ -1,0 +1,261 @@
+"""Which recipe learns best from few labels: cross-validation on train.
+
+In: train and settings. Out: `RecipeComparison`. Neither dev nor test comes here. In a folder, until it is done:
+
+    plan.json      what is compared, and the time that it may take
+    folds.jsonl    for each training that is finished, what it says about the rows that it did not learn from
+    training/      what the training under way goes on from
+"""
+
+import json
+import shutil
+import statistics
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondcoder.corpus.assignment import sha_key
+from secondcoder.corpus.corpus import Corpus
+from secondcoder.corpus.folds import FEWEST_GROUPS, assign_folds
+from secondcoder.errors import InterruptedRunError, SplitError
+from secondcoder.evaluation.evaluate import evaluate_points
+from secondcoder.evaluation.metrics import is_better, resolve_metric
+from secondcoder.model.loading import start_model
+from secondcoder.model.model import Model
+from secondcoder.progress import Progress
+from secondcoder.recipes import RecipeName, TrainSettings
+from secondcoder.storage import append_json_line, read_json, read_json_lines, sha256_strings, write_json
+from secondcoder.training.few_labels import FEW, RecipeComparison, fewest_labels
+from secondcoder.training.loop import fit
+
+COMPARED: tuple[RecipeName, ...] = ("frozen", "contrastive", "full")
+FOLDS = 5
+# Folds of few texts are noise: they are made again in other ways until so many texts were judged, up to three times.
+_JUDGED, _MOST_REPEATS = 200, 3
+# A text that is learned from costs so many times what it costs to be read; a contrastive one is computed twice.
+_LEARNING: dict[RecipeName, int] = {"frozen": 0, "full": 3, "contrastive": 4}
+_PROBED = 16
+# It may take so many times what was foretold, and so many seconds more.
+_PATIENCE, _LEAST_PATIENCE = 2.0, 30.0
+
+
+def compare_recipes(
+    train: Corpus, settings: TrainSettings, *, seed: int, folder: Path, progress: Progress
+) -> RecipeComparison | None:
+    """Return which recipe does best on train, and what the others gave; None where train cannot be cross-validated.
+
+    The folds keep the shares of the labels, or are made of whole groups where there are any. In each fold every recipe
+    learns from the other folds, for as many epochs as it would take, and the end of that training is judged: no epoch
+    is chosen.
+
+    Stopped anywhere, the same call goes on where it was, and repeats no training that was finished.
+
+    Parameters
+    ----------
+    train
+        Rows that all have a text and a label.
+    settings
+        Without a recipe.
+    seed
+        Of folds and trainings.
+    folder
+        For what it goes on from; the caller removes it.
+    progress
+        Where to show how far it has come.
+
+    Raises
+    ------
+    InterruptedRunError
+        If the user stopped it; everything is saved.
+    """
+    metric = resolve_metric(settings.metric, train.positive, train.label_names)
+    work = _Work(train, replace(settings, seeds=1), seed, folder)
+    try:
+        rounds = work.rounds()
+    except SplitError as error:
+        progress.say(f"Recipes for few labels are not compared, and the effort's is taken: {error.what}")
+        return None
+    book = work.open(len(rounds), progress)
+    with progress.task("recipes", len(rounds) * len(COMPARED), unit="trainings") as task:
+        for number, this in enumerate(rounds):
+            if book.spent > book.limit and number:
+                progress.say(f"The time is over: recipes are compared on {number} of {len(rounds)} folds.")
+                break
+            for recipe in COMPARED:
+                if (number, recipe) not in book.done:
+                    where = f"Comparing recipes, fold {number + 1} of {len(rounds)}, {recipe}"
+                    book.add(number, recipe, *work.judge(recipe, this.rows, where))
+                task.advance(1, note=recipe)
+    return work.sum_up(book, rounds, metric)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """Rows that are judged together, and in which of the divisions into folds."""
+
+    repeat: int
+    rows: list[int]
+
+
+class _Book:
+    """The trainings that are finished, on disk."""
+
+    def __init__(self, folder: Path, limit: float) -> None:
+        self._path, self.limit = folder / "folds.jsonl", limit
+        lines = read_json_lines(self._path)
+        self.done = {(line["round"], line["recipe"]): np.array(line["probabilities"]) for line in lines}
+        self.seconds = {(line["round"], line["recipe"]): float(line["seconds"]) for line in lines}
+
+    @property
+    def spent(self) -> float:
+        return sum(self.seconds.values())
+
+    def add(self, number: int, recipe: str, probabilities: NDArray[np.float64], seconds: float) -> None:
+        self.done[number, recipe], self.seconds[number, recipe] = probabilities, seconds
+        values = {"round": number, "recipe": recipe, "seconds": seconds, "probabilities": probabilities.tolist()}
+        append_json_line(self._path, values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """A comparison: its rows, settings and folder."""
+
+    train: Corpus
+    settings: TrainSettings
+    seed: int
+    folder: Path
+
+    @property
+    def n_folds(self) -> int:
+        units = self.train.units
+        return min(FOLDS, max(2, fewest_labels(self.train)) if units is None else max(FEWEST_GROUPS, len(set(units))))
+
+    @property
+    def repeats(self) -> int:
+        return min(_MOST_REPEATS, max(1, _JUDGED // len(self.train)))
+
+    def rounds(self) -> list[_Round]:
+        """Return the rows that are judged together, fold by fold."""
+        found = []
+        for i in range(self.repeats):
+            of_row = assign_folds(self.train, self.n_folds, seed=self.seed + i)
+            found += [_Round(i, np.flatnonzero(of_row == fold).tolist()) for fold in range(self.n_folds)]
+        # Where the rest has one label only there is nothing to learn.
+        found = [this for this in found if len(set(self._others(this.rows).labels)) > 1]
+        if not found:
+            raise SplitError("every fold leaves texts of one label only.", "Label more texts.")
+        return found
+
+    def open(self, n_rounds: int, progress: Progress) -> _Book:
+        """Return the book, and say what will be done and how long it may take."""
+        plan = read_json(self.folder / "plan.json") if (self.folder / "plan.json").is_file() else {}
+        if plan.get("key") != self._key:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            expected = self._expect(n_rounds)
+            plan = {"key": self._key, "expected": expected, "limit": _PATIENCE * expected + _LEAST_PATIENCE}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / "plan.json", plan)
+        progress.say(
+            f"Few labels ({fewest_labels(self.train)} of the rarest class, under {FEW}): {', '.join(COMPARED)} are "
+            f"compared on train, in {n_rounds} trainings each. That takes about {_told(plan['expected'])}, at most "
+            f"{_told(plan['limit'])}; --recipe names one and spares it."
+        )
+        return _Book(self.folder, plan["limit"])
+
+    def judge(self, recipe: RecipeName, rows: list[int], where: str) -> tuple[NDArray[np.float64], float]:
+        """Return what a recipe says about rows after learning from the others, shape (rows, k), and its seconds."""
+        started, learned = time.monotonic(), self._others(rows)
+        settings = self._by(recipe, len(learned))
+        checkpoints = self.folder / "training" / f"{recipe}-{sha_key(self.seed, str(rows)).hex()[:12]}"
+        try:
+            result = fit(
+                self._start(settings),
+                learned,
+                self.train.take(rows),
+                settings=settings,
+                seed=self.seed,
+                checkpoints=checkpoints,
+                resume=any(checkpoints.glob("checkpoint-*")),
+                judge_each=False,
+            )
+        except InterruptedRunError as error:
+            raise InterruptedRunError(f"{where}: {error.what}", error.cure) from error
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        assert result.best_scores is not None  # a training that came to its end was judged
+        return result.best_scores.probabilities, time.monotonic() - started
+
+    def sum_up(self, book: _Book, rounds: list[_Round], metric: str) -> RecipeComparison:
+        """Return what the finished folds say."""
+        finished = [i for i in range(len(rounds)) if all((i, recipe) in book.done for recipe in COMPARED)]
+        divisions = [[i for i in finished if rounds[i].repeat == repeat] for repeat in range(self.repeats)]
+        figures: dict[str, float] = {}
+        spread: dict[str, float] = {}
+        for recipe in COMPARED:
+            said = {i: (rounds[i].rows, book.done[i, recipe]) for i in finished}
+            each = [self._figure([said[i]], metric) for i in finished]
+            figures[recipe] = statistics.mean(self._figure([said[i] for i in d], metric) for d in divisions if d)
+            spread |= {recipe: statistics.stdev(each)} if len(each) > 1 else {}
+        chosen = COMPARED[0]
+        for recipe in COMPARED[1:]:
+            chosen = recipe if is_better(metric, figures[recipe], figures[chosen]) else chosen
+        settings = self._by(chosen, len(self.train))
+        return RecipeComparison(
+            chosen,
+            metric,
+            figures,
+            spread,
+            {r: round(sum(s for (_, who), s in book.seconds.items() if who == r), 1) for r in COMPARED},
+            self.n_folds,
+            self.repeats,
+            len(finished),
+            fewest_labels(self.train),
+            {name: getattr(settings, name) for name in ("recipe", "epochs", "freeze", "head_start")},
+        )
+
+    def _others(self, rows: list[int]) -> Corpus:
+        """Return what is learned from where these rows are judged: none of them, and none of their texts."""
+        judged, texts = set(rows), {self.train.texts[row] for row in rows}
+        return self.train.take(
+            [row for row in range(len(self.train)) if row not in judged and self.train.texts[row] not in texts]
+        )
+
+    def _by(self, recipe: RecipeName, n: int) -> TrainSettings:
+        return replace(self.settings, recipe=recipe, epochs=None, freeze=None, head_start=None).sized(n).resolved()
+
+    def _start(self, settings: TrainSettings) -> Model:
+        return start_model(settings, label_names=self.train.label_names, seed=self.seed, positive=self.train.positive)
+
+    def _figure(self, said: list[tuple[list[int], NDArray[np.float64]]], metric: str) -> float:
+        """Return the figure of rows and what is said about them."""
+        labels = [str(self.train.labels[row]) for rows, _ in said for row in rows]
+        probabilities = np.concatenate([found for _, found in said])
+        found = evaluate_points(labels, probabilities, self.train.label_names, positive=self.train.positive)
+        return found.figure(metric)
+
+    def _expect(self, n_rounds: int) -> float:
+        """Return how many seconds it will take, by the time that it takes to read some of the texts."""
+        started, n = time.monotonic(), len(self.train)
+        model = self._start(self._by("frozen", n))
+        loading = time.monotonic() - started
+        probed = self.train.texts[:: max(1, n // _PROBED)]
+        model.score(probed[:1])  # the first text warms up
+        started = time.monotonic()
+        model.score(probed)
+        reading = (time.monotonic() - started) / len(probed)
+        learned = n * (1 - 1 / self.n_folds)
+        # Read once to judge, or for the head to start, and as often as it is learned from.
+        read = sum(n + learned * _LEARNING[r] * self._by(r, round(learned)).planned.epochs for r in COMPARED)
+        return n_rounds * (len(COMPARED) * loading + reading * read)
+
+    @property
+    def _key(self) -> str:
+        settings = {name: v for name, v in self.settings.to_dict().items() if name != "checkpoint_minutes"}
+        about, train = json.dumps([settings, self.seed], sort_keys=True), self.train
+        return sha256_strings([about], train.label_names, train.ids, train.texts, train.labels, train.groups or ())
+
+
+def _told(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
