@@ -4,6 +4,8 @@ In: a setting's name and value. Out: nothing, or `SettingsError` that says what 
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from secondcoder.errors import SettingsError, nearest
 
@@ -36,6 +38,13 @@ def check_range(
             f"at most {most}" if most < math.inf else f"below {below}",
         ]
         raise SettingsError(f"{name} is {value!r}.", f"Give a number {' and '.join(limits)}.")
+
+
+def check_weights(name: str, weights: Mapping[Any, Any]) -> None:
+    """Raise `SettingsError` unless each weight is a finite number above 0; the error names the first that is not."""
+    for label, weight in weights.items():
+        if isinstance(weight, bool) or not (isinstance(weight, int | float) and 0 < weight < math.inf):
+            raise SettingsError(f"{name}: the weight of {label!r} is {weight!r}.", "Give a number above 0.")
 
 
 def parse_share(text: str | None) -> tuple[int, int]:

@@ -5,7 +5,7 @@ them to the training loop that `secondcoder.train` uses; there is no other. No f
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,23 +27,11 @@ from secondcoder.finishing import promise, temper
 from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.model.loading import start_model
 from secondcoder.progress import LiveProgress, Progress, default_progress
-from secondcoder.recipes import (
-    DEFAULT_MODEL,
-    Effort,
-    HeadStart,
-    LongTexts,
-    RecipeName,
-    TrainSettings,
-    WindowPooling,
-)
-from secondcoder.settings import (
-    DEFAULT_SEED,
-    Backend,
-    Device,
-    Precision,
-    SplitSettings,
-)
+from secondcoder.recipes import DEFAULT_MODEL, Effort, HeadStart, LongTexts, RecipeName, TrainSettings, WindowPooling
+from secondcoder.settings import DEFAULT_SEED, Backend, Device, Precision, SplitSettings
+from secondcoder.training.few_labels import wants_comparison
 from secondcoder.training.fitting import class_indices
+from secondcoder.training.recipe_folds import compare_recipes
 from secondcoder.training.studies import fit_seeds
 
 
@@ -60,7 +48,8 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     ----------
     model, effort, recipe, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, \
 max_grad_norm, attention_dropout, max_length, long_texts, window_overlap, window_pooling, metric, device, precision, \
-token_budget, deterministic, checkpoint_minutes, backend, max_error
+token_budget, deterministic, checkpoint_minutes, backend, max_error, class_weights, tune_threshold, lora, \
+checkpoint_activations
         See `secondcoder.recipes.TrainSettings`.
     dev
         Size of dev: a share of the rows below 1, a number of rows from 1 on. Label shares are kept, and rows of the
@@ -86,6 +75,8 @@ token_budget, deterministic, checkpoint_minutes, backend, max_error
         The epoch whose weights the model holds, counted from 1; 0 where a logistic head was best as it started.
     promise_ : secondcoder.evaluation.selection.Guarantee or None
         From which confidence on the error stays below `max_error`, where that was asked for.
+    recipes_ : secondcoder.training.few_labels.RecipeComparison or None
+        With few labels, what recipes gave on train.
     findings_ : list of secondcoder.corpus.findings.Finding
         What was noticed when dev was taken out, and what to know about how the training went.
 
@@ -124,6 +115,10 @@ token_budget, deterministic, checkpoint_minutes, backend, max_error
         checkpoint_minutes: float = 5.0,
         backend: Backend = "auto",
         max_error: float | None = None,
+        class_weights: str | Mapping[str, float] | None = None,
+        tune_threshold: bool = False,
+        lora: int | None = None,
+        checkpoint_activations: bool = False,
         dev: float = 0.2,
         positive: str | int | bool | None = None,
         seed: int = DEFAULT_SEED,
@@ -154,6 +149,10 @@ token_budget, deterministic, checkpoint_minutes, backend, max_error
         self.checkpoint_minutes = checkpoint_minutes
         self.backend = backend
         self.max_error = max_error
+        self.class_weights = class_weights
+        self.tune_threshold = tune_threshold
+        self.lora = lora
+        self.checkpoint_activations = checkpoint_activations
         self.dev = dev
         self.positive = positive
         self.seed = seed
@@ -192,6 +191,7 @@ token_budget, deterministic, checkpoint_minutes, backend, max_error
             findings += noticed
         with TemporaryDirectory(prefix="secondcoder-") as folder:
             try:
+                settings = self._recipe(settings, train, Path(folder) / "recipes", seed)
                 model, result = fit_seeds(
                     lambda seed: start_model(
                         settings, label_names=corpus.label_names, seed=seed, positive=corpus.positive
@@ -269,6 +269,13 @@ token_budget, deterministic, checkpoint_minutes, backend, max_error
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise SettingsError(f"seed is {seed!r}.", "Give a whole number, at least 0.")
         return TrainSettings(**{field.name: _plain(getattr(self, field.name)) for field in fields(TrainSettings)})
+
+    def _recipe(self, settings: TrainSettings, train: Corpus, folder: Path, seed: int) -> TrainSettings:
+        """Return the settings with what a recipe stands for; with few labels, of the one that does best on train."""
+        self.recipes_ = None
+        if wants_comparison(settings, train):
+            self.recipes_ = compare_recipes(train, settings, seed=seed, folder=folder, progress=self._progress())
+        return replace(settings, **self.recipes_.settings) if self.recipes_ else settings.sized(len(train))
 
     def _progress(self) -> Progress:
         if self.progress is None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, get_args
 
-from secondcoder.bounds import check_choice, check_count, check_range
+from secondcoder.bounds import check_choice, check_count, check_range, check_weights
 from secondcoder.errors import SettingsError
 from secondcoder.settings import Backend, Device, Precision, Settings
 
@@ -43,7 +43,7 @@ class TrainSettings(Settings):
     batch_size: int = 16
     """Texts per optimizer step."""
     learning_rate: float | Literal["auto"] = "auto"
-    """Peak learning rate; auto is 2e-5, or 1e-4 for small models (hidden size under 768)."""
+    """Peak learning rate; auto is 2e-5, or 1e-4 for small models (hidden size under 768); with --lora ten times."""
     warmup: float = 0.0
     """Share of the steps over which the learning rate rises to its peak, before it falls linearly to zero."""
     weight_decay: float = 0.01
@@ -76,6 +76,14 @@ class TrainSettings(Settings):
     """What will label: auto is the fastest that labels dev as fp32 does (OpenVINO with the extra fast), else torch."""
     max_error: float | None = None
     """Choose the confidence from which on at most this share of labels is wrong; half of dev is set aside for it."""
+    class_weights: str | Mapping[str, float] | None = None
+    """Weigh classes in the loss: balanced, so that each counts the same, or a JSON file with {"label": weight}."""
+    tune_threshold: bool = False
+    """Choose on dev, for its F1, the probability from which the positive class is given; needs --positive."""
+    lora: int | None = None
+    """For large models: train the head and adapters of this rank only, which are merged at the end (extra lora)."""
+    checkpoint_activations: bool = False
+    """Compute layers again for the gradients instead of keeping what they said: less memory, a third more time."""
 
     def __post_init__(self) -> None:
         check_choice("effort", self.effort, get_args(Effort))
@@ -105,6 +113,7 @@ class TrainSettings(Settings):
         check_choice("device", self.device, get_args(Device))
         check_choice("precision", self.precision, get_args(Precision))
         self._check_recipe()
+        self._check_leaner()
 
     def _check_recipe(self) -> None:
         for name, value in RECIPES.get(self.recipe, {}).items():
@@ -113,11 +122,31 @@ class TrainSettings(Settings):
                     f"{name} is {getattr(self, name)!r}, and the recipe {self.recipe} has {value!r}.",
                     f"Leave --{name.replace('_', '-')} or --recipe {self.recipe} out.",
                 )
+        if self.recipe != "auto" and self.lora is not None:
+            raise SettingsError(
+                f"The recipe {self.recipe} was asked for with --lora, which is a recipe of its own.",
+                "Leave one of them out.",
+            )
+        if self.recipe in ("frozen", "contrastive") and self.class_weights is not None:
+            raise SettingsError(
+                f"The recipe {self.recipe} does not weigh classes, and --class-weights was given.",
+                "Leave it out, or take --recipe full.",
+            )
         if self.planned.epochs == 0 and (self.planned.head_start != "logistic" or self.recipe in LEAST_STEPS):
             raise SettingsError(
                 "epochs is 0, which leaves the head as it starts.",
                 "Train for 1 at least, or take --recipe frozen or --head-start logistic.",
             )
+
+    def _check_leaner(self) -> None:
+        check_count("lora", self.lora, least=1)
+        if self.lora is not None and self.planned.freeze == 1:
+            raise SettingsError(
+                f"lora is {self.lora!r}, and all layers are frozen: none is left for adapters.",
+                "Leave --lora out, or freeze fewer layers.",
+            )
+        if isinstance(self.class_weights, Mapping):
+            check_weights("class_weights", self.class_weights)
 
     def _check_windows(self) -> None:
         if self.window_pooling is not None:
@@ -135,6 +164,8 @@ class TrainSettings(Settings):
     def planned(self) -> "Plan":
         """What the effort and a named recipe stand for, with what was set explicitly in its place."""
         plan = replace(EFFORTS[self.effort], **RECIPES.get(self.recipe, {}))
+        if self.lora is not None and self.recipe == "auto":
+            plan = replace(plan, freeze=0.0)  # adapters leave all layers as they are, and learn in each
         named = {name: getattr(self, name) for name in plan.to_dict() if getattr(self, name) is not None}
         return replace(plan, **named)
 

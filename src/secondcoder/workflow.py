@@ -4,6 +4,7 @@ In: what the user has and wants. Out: a run folder. Each step lives elsewhere; n
 """
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,26 +19,14 @@ from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress, default_progress
-from secondcoder.recipes import (
-    DEFAULT_MODEL,
-    Effort,
-    HeadStart,
-    LongTexts,
-    RecipeName,
-    TrainSettings,
-    WindowPooling,
-)
+from secondcoder.recipe_choice import choose_recipe
+from secondcoder.recipes import DEFAULT_MODEL, Effort, HeadStart, LongTexts, RecipeName, TrainSettings, WindowPooling
 from secondcoder.recording import recorded, require_ours, start_run
 from secondcoder.run_folder import CHECKPOINTS, TOKENS
 from secondcoder.runs import Run
-from secondcoder.settings import (
-    DEFAULT_SEED,
-    Backend,
-    Device,
-    Precision,
-    check_seed,
-)
+from secondcoder.settings import DEFAULT_SEED, Backend, Device, Precision, check_seed
 from secondcoder.storage import locked
+from secondcoder.training.few_labels import require_possible, wants_comparison
 from secondcoder.training.ranks import join_ranks
 from secondcoder.training.studies import fit_seeds
 
@@ -71,6 +60,10 @@ def train(
     checkpoint_minutes: float = 5.0,
     backend: Backend = "auto",
     max_error: float | None = None,
+    class_weights: str | Mapping[str, float] | None = None,
+    tune_threshold: bool = False,
+    lora: int | None = None,
+    checkpoint_activations: bool = False,
     seed: int = DEFAULT_SEED,
     resume: bool = False,
     progress: Progress | None = None,
@@ -85,7 +78,8 @@ def train(
         The run folder; it must be new or empty, or hold the run to resume.
     model, effort, recipe, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, \
 max_grad_norm, attention_dropout, max_length, long_texts, window_overlap, window_pooling, metric, device, precision, \
-token_budget, deterministic, checkpoint_minutes, backend, max_error
+token_budget, deterministic, checkpoint_minutes, backend, max_error, class_weights, tune_threshold, lora, \
+checkpoint_activations
         See `secondcoder.recipes.TrainSettings`.
     seed
         Of the head's first weights, the order of the data, and dropout.
@@ -132,6 +126,10 @@ token_budget, deterministic, checkpoint_minutes, backend, max_error
         checkpoint_minutes=checkpoint_minutes,
         backend=backend,
         max_error=max_error,
+        class_weights=class_weights,
+        tune_threshold=tune_threshold,
+        lora=lora,
+        checkpoint_activations=checkpoint_activations,
     )
     progress = progress or default_progress()
     return train_with(split, settings, output=Path(output), seed=seed, resume=resume, progress=progress)
@@ -146,11 +144,13 @@ def train_with(
     """
     check_seed(seed)
     _require_learnable(split)
-    settings = settings.resolved()
+    few = wants_comparison(settings, split.train)
+    settings = settings.sized(len(split.train)).resolved()
     dev, reserved, findings = split.dev, None, list[Finding]()
     if settings.max_error is not None:
         dev, reserved, findings = set_aside(dev, seed=seed)
     ranks = join_ranks(on_cpu=resolve_device(settings.device).type == "cpu")
+    require_possible(settings, split.train, processes=ranks.count)
     if not ranks.leads:
         progress = Progress()
     run: Run | None = None
@@ -169,6 +169,8 @@ def train_with(
         with recorded(run) if run else contextlib.nullcontext():
             if run:
                 run.forget_history()
+                if few and ranks.count == 1:
+                    settings = choose_recipe(run, split.train, settings, seed=seed, progress=progress)
             model, result = fit_seeds(
                 lambda seed: _start(split, settings, seed, run),
                 split.train,
