@@ -34,6 +34,7 @@ ORDER = (
     "exporting",
     "comparing",
     "recording",
+    "recipe_choice",
     "finishing",
     "folding",
     "curving",

@@ -112,7 +112,7 @@ def study_split(split: Split, settings: TrainSettings, *, seed: int) -> Study:
     dev = split.dev
     if settings.max_error is not None:
         dev = set_aside(dev, seed=seed)[0]  # the other half chooses no epoch
-    return Study(split.train, dev, replace(settings.resolved(), seeds=1), seed)
+    return Study(split.train, dev, replace(settings.sized(len(split.train)).resolved(), seeds=1), seed)
 
 
 def study_run(run: Run) -> Study:

@@ -29,9 +29,8 @@ from secondcoder.model.loading import start_model
 from secondcoder.progress import LiveProgress, Progress, default_progress
 from secondcoder.recipes import DEFAULT_MODEL, Effort, HeadStart, LongTexts, RecipeName, TrainSettings, WindowPooling
 from secondcoder.settings import DEFAULT_SEED, Backend, Device, Precision, SplitSettings
-from secondcoder.training.few_labels import wants_comparison
 from secondcoder.training.fitting import class_indices
-from secondcoder.training.recipe_folds import compare_recipes
+from secondcoder.training.recipe_folds import settle
 from secondcoder.training.studies import fit_seeds
 
 
@@ -191,7 +190,9 @@ checkpoint_activations
             findings += noticed
         with TemporaryDirectory(prefix="secondcoder-") as folder:
             try:
-                settings = self._recipe(settings, train, Path(folder) / "recipes", seed)
+                settings, self.recipes_ = settle(
+                    settings, train, seed=seed, folder=Path(folder) / "recipes", progress=self._progress()
+                )
                 model, result = fit_seeds(
                     lambda seed: start_model(
                         settings, label_names=corpus.label_names, seed=seed, positive=corpus.positive
@@ -269,13 +270,6 @@ checkpoint_activations
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise SettingsError(f"seed is {seed!r}.", "Give a whole number, at least 0.")
         return TrainSettings(**{field.name: _plain(getattr(self, field.name)) for field in fields(TrainSettings)})
-
-    def _recipe(self, settings: TrainSettings, train: Corpus, folder: Path, seed: int) -> TrainSettings:
-        """Return the settings with what a recipe stands for; with few labels, of the one that does best on train."""
-        self.recipes_ = None
-        if wants_comparison(settings, train):
-            self.recipes_ = compare_recipes(train, settings, seed=seed, folder=folder, progress=self._progress())
-        return replace(settings, **self.recipes_.settings) if self.recipes_ else settings.sized(len(train))
 
     def _progress(self) -> Progress:
         if self.progress is None:

@@ -79,11 +79,11 @@ def fewest_labels(train: Corpus) -> int:
 
 def wants_comparison(settings: TrainSettings, train: Corpus) -> bool:
     """Return whether recipes are compared before a training: few labels, effort normal, and nothing of one named."""
-    named = [getattr(settings, name) for name in ("epochs", "freeze", "head_start")]
+    named = [getattr(settings, name) for name in ("epochs", "freeze", "head_start", "lora", "class_weights")]
     return (
         settings.effort == "normal"
         and settings.recipe == "auto"
-        and named == [None, None, None]
+        and not any(value is not None for value in named)
         and train.task != "multi-label"
         and train.shares is None
         and fewest_labels(train) < FEW

@@ -28,7 +28,7 @@ from secondcoder.model.model import Model
 from secondcoder.progress import Progress
 from secondcoder.recipes import RecipeName, TrainSettings
 from secondcoder.storage import append_json_line, read_json, read_json_lines, sha256_strings, write_json
-from secondcoder.training.few_labels import FEW, RecipeComparison, fewest_labels
+from secondcoder.training.few_labels import FEW, RecipeComparison, fewest_labels, wants_comparison
 from secondcoder.training.loop import fit
 
 COMPARED: tuple[RecipeName, ...] = ("frozen", "contrastive", "full")
@@ -40,6 +40,19 @@ _LEARNING: dict[RecipeName, int] = {"frozen": 0, "full": 3, "contrastive": 4}
 _PROBED = 16
 # It may take so many times what was foretold, and so many seconds more.
 _PATIENCE, _LEAST_PATIENCE = 2.0, 30.0
+
+
+def settle(
+    settings: TrainSettings, train: Corpus, *, seed: int, folder: Path, progress: Progress
+) -> tuple[TrainSettings, RecipeComparison | None]:
+    """Return the settings of a training on train, and, with few labels, what recipes gave there; see `compare_recipes`.
+
+    Settings that name a recipe keep it, and are filled in for so many texts.
+    """
+    found = None
+    if wants_comparison(settings, train):
+        found = compare_recipes(train, settings, seed=seed, folder=folder, progress=progress)
+    return (replace(settings, **found.settings) if found else settings.sized(len(train))), found
 
 
 def compare_recipes(
