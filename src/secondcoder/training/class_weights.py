@@ -1,0 +1,120 @@
+"""How much the texts of a class count in the loss.
+
+In: what the user asked for, and the targets of the train part. Out: a weight for each class, by name.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondcoder.bounds import check_weights
+from secondcoder.errors import SettingsError, nearest
+
+BALANCED = "balanced"
+
+ClassWeights = str | Mapping[str, float] | None
+
+
+def named_weights(given: ClassWeights, label_names: tuple[str, ...]) -> str | dict[str, float] | None:
+    """Return what was asked for with a file's content in the place of its name, checked against the classes.
+
+    Parameters
+    ----------
+    given
+        ``"balanced"``, the name of a JSON file, weights by label name, or None.
+    label_names
+        The k classes; each needs a weight.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such file, it is no JSON object, a class is unknown or has no weight, or a weight is not a number
+        above 0.
+    """
+    if given is None or given == BALANCED:
+        return given if given is None else BALANCED
+    where, weights = ("class_weights", given) if isinstance(given, Mapping) else (given, _read(given))
+    check_weights(where, weights)
+    for name in weights:
+        if name not in label_names:
+            raise SettingsError(
+                f"{where}: there is no class {name!r}; the classes are {', '.join(map(repr, label_names))}.",
+                f"{nearest(str(name), label_names)}Name each class as its label is spelled.",
+            )
+    if missing := [name for name in label_names if name not in weights]:
+        raise SettingsError(
+            f"{where}: there is no weight for {', '.join(map(repr, missing))}.", "Give every class one; 1 is neutral."
+        )
+    return {name: float(weights[name]) for name in label_names}
+
+
+def resolve_weights(
+    given: ClassWeights, targets: NDArray[Any], label_names: tuple[str, ...], *, multi_label: bool
+) -> dict[str, float] | None:
+    """Return the weight of each class in the loss, or None where none were asked for.
+
+    Of one class a text, weights are scaled so that their mean over the train part is 1: the loss, and with it the
+    steps, stays as large as without. ``"balanced"`` is n / (k · n of the class). Of several classes a text, a weight
+    says how much more it costs to miss a class than to give it wrongly; ``"balanced"`` is the number of texts without
+    it by that of texts with it. A class that no text has keeps the weight 1, which is then never used.
+
+    Parameters
+    ----------
+    given
+        As in `named_weights`.
+    targets : ndarray of shape (n,) or (n, k)
+        Of the train part: classes as positions, or a number from 0 to 1 for each class.
+    label_names
+        The k classes.
+    multi_label
+        Whether a text may have several classes.
+    """
+    named = named_weights(given, label_names)
+    if named is None:
+        return None
+    n, k = len(targets), len(label_names)
+    counts = np.bincount(targets, minlength=k).astype(np.float64) if targets.ndim == 1 else targets.sum(axis=0)
+    there = counts > 0
+    weights = np.ones(k)
+    if isinstance(named, dict):
+        weights = np.array([named[name] for name in label_names])
+    elif multi_label:
+        there &= counts < n
+        weights[there] = (n - counts[there]) / counts[there]
+    else:
+        weights[there] = n / (there.sum() * counts[there])
+    if not multi_label:
+        weights = weights * n / float(weights @ counts)
+        weights[~there] = 1.0
+    return dict(zip(label_names, weights.tolist(), strict=True))
+
+
+def _read(name: str) -> dict[str, Any]:
+    """Return the object in a JSON file; of two weights for one class, neither is taken."""
+    try:
+        text = Path(name).expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SettingsError(
+            f"class_weights is {name!r}, which cannot be read: {reason}.",
+            f'{nearest(name, (BALANCED,))}Say balanced, or name a file with {{"label": weight, …}}.',
+        ) from error
+    try:
+        found = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{name} is not JSON: {error}.", 'Write {"label": weight, …}.') from error
+    if not isinstance(found, dict):
+        raise SettingsError(f"{name} holds {type(found).__name__}, not an object.", 'Write {"label": weight, …}.')
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name in found if sum(name == other for other, _ in pairs) > 1)
+        raise ValueError(f"{twice!r} stands there twice")
+    return found
