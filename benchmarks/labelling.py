@@ -31,7 +31,7 @@ import transformers
 import secondcoder as sc
 from secondcoder.environment import machine, versions
 from secondcoder.evaluation import metrics
-from secondcoder.model.backends import TorchBackend
+from secondcoder.model.backends import TorchBackend, side_by_side
 from secondcoder.model.batches import fixed_shapes
 from secondcoder.model.converted import OpenVINOBackend, convert
 from secondcoder.model.encoding import Encoded
@@ -86,13 +86,15 @@ def bare(model: Model, backend: Any, encoded: Encoded, shapes: str) -> Callable[
         ]
     batches = [model.encoder.batch(encoded, rows, shape) for rows, shape in plan]
 
-    def work() -> None:
-        if shapes == "fitted" and isinstance(backend, OpenVINOBackend):
-            for batch in batches:
-                backend._infer([batch[name].numpy() for name in backend.names])
+    def compute(batch: dict[str, torch.Tensor]) -> None:
+        if shapes == "fitted":  # in the shape that it has, without a look at its bits
+            backend._infer([batch[name].numpy() for name in backend.names])
         else:
-            for batch in batches:
-                backend.logits(batch)
+            backend.logits(batch)
+
+    def work() -> None:
+        for _ in side_by_side(compute, batches, backend.at_once):
+            pass
 
     return work
 

@@ -6,9 +6,11 @@ In: padded batches of token ids. Out: logits. Device and precision are resolved 
 import contextlib
 import functools
 import platform
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +20,8 @@ from transformers import PreTrainedModel
 from secondcoder.errors import SettingsError
 from secondcoder.settings import Device, Precision
 
+T = TypeVar("T")
+U = TypeVar("U")
 ResolvedPrecision = Literal["fp32", "bf16", "int8"]
 
 # Padded tokens in one pass. Predicting: small enough that one short text is answered at once, large enough to keep
@@ -122,8 +126,30 @@ class Backend(Protocol):
     def rest_budget(self) -> int | None:
         """Padded tokens of a smaller batch in which a text has the same bits; None where there is no such."""
 
+    @property
+    def at_once(self) -> int:
+        """Batches that are worth computing side by side, each in a thread of its own."""
+
     def logits(self, batch: dict[str, torch.Tensor]) -> NDArray[np.float32]:
         """Return the logits of a padded batch, shape (rows, k)."""
+
+
+def side_by_side(compute: Callable[[T], U], items: Sequence[T], at_once: int) -> Iterator[U]:
+    """Yield what `compute` makes of each item, in order, so many of them under way at a time."""
+    if at_once == 1:
+        yield from map(compute, items)
+        return
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        coming: deque[Future[U]] = deque()
+        for item in items:
+            coming.append(pool.submit(compute, item))
+            if len(coming) > 2 * at_once:  # enough that none waits, and results do not pile up
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class TorchBackend:
@@ -138,6 +164,7 @@ class TorchBackend:
     """
 
     name = "torch"
+    at_once = 1  # its threads share each batch
     rest_budget = None  # in fp32 the height of a batch moves the last bits
 
     def __init__(self, network: PreTrainedModel, precision: ResolvedPrecision) -> None:

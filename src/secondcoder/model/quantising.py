@@ -15,7 +15,7 @@ from typing import Any
 from secondcoder.errors import MissingExtraError, ModelError
 from secondcoder.model.converted import BY_TORCH, OpenVINOBackend, example, first_line, is_installed, load_openvino
 from secondcoder.model.encoding import TextEncoder
-from secondcoder.model.signal_stack import same_signal_stack
+from secondcoder.model.process_state import same_signal_stack
 
 
 def quantised(backend: OpenVINOBackend, encoder: TextEncoder, texts: Sequence[str]) -> OpenVINOBackend:

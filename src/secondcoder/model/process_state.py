@@ -1,12 +1,13 @@
-"""The stack that signals are handled on, kept as it was while a library that changes it is at work.
+"""What belongs to the whole process, kept as it was while a library that changes it is at work.
 
 In: a block of work. Out: nothing. OpenVINO's processor plugin gives the thread a signal stack of its own, and frees
 it with the plugin; where several plugins come and go out of order, the thread is left with one that is gone, and the
-next Ctrl-C is a segmentation fault.
+next Ctrl-C is a segmentation fault. Where a conversion fails, OpenVINO leaves the root logger changed.
 """
 
 import contextlib
 import ctypes
+import logging
 import sys
 from collections.abc import Iterator
 
@@ -31,3 +32,15 @@ def same_signal_stack() -> Iterator[None]:
     finally:
         if known:
             exchange(ctypes.byref(before), None)
+
+
+@contextlib.contextmanager
+def same_logging() -> Iterator[None]:
+    """Leave the root logger as it was: where a conversion fails, OpenVINO leaves it deaf to warnings."""
+    root = logging.getLogger()
+    level, filters, handlers = root.level, list(root.filters), list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters, root.handlers = filters, handlers
