@@ -58,6 +58,8 @@ class ReadSettings(Settings):
     """Names for coded labels, as 0=negative,1=positive."""
     positive: str | None = None
     """The positive class of a two-class task; its precision, recall and F1 are then the headline figures."""
+    ordinal: str | None = None
+    """Order of the classes, where they have one: names from low to high, as left,centre,right; or natural."""
     sample_train: int | None = None
     """Draw so many rows of the given train part, without replacement, by seed."""
     sample_dev: int | None = None

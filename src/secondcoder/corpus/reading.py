@@ -38,6 +38,7 @@ def read(
     split_column: str | None = None,
     label_names: Mapping[str, str] | str | None = None,
     positive: str | None = None,
+    ordinal: str | None = None,
     sample_train: int | None = None,
     sample_dev: int | None = None,
     sample_test: int | None = None,
@@ -82,6 +83,9 @@ def read(
         Names for coded labels: a mapping, or ``"0=negative,1=positive"``.
     positive
         The positive class of a two-class task.
+    ordinal
+        The order of the classes, where they have one: their names from low to high, with commas between them; or
+        ``"natural"``, as people sort, so that 2 stands before 10.
     sample_train, sample_dev, sample_test
         How many rows to draw of each part that the data gives, without replacement; all of them unless set.
     dev_from
@@ -115,6 +119,7 @@ def read(
         id=id,
         split_column=split_column,
         positive=positive,
+        ordinal=ordinal,
         sample_train=sample_train,
         sample_dev=sample_dev,
         sample_test=sample_test,
@@ -151,7 +156,7 @@ def _options(settings: ReadSettings, mapping: dict[str, str], seed: int) -> dict
     """Return how else the data was read, where anything else was asked for."""
     labels = {
         name: list(value) if isinstance(value, tuple) else value
-        for name in ("label_separator", "label_columns", "label_shares", "no_label")
+        for name in ("label_separator", "label_columns", "label_shares", "no_label", "ordinal")
         if (value := getattr(settings, name))
     }
     drawn = {
