@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 
@@ -78,11 +79,29 @@ def test_what_labels_otherwise_is_not_written(model, tmp_path, monkeypatch):
 def test_int8_takes_enough_rows_and_a_processor_made_for_it(model, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
     monkeypatch.setattr(exporting, "is_fast_at_int8", lambda: True)
-    with pytest.raises(ModelError, match="for int8 500 rows"):
+    with pytest.raises(ModelError, match="dev has 60 rows, and it takes 500"):
         export(model, tmp_path / "exported", "openvino", "int8")
+    monkeypatch.setattr(exporting, "LEAST_ROWS", 60)
     monkeypatch.setattr(exporting, "is_fast_at_int8", lambda: False)
     with pytest.raises(ModelError, match="VNNI"):
         export(model, tmp_path / "exported", "openvino", "int8")
+
+
+def test_int8_is_tried_two_ways(model, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    monkeypatch.setattr(exporting, "is_fast_at_int8", lambda: True)
+    monkeypatch.setattr(exporting, "LEAST_ROWS", 60)
+    compare, tried = exporting.compare, []
+
+    def refuse_the_first(*given, **named):
+        tried.append(compare(*given, **named))
+        return dataclasses.replace(tried[-1], passed=len(tried) == 2)
+
+    monkeypatch.setattr(exporting, "compare", refuse_the_first)
+    assert export(model, tmp_path / "exported", "openvino", "int8").passed
+    assert len(tried) == 2
+    assert "MatMul" in (tmp_path / "exported" / "openvino_model.xml").read_text()
 
 
 def test_what_stands_there_and_what_there_is_not_are_refused(model, tmp_path):

@@ -157,9 +157,14 @@ def choose_backend(model: Model, asked: Backend, judges: Judges, progress: Progr
     return Choice(reference, tuple(checks), f"torch: {reason}.")
 
 
-def calibration_texts(texts: Sequence[str]) -> list[str]:
-    """Return the texts that ranges are measured on: some from everywhere."""
-    return list(texts[:: max(1, len(texts) // _CALIBRATION_TEXTS)][:_CALIBRATION_TEXTS])
+def int8_ways(model: Model, plain: OpenVINOBackend, judges: Judges) -> dict[str, Callable[[], OpenVINOBackend]]:
+    """Return how a converted network can be had in int8, the fastest first."""
+    texts = judges.calibration
+    some = texts[:: max(1, len(texts) // _CALIBRATION_TEXTS)][:_CALIBRATION_TEXTS]  # from everywhere
+    return {
+        "ranges measured on texts of train": lambda: quantised(plain, model.encoder, some),
+        "ranges measured for each token": lambda: compressed(plain),
+    }
 
 
 def compare(found: Scores, judges: Judges, *, backend: str, precision: ResolvedPrecision, k: int) -> Check:
@@ -214,12 +219,7 @@ def _try_int8(
     With fixed ranges first, which is the fastest; then with ranges measured for each token.
     """
     why_not = ""
-    texts = calibration_texts(judges.calibration)
-    ways: dict[str, Callable[[], OpenVINOBackend]] = {
-        "ranges measured on texts of train": lambda: quantised(plain, model.encoder, texts),
-        "ranges measured for each token": lambda: compressed(plain),
-    }
-    for way, make in ways.items():
+    for way, make in int8_ways(model, plain, judges).items():
         progress.say(f"Trying int8, {way}; this takes a minute or so.")
         try:
             chosen = _try(model, make(), judges, checks, progress)

@@ -8,7 +8,7 @@ the label names), and ``export.json``, which says how it was compared on dev. on
 import importlib
 import importlib.util
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, Protocol
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from secondcoder.errors import MissingExtraError, ModelError, SettingsError
 from secondcoder.model.backends import ResolvedPrecision, TorchBackend
-from secondcoder.model.choosing import LEAST_AGREEMENT, LEAST_ROWS, MOST_LOST, Check, Judges, calibration_texts, compare
+from secondcoder.model.choosing import LEAST_AGREEMENT, LEAST_ROWS, MOST_LOST, Check, Judges, compare, int8_ways
 from secondcoder.model.converted import (
     BY_TORCH,
     OpenVINOBackend,
@@ -32,7 +32,6 @@ from secondcoder.model.converted import (
 )
 from secondcoder.model.model import Model
 from secondcoder.model.pretrained import quiet_transformers
-from secondcoder.model.quantising import quantised
 from secondcoder.model.scores import Scores
 from secondcoder.progress import Progress
 from secondcoder.storage import atomic_path, sha256_file, storage_errors, write_json
@@ -136,24 +135,29 @@ def export_model(
         raise SettingsError("There is no int8 in ONNX here.", "Export --format openvino, or --precision fp32.")
     if folder.exists():
         raise SettingsError(f"{folder} is already there.", "Choose another --output, or remove it first.")
+    if precision == "int8" and len(judges.texts) < LEAST_ROWS:
+        raise ModelError(
+            f"dev has {len(judges.texts)} rows, and it takes {LEAST_ROWS} to see whether int8 labels alike.",
+            "Export in --precision fp32.",
+        )
     if precision == "int8" and not is_fast_at_int8():
         raise ModelError("This processor cannot compare in int8: it has neither VNNI nor AMX.", "--precision fp32.")
     progress.say(f"Converting the model for {form}, in {precision}.")
-    exported = _exported(model, form, precision, judges)
-    judged = Model(model.network, model.encoder, model.card)
-    judged.use(exported)
-    with progress.task("Comparing on dev", len(judges.texts)) as task:
-        scores = judged.score(judges.texts, progress=task)
-    check = compare(scores, judges, backend=form, precision=precision, k=len(model.label_names))
-    if not check.passed:
-        raise ModelError(
-            f"In {precision} by {form} the model does not label alike: {check.agreement:.2%} of {check.n:,} dev labels "
-            f"are those of torch in fp32, macro-F1 {check.macro_f1:.4f} against {check.reference_macro_f1:.4f}. It "
-            f"takes {LEAST_AGREEMENT:.1%}, a loss of at most {MOST_LOST}, and for int8 {LEAST_ROWS} rows.",
-            "Export in --precision fp32." if precision == "int8" else BY_TORCH,
-        )
-    _write(model, exported, folder, check)
-    return check
+    for exported in _candidates(model, form, precision, judges):
+        judged = Model(model.network, model.encoder, model.card)
+        judged.use(exported)
+        with progress.task("Comparing on dev", len(judges.texts)) as task:
+            scores = judged.score(judges.texts, progress=task)
+        check = compare(scores, judges, backend=form, precision=precision, k=len(model.label_names))
+        if check.passed:
+            _write(model, exported, folder, check)
+            return check
+    raise ModelError(
+        f"In {precision} by {form} the model does not label alike: {check.agreement:.2%} of {check.n:,} dev labels "
+        f"are those of torch in fp32, macro-F1 {check.macro_f1:.4f} against {check.reference_macro_f1:.4f}. It "
+        f"takes {LEAST_AGREEMENT:.1%}, a loss of at most {MOST_LOST}.",
+        "Export in --precision fp32." if precision == "int8" else BY_TORCH,
+    )
 
 
 def torch_scores(model: Model, texts: Sequence[str], progress: Progress) -> Scores:
@@ -164,13 +168,18 @@ def torch_scores(model: Model, texts: Sequence[str], progress: Progress) -> Scor
         return plain.score(texts, progress=task)
 
 
-def _exported(model: Model, form: ExportFormat, precision: ResolvedPrecision, judges: Judges) -> _Exported:
+def _candidates(model: Model, form: ExportFormat, precision: ResolvedPrecision, judges: Judges) -> Iterator[_Exported]:
+    """Yield what may be written, the fastest first; at least one."""
     if form == "onnx":
-        return _to_onnx(model)
-    if isinstance(model.backend, OpenVINOBackend) and model.backend.precision == precision:
-        return model.backend
-    plain = convert(model.network, model.encoder, "fp32")
-    return plain if precision == "fp32" else quantised(plain, model.encoder, calibration_texts(judges.calibration))
+        yield _to_onnx(model)
+    elif isinstance(model.backend, OpenVINOBackend) and model.backend.precision == precision:
+        yield model.backend
+    else:
+        plain = convert(model.network, model.encoder, "fp32")
+        if precision == "fp32":
+            yield plain
+        else:
+            yield from (make() for make in int8_ways(model, plain, judges).values())
 
 
 def _to_onnx(model: Model) -> OnnxBackend:
@@ -217,6 +226,8 @@ def _write(model: Model, exported: _Exported, folder: Path, check: Check) -> Non
                 "check": check.to_dict(),
                 "model_sha256": model.sha256,
                 "label_names": list(model.label_names),
+                "task": model.card.task,
+                "thresholds": model.card.thresholds,
                 "max_length": model.encoder.max_length,
                 "long_texts": model.encoder.long_texts,
                 "overlap_tokens": model.encoder.overlap,
