@@ -1,12 +1,62 @@
-"""The commands show and tokens.
+"""The commands models, show and tokens.
 
-In: a run or a model. Out: what is in it, and what it makes of a text.
+In: a run or a model, or nothing. Out: which models there are; what is in one, and what it makes of a text.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from secondcoder.cli.output import Json, print_figures, print_json, print_table, say
+from cyclopts import Parameter
+
+from secondcoder.cli.output import Json, print_figures, print_json, print_table, say, tell
 from secondcoder.recipes import LongTexts
+
+if TYPE_CHECKING:
+    from secondcoder.model.timing import Speed
+
+
+def models(*, model: Annotated[tuple[str, ...], Parameter(negative="")] = (), json: Json = False) -> None:
+    """Show the families of models that can be fine-tuned: size, languages, speed on this machine, when to take which.
+
+    Models whose weights are on this machine are timed, with PyTorch; the speed of the others is estimated.
+
+    Parameters
+    ----------
+    model
+        A model to time besides: a folder, or a hub name that has been fetched before. Can be named several times.
+    json
+        Print the result as JSON.
+    """
+    from secondcoder.model.families import FAMILIES
+    from secondcoder.model.timing import TOKENS, time_models
+
+    timed = time_models(model, tell)
+    if json:
+        found = [
+            {"model_type": each.family.model_type, **each.checkpoint.to_dict(), "speed": each.speed.to_dict()}
+            for each in timed
+        ]
+        print_json({"tokens": TOKENS, "families": [family.to_dict() for family in FAMILIES], "models": found})
+        return
+    rows = (
+        [
+            each.checkpoint.name,
+            each.family.title,
+            f"{each.checkpoint.parameters:,.0f}",
+            each.checkpoint.languages,
+            _seconds(each.speed, each.speed.label),
+            _seconds(each.speed, each.speed.train),
+        ]
+        for each in timed
+    )
+    columns = ["--model", "family", "million weights", "languages", "label", "train"]
+    print_table(columns, rows, title=f"Seconds for 1,000 sentences of {TOKENS} tokens on this machine, by PyTorch")
+    say("~ is an estimate, from networks of like size that were timed. Train: all layers, once; half frozen is faster.")
+    say()
+    for family in FAMILIES:
+        say(f"{family.title}: {family.when}")
+    say()
+    say("What is peculiar about each, and what was tested: docs/models.md.")
 
 
 def show(folder: Path, /, *, json: Json = False) -> None:
@@ -107,3 +157,9 @@ def tokens(
     say(f"{n_read} of {n} tokens are read; the model reads at most {encoder.max_length}.")
     if seen.cut:
         say(f"Cut: {' '.join(seen.cut)}")
+
+
+def _seconds(speed: "Speed", seconds: float) -> str:
+    """Return seconds in two figures, marked where they are an estimate."""
+    shown = f"{seconds:.1f}" if seconds < 10 else f"{float(f'{seconds:.2g}'):,.0f}"
+    return shown if speed.measured else f"~{shown}"

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from secondcoder.errors import DataError, SettingsError, nearest
+from secondcoder.errors import DataError, ModelError, SettingsError, nearest
 from secondcoder.model.backends import computing
 from secondcoder.model.batches import fixed_shapes
 from secondcoder.model.encoding import Encoded
+from secondcoder.model.families import BY_TYPE
 from secondcoder.model.model import Model
 from secondcoder.model.words import Reading, read_words
 
@@ -95,6 +96,14 @@ class Attribution:
             ) from error
 
 
+def can_explain(model: Model) -> bool:
+    """Return whether words can be credited with what the model says.
+
+    They cannot where a decoder reads the text a second time, and where the tokenizer does not say where tokens stand.
+    """
+    return BY_TYPE[model.network.config.model_type].explained and bool(model.encoder.tokenizer.is_fast)
+
+
 def explain(model: Model, text: str, label: str | None = None) -> Attribution:
     """Return how the words of a text push it to a class; see `explain_all`."""
     return explain_all(model, [text], None if label is None else [label])[0]
@@ -127,7 +136,7 @@ def explain_all(model: Model, texts: Sequence[str], labels: Sequence[str] | None
     SettingsError
         If there is no such label.
     ModelError
-        If the tokenizer does not say which characters its tokens come from.
+        If the tokenizer does not say which characters its tokens come from, or the network reads texts twice.
 
     References
     ----------
@@ -136,6 +145,8 @@ def explain_all(model: Model, texts: Sequence[str], labels: Sequence[str] | None
     for i, text in enumerate(texts):
         if not text.strip():
             raise DataError(f"Text {i + 1} is empty.", "Leave it out.")
+    if not BY_TYPE[(kind := model.network.config.model_type)].explained:
+        raise ModelError(f"Words cannot be credited with what a {kind} says.", "Choose another model to see words.")
     classes = _positions(model, labels, len(texts))
     if not texts:
         return []

@@ -55,10 +55,14 @@ class Family:
         When to take it.
     positions_behind_padding
         Whether positions are counted from behind the padding token's id, so that fewer tokens are read than it says.
+    cost
+        Seconds for short sentences, in those that BERT takes with as many `Checkpoint.computed` weights.
     computes_bf16
         Whether it can compute in bf16; if not, it computes in fp32.
     explained
         Whether words can be credited with what the network says.
+    converts
+        Whether OpenVINO can compute it; if not, torch labels.
     """
 
     model_type: str
@@ -68,8 +72,10 @@ class Family:
     quirks: str
     when: str
     positions_behind_padding: bool = False
+    cost: float = 1.0
     computes_bf16: bool = True
     explained: bool = True
+    converts: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return the family as plain JSON values."""

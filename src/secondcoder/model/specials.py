@@ -28,8 +28,9 @@ def give_padding(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, n
         return
     known = tokenizer.get_vocab()
     own = getattr(config, "pad_token_id", None)
-    candidates = [token for token, i in known.items() if i == own] + [token for token in _RESERVED if token in known]
-    found = next(iter(candidates), tokenizer.eos_token)
+    special = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    chosen = [special[own]] if own in special else []  # a number that is a word here was meant for another tokenizer
+    found = next(iter([*chosen, *(token for token in _RESERVED if token in known)]), tokenizer.eos_token)
     if found is None:
         raise ModelError(
             f"{name}: the tokenizer has neither a padding token nor an end of sentence that could pad.",
