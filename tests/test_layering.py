@@ -26,6 +26,7 @@ ORDER = (
     "training",
     "labelling",
     "reporting",
+    "judging",
     "run_folder",
     "mistaken",
     "describing",

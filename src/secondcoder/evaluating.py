@@ -7,10 +7,12 @@ own test part is opened by `Run.evaluate`.
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from secondcoder.corpus.corpus import Corpus, Part
+from secondcoder.corpus.corpus import Corpus, Part, join_set
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.leaks import find_leaks, show_pairs
 from secondcoder.corpus.near_duplicates import find_near_duplicates
@@ -18,8 +20,9 @@ from secondcoder.corpus.reading import read
 from secondcoder.corpus.shingles import SIMILAR
 from secondcoder.errors import DataError
 from secondcoder.evaluation.figures import Evaluation
+from secondcoder.judging import judge
+from secondcoder.model.model import Model
 from secondcoder.progress import Progress, default_progress
-from secondcoder.run_folder import judge
 from secondcoder.runs import Run
 from secondcoder.settings import ReadSettings
 from secondcoder.storage import sha256_strings, write_json
@@ -39,7 +42,9 @@ def read_new(run: Run, source: object, settings: ReadSettings) -> Corpus:
         If the data cannot be read.
     """
     known: dict[str, str] = run.info["data"]["columns"]
-    settings = replace(settings, text=settings.text or known.get("text"), label=settings.label or known.get("label"))
+    settings = replace(settings, text=settings.text or known.get("text"))
+    if not settings.labelled:
+        settings = _labels_as_before(run, settings)
     corpus = read(source, **settings.to_dict())
     # What the file has of the other columns is known only now; a column that was named as something else stays that.
     free = set(corpus.columns.column_names) - set(corpus.source.columns.values())
@@ -53,6 +58,18 @@ def read_new(run: Run, source: object, settings: ReadSettings) -> Corpus:
             finding = Finding("no-ids", "note", f"{error.what} Rows are numbered instead.")
             corpus = replace(corpus, findings=(*corpus.findings, finding))
     return corpus
+
+
+def _labels_as_before(run: Run, settings: ReadSettings) -> ReadSettings:
+    """Return the settings with the labels read as those of the run's data were, but for what was named anew."""
+    data = run.info["data"]
+    before: dict[str, Any] = run.info["settings"]["read"]
+    several: dict[str, Any] = {
+        name: tuple(value) if isinstance(value := before[name], list) else value
+        for name in ("label_separator", "label_columns", "label_shares", "no_label")
+        if before.get(name) and not getattr(settings, name)
+    }
+    return replace(settings, label=data["columns"].get("label"), **several)
 
 
 def evaluate_on(run: Run, corpus: Corpus, *, progress: Progress | None = None) -> tuple[Evaluation, list[Finding]]:
@@ -73,13 +90,19 @@ def evaluate_on(run: Run, corpus: Corpus, *, progress: Progress | None = None) -
             f"{list(model.label_names)}.",
             "Leave those rows out, or name coded labels with --label-names.",
         )
-    rows = replace(corpus, label_names=model.label_names, positive=model.card.positive).take(corpus.usable())
+    if corpus.multi_label != model.card.multi_label:
+        what = ("several labels", "one label") if corpus.multi_label else ("one label", "several labels")
+        raise DataError(
+            f"In {corpus.source.name} each text has {what[0]}, and the model was trained on {what[1]} a text.",
+            "Read the labels as those of the training data: --label-separator, --label-columns.",
+        )
+    rows = _in_order_of(corpus, model).take(corpus.usable())
     if not len(rows):
         raise DataError(f"{corpus.source.name} has no row with both a text and a label.", "Label some texts first.")
     findings = [*corpus.findings, *_against_training(run, corpus, rows)]
     with (progress or default_progress()).task(corpus.source.name, len(rows)) as task:
         found = model.score(rows.texts, progress=task).probabilities
-    evaluation = judge(rows, found, temperature=model.card.temperature)
+    evaluation = judge(rows, found, temperature=model.card.temperature, thresholds=model.card.thresholds)
     key = sha256_strings([corpus.source.sha256, *map(str, corpus.source.columns.items())])[:8]
     name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(corpus.source.name).stem)}-{key}.json"
     write_json(
@@ -93,6 +116,22 @@ def evaluate_on(run: Run, corpus: Corpus, *, progress: Progress | None = None) -
         },
     )
     return evaluation, findings
+
+
+def _in_order_of(corpus: Corpus, model: Model) -> Corpus:
+    """Return the rows with the label names of the model; sets are then written in their order."""
+    card = model.card
+    labels, shares = corpus.labels, corpus.shares
+    if corpus.multi_label:
+        place = {name: i for i, name in enumerate(card.label_names)}
+        sets = (names if names is None else sorted(names, key=place.__getitem__) for names in corpus.label_sets)
+        labels = tuple(None if names is None else join_set(names, corpus.separator) for names in sets)
+    elif shares is not None:
+        given = dict(zip(corpus.label_names, shares.T, strict=True))
+        shares = np.column_stack([given.get(name, np.zeros(len(corpus))) for name in card.label_names])
+    return replace(
+        corpus, label_names=card.label_names, positive=card.positive, task=card.task, labels=labels, shares=shares
+    )
 
 
 def _against_training(run: Run, corpus: Corpus, rows: Corpus) -> list[Finding]:

@@ -13,7 +13,9 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import ModelError
 from secondcoder.evaluation.calibration import fit_temperature
-from secondcoder.evaluation.selection import Guarantee, threshold_for_error
+from secondcoder.evaluation.deciding import confidence_of
+from secondcoder.evaluation.selection import Guarantee, promise_of
+from secondcoder.evaluation.thresholds import tune_thresholds
 from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.model.lengths import describe_lengths
@@ -27,7 +29,7 @@ from secondcoder.run_folder import now
 from secondcoder.runs import Run
 from secondcoder.settings import Device
 from secondcoder.training.baselines import fit_baselines
-from secondcoder.training.fitting import Fit, class_indices
+from secondcoder.training.fitting import Fit, gold_of
 
 # A saved model is loaded again and compared on so many dev texts: enough to notice weights that went wrong.
 _COMPARED = 64
@@ -60,10 +62,12 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progr
     dev = judged.dev
     result.findings += temper(model, dev, result.best_scores)
     temperature = model.card.temperature
-    scores = replace(result.best_scores, logits=result.best_scores.logits / np.float32(temperature))
+    scores = tempered(model, result.best_scores)
     settings = run.info["settings"]["train"]
-    gold = class_indices(dev, model.label_names)
-    judges = Judges(judged.train.texts, dev.texts, gold, scores)
+    set_thresholds(model, dev, scores)
+    thresholds = model.card.thresholds
+    gold = gold_of(dev, model.label_names)
+    judges = Judges(judged.train.texts, dev.texts, gold, scores, model.card.decide)
     choice = choose_backend(model, settings["backend"], judges, progress)
     progress.say(f"Labels will be made with {choice.reason}")
     scores = choice.scores
@@ -71,7 +75,9 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progr
     run.store_model(model)
     _compare_saved(run, model, dev)
     baselines = fit_baselines(judged.train)
-    run.store_evaluation("dev", dev, scores.probabilities, baselines=baselines, temperature=temperature)
+    run.store_evaluation(
+        "dev", dev, scores.probabilities, baselines=baselines, temperature=temperature, thresholds=thresholds
+    )
     store_mistakes(run, "dev", judged_rows(dev, scores.probabilities, scores.n_tokens), model)
     lengths = describe_lengths(result.n_tokens, model.encoder)
     run.update(
@@ -82,6 +88,7 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progr
             **model.summary(),
             "lengths": lengths,
             "temperature": temperature,
+            "thresholds": thresholds,
             "backend_choice": {"reason": choice.reason, "checks": [check.to_dict() for check in choice.checks]},
             "selection": None if promised is None else promised.to_dict(),
         },
@@ -102,8 +109,8 @@ def temper(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
     scores
         What the model says about dev.
     """
-    gold = class_indices(dev, model.label_names)
-    if absent := [name for i, name in enumerate(model.label_names) if i not in gold]:
+    gold = gold_of(dev, model.label_names)
+    if not dev.multi_label and (absent := [name for i, name in enumerate(model.label_names) if i not in gold]):
         return [
             Finding(
                 "not-calibrated",
@@ -121,22 +128,48 @@ def temper(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
     return []
 
 
+def tempered(model: Model, scores: Scores) -> Scores:
+    """Return what the model said before `temper` as it says it now."""
+    return replace(scores, logits=scores.logits / np.float32(model.card.temperature))
+
+
+def set_thresholds(model: Model, dev: Corpus, scores: Scores) -> None:
+    """Write on the model's card from which probability on each class is given, where a text may have several.
+
+    Parameters
+    ----------
+    model
+        After `temper`, as thresholds are those of its probabilities.
+    dev
+        Texts with gold labels that it did not learn from.
+    scores
+        What the model says about dev.
+    """
+    if not dev.multi_label:
+        return
+    found = tune_thresholds(gold_of(dev, model.label_names), scores.probabilities)
+    model.card = replace(model.card, thresholds=dict(zip(model.label_names, found.tolist(), strict=True)))
+
+
 def promise(model: Model, reserved: Corpus | None, max_error: float | None) -> Guarantee | None:
     """Return the confidence that keeps the error asked for, and write it on the model's card.
 
     Parameters
     ----------
     model
-        After `temper`, as its probabilities are what is compared.
+        After `temper` and `set_thresholds`, as its probabilities and labels are what is compared.
     reserved
         Texts that have been used for nothing else, or None where no error was asked for.
     max_error
-        Largest share of accepted labels that may be wrong.
+        Largest share of accepted labels that may be wrong; where a text may have several, of sets that are not the
+        gold one to the last class.
     """
     if reserved is None or max_error is None:
         return None
-    gold = class_indices(reserved, model.label_names)
-    found = threshold_for_error(gold, model.score(reserved.texts).probabilities, max_error)
+    probabilities, card = model.score(reserved.texts).probabilities, model.card
+    right = card.decide(probabilities) == gold_of(reserved, model.label_names)
+    sure = confidence_of(probabilities, card.thresholds, card.label_names, multi_label=card.multi_label)
+    found = promise_of(sure, right if right.ndim == 1 else right.all(axis=1), max_error)
     model.card = replace(model.card, min_confidence=found.min_confidence)
     return found
 

@@ -23,9 +23,11 @@ from secondcoder.bounds import check_count
 from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.corpus.folds import Fold, make_folds
 from secondcoder.errors import InterruptedRunError, RunError
-from secondcoder.evaluation.evaluate import evaluate_points
+from secondcoder.evaluation.deciding import threshold_array
+from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.figures import Evaluation
-from secondcoder.finishing import temper
+from secondcoder.finishing import set_thresholds, temper, tempered
+from secondcoder.judging import predicted_labels
 from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.progress import Progress, default_progress
 from secondcoder.recipes import TrainSettings
@@ -200,6 +202,7 @@ def _predict(
     )
     assert result.best_scores is not None  # a training that came to its end was evaluated
     temper(model, fold.dev, result.best_scores)  # as the run's own model was
+    set_thresholds(model, fold.dev, tempered(model, result.best_scores))
     with progress.task("predicting", len(fold.judged)) as task:
         said = {MODEL_NAME: model.score(fold.judged.texts, progress=task).probabilities}
     baselines = fit_baselines(fold.train)
@@ -210,6 +213,7 @@ def _predict(
         "best_seed": result.seed,
         "best_epoch": result.best_epoch,
         "temperature": model.card.temperature,
+        "thresholds": model.card.thresholds,
         f"dev {result.metric}": result.best,
     }
 
@@ -219,22 +223,27 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
     found = [work.said(number, fold) for number, fold in enumerate(folds, 1)]
     of_row = np.empty(len(rows), np.int64)
     said = {who: np.empty((len(rows), len(rows.label_names))) for who in found[0][0]}
-    entries = []
+    entries, labels = [], [""] * len(rows)
+    limits = np.empty((len(rows), len(rows.label_names)))
     for number, (fold, (by_who, about)) in enumerate(zip(folds, found, strict=True), 1):
         of_row[list(fold.rows)] = number
         for who, probabilities in by_who.items():
             said[who][list(fold.rows)] = probabilities
+        own = about.get("thresholds", {})  # those of the fold's model
+        limits[list(fold.rows)] = threshold_array(own, rows.label_names)
+        for row, label in zip(fold.rows, predicted_labels(fold.judged, by_who[MODEL_NAME], own), strict=True):
+            labels[row] = label
         entries.append(
             {
                 "fold": number,
                 "rows": len(fold.judged),
                 "groups": None if fold.judged.units is None else len(set(fold.judged.units)),
                 **about,
-                "figures": _figures(fold.judged, by_who[MODEL_NAME]),
+                "figures": points_of_rows(fold.judged, by_who[MODEL_NAME], thresholds=own).figures(),
             }
         )
-    _write_table(run.folder / PREDICTIONS, _predictions(rows, of_row, said[MODEL_NAME]))
-    run.store_figures(FOLDS, rows, said)
+    _write_table(run.folder / PREDICTIONS, _predictions(rows, of_row, labels, said[MODEL_NAME]))
+    run.store_figures(FOLDS, rows, said, thresholds=limits if rows.multi_label else None)
     store_mistakes(run, FOLDS, judged_rows(rows, said[MODEL_NAME]))
     run.update(
         folds={
@@ -250,18 +259,15 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
     )
 
 
-def _figures(rows: Corpus, probabilities: NDArray[np.float64]) -> dict[str, float]:
-    labels = [label for label in rows.labels if label is not None]
-    return evaluate_points(labels, probabilities, rows.label_names, positive=rows.positive).figures()
-
-
-def _predictions(rows: Corpus, of_row: NDArray[np.int64], probabilities: NDArray[np.float64]) -> pa.Table:
+def _predictions(
+    rows: Corpus, of_row: NDArray[np.int64], predicted: list[str], probabilities: NDArray[np.float64]
+) -> pa.Table:
     return pa.table(
         {
             "id": pa.array(rows.ids, pa.string()),
             "fold": pa.array(of_row, pa.int64()),
             "label": pa.array(rows.labels, pa.string()),
-            "predicted": pa.array([rows.label_names[i] for i in probabilities.argmax(axis=1)], pa.string()),
+            "predicted": pa.array(predicted, pa.string()),
         }
         | {f"probability_{name}": probabilities[:, i] for i, name in enumerate(rows.label_names)}
     )
@@ -278,6 +284,7 @@ def _all_rows(run: Run) -> Corpus:
         texts=tuple(text for part in parts for text in part.texts),
         labels=tuple(label for part in parts for label in part.labels),
         groups=tuple(group for part in parts for group in part.groups or ()) if grouped else None,
+        shares=None if first.shares is None else np.concatenate([p.shares for p in parts if p.shares is not None]),
         columns=pa.concat_tables([part.columns for part in parts]),
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.evaluation.label_errors import find_label_errors
 from secondcoder.evaluation.mistakes import JudgedRows, find_mistakes
-from secondcoder.model.attribution import Attribution, explain_all
+from secondcoder.model.attribution import Attribution, can_explain, explain_all
 from secondcoder.model.model import Model
 from secondcoder.model.occlusion import check_against_occlusion
 from secondcoder.run_folder import RunFolder
@@ -29,8 +29,13 @@ _MOST_TOKENS_OF_ONE = 4000  # of a text in many windows
 
 def judged_rows(
     rows: Corpus, probabilities: NDArray[np.float64], n_tokens: NDArray[np.int64] | None = None
-) -> JudgedRows:
-    """Return rows that all have a label, with probabilities of shape (n, k) and perhaps lengths in tokens."""
+) -> JudgedRows | None:
+    """Return rows that all have a label, with probabilities of shape (n, k) and perhaps lengths in tokens.
+
+    None where a text may have several labels: what is looked at here is one wrong label in the place of a right one.
+    """
+    if rows.multi_label:
+        return None
     return JudgedRows(
         ids=rows.ids,
         texts=rows.texts,
@@ -59,7 +64,7 @@ def _agreement(model: Model, texts: Sequence[str], labels: Sequence[str]) -> flo
     return check_against_occlusion(model, [texts[i] for i in short], [labels[i] for i in short], most_texts=_CHECKED)
 
 
-def store_mistakes(run: RunFolder, part: str, judged: JudgedRows, model: Model | None = None) -> None:
+def store_mistakes(run: RunFolder, part: str, judged: JudgedRows | None, model: Model | None = None) -> None:
     """Look at where the model goes wrong on a part, and write it down; what is known of other parts stays.
 
     Stored are the most confident mistakes, the worst groups, errors by length, and likely label errors.
@@ -71,13 +76,16 @@ def store_mistakes(run: RunFolder, part: str, judged: JudgedRows, model: Model |
     part
         Name of the part.
     judged
-        Its rows, and what was said about them.
+        Its rows, and what was said about them. None: nothing is written.
     model
         What said it: the weight of each word for the label that it gave is stored too. None where several models did.
     """
+    if judged is None:
+        return
     mistakes = find_mistakes(judged)
     texts = [mistake.text for mistake in mistakes.confident]
     labels = [mistake.predicted for mistake in mistakes.confident]
+    model = model if model is not None and can_explain(model) else None
     explained = [] if model is None else _explained(model, texts, labels)
     path = run.folder / MISTAKES_FILE
     stored = read_json(path) if path.exists() else {}

@@ -7,20 +7,22 @@ import contextlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.corpus.splits import Split
 from secondcoder.environment import machine, versions
 from secondcoder.errors import InterruptedRunError, RunError, StorageError
 from secondcoder.recipes import TrainSettings
-from secondcoder.run_folder import RUN_FILE, RUN_FORMAT, now
+from secondcoder.run_folder import RUN_FILE, RUN_FORMAT, SHARE, now
 from secondcoder.runs import Run
 from secondcoder.storage import LOCK_FILES, TEMPORARY_MARK, atomic_path, storage_errors, write_json
 
@@ -92,6 +94,8 @@ def _describe_run(split: Split, settings: TrainSettings, seed: int) -> dict[str,
             "columns": split.train.source.columns,
             "label_names": list(split.train.label_names),
             "positive": split.train.positive,
+            "task": split.train.task,
+            "separator": split.train.separator,
             "parts": {part: _describe(getattr(split, part)) for part in PARTS},
             "unused": dict(Counter(unused.reason for unused in split.unused)),
             "split_by": split.by,
@@ -108,7 +112,11 @@ def _require_same(run: Run, described: dict[str, Any]) -> None:
         {
             "seed": d["seed"],
             "data": {name: d["data"][name] for name in _DATA_THAT_MATTERS},
+            # An option that there was not yet was as it is by default.
+            **{f"train {name}": value for name, value in TrainSettings().to_dict().items()},
             **{f"{step} {name}": value for step, by in d["settings"].items() for name, value in by.items()},
+            # Where recipes were compared, the settings are those of the best one.
+            **{f"train {name}": value for name, value in d.get("recipes", {}).get("asked", {}).items()},
         }
         for d in (run.info, described)
     )
@@ -138,7 +146,11 @@ def _write_data(folder: Path, split: Split) -> None:
             rows.ids, rows.texts, rows.labels, rows.groups or [None] * len(rows), strict=True
         )
     ]
-    _write_rows(folder / "data.parquet", ("id", "part", "text", "label", "group"), rows_of_all)
+    shares = {}
+    if split.train.shares is not None:
+        of_all = np.concatenate([rows.shares for _, rows in parts if rows.shares is not None])
+        shares = {f"{SHARE}{name}": of_all[:, i] for i, name in enumerate(split.train.label_names)}
+    _write_rows(folder / "data.parquet", ("id", "part", "text", "label", "group"), rows_of_all, shares)
 
 
 @contextlib.contextmanager
@@ -198,8 +210,14 @@ def _describe(rows: Corpus) -> dict[str, Any]:
     }
 
 
-def _write_rows(path: Path, names: Sequence[str], rows: Sequence[tuple[str | None, ...]]) -> None:
+def _write_rows(
+    path: Path,
+    names: Sequence[str],
+    rows: Sequence[tuple[str | None, ...]],
+    numbers: Mapping[str, NDArray[np.float64]] | None = None,
+) -> None:
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
-    table = pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)})
+    texts = {name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)}
+    table = pa.table({**texts, **(numbers or {})})
     with atomic_path(path) as temporary, storage_errors(path):
         pq.write_table(table, temporary, compression="zstd")

@@ -5,7 +5,7 @@ hand-labelled rows are kept in the folder (``data.parquet``), so that the test p
 again, wherever the file that they came from has gone since.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import Corpus, Part, Source
+from secondcoder.corpus.corpus import SEPARATOR, Corpus, Part, Source
 from secondcoder.errors import RunError
-from secondcoder.evaluation.comparison import compare
-from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.evaluate import Thresholds
 from secondcoder.evaluation.figures import Evaluation
+from secondcoder.judging import judge, lead_of, predictions
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
 from secondcoder.recipes import in_todays_words
@@ -34,7 +34,6 @@ from secondcoder.storage import (
     write_json,
 )
 from secondcoder.training.baselines import Baseline
-from secondcoder.training.fitting import class_indices
 
 RUN_FILE = "run.json"
 TEST_USE_FILE = "test-use.jsonl"
@@ -44,6 +43,8 @@ TOKENS = ".tokens"
 """Folder beside the runs that keeps token ids, so that texts are tokenised once for all runs on them."""
 MODEL_NAME = "model"
 """Key of the trained model's figures, beside those of the baselines."""
+SHARE = "share_"
+"""What stands before the name of a class in the columns of ``data.parquet`` that hold shares of coders."""
 RUN_FORMAT = 1
 
 
@@ -131,6 +132,9 @@ class RunFolder:
             groups=None if None in groups else tuple(groups),
             label_names=tuple(data["label_names"]),
             positive=data["positive"],
+            task=data.get("task", "multi-class"),
+            separator=data.get("separator", SEPARATOR),
+            shares=_shares(table, data["label_names"]),
             columns=table,
             source=Source(data["source"], data["sha256"], data["columns"]),
         )
@@ -162,6 +166,7 @@ class RunFolder:
         *,
         baselines: Mapping[str, Baseline],
         temperature: float = 1.0,
+        thresholds: Mapping[str, float] | None = None,
     ) -> None:
         """Judge a part and write its predictions and figures down; those of other parts stay.
 
@@ -177,19 +182,27 @@ class RunFolder:
             By name, judged on the same rows.
         temperature
             What the model's logits were divided by.
+        thresholds
+            From which probability on it gives a class, where that was tuned.
         """
         given = {MODEL_NAME: probabilities}
         given |= {name: baseline.predict_proba(rows.texts) for name, baseline in baselines.items()}
-        table = _predictions(part, rows, probabilities)
+        table = predictions(part, rows, probabilities, thresholds or {})
         path = self.folder / "predictions.parquet"
         if path.exists():
             table = pa.concat_tables([pq.read_table(path, filters=[("part", "!=", part)]), table])
         with atomic_path(path) as temporary, storage_errors(path):
             pq.write_table(table, temporary, compression="zstd")
-        self.store_figures(part, rows, given, temperature=temperature)
+        self.store_figures(part, rows, given, temperature=temperature, thresholds=thresholds)
 
     def store_figures(
-        self, part: str, rows: Corpus, given: Mapping[str, NDArray[np.float64]], *, temperature: float = 1.0
+        self,
+        part: str,
+        rows: Corpus,
+        given: Mapping[str, NDArray[np.float64]],
+        *,
+        temperature: float = 1.0,
+        thresholds: Thresholds | None = None,
     ) -> None:
         """Judge what the model and the baselines gave to the rows, and how far the model leads; write it down.
 
@@ -203,12 +216,21 @@ class RunFolder:
             Probabilities of shape (n, k) by who gave them.
         temperature
             What the model's logits were divided by.
+        thresholds
+            From which probability on the model gives a class; ndarray of shape (n, k) where several models judged.
         """
         stored = {name: {who: e.to_dict() for who, e in by.items()} for name, by in self.evaluations.items()}
         stored[part] = {
-            who: judge(rows, found, temperature=temperature if who == MODEL_NAME else 1.0).to_dict()
+            who: (
+                judge(rows, found, temperature=temperature, thresholds=thresholds)
+                if who == MODEL_NAME
+                else judge(rows, found)
+            ).to_dict()
             for who, found in given.items()
         }
+        if rows.multi_label:  # leads are of one label a text
+            write_json(self.folder / "evaluation.json", stored)
+            return
         leads = self.leads | {part: {who: lead_of(rows, given[who], given[MODEL_NAME]) for who in given}}
         leads[part].pop(MODEL_NAME)
         write_json(self.folder / LEADS_FILE, leads)
@@ -245,39 +267,12 @@ class RunFolder:
         )
 
 
-def judge(rows: Corpus, probabilities: NDArray[np.float64], *, temperature: float = 1.0) -> Evaluation:
-    """Return the figures of probabilities, shape (n, k), against the labels of rows that all have one.
-
-    Groups are the unit of the intervals where the rows have any; a row without a group is one by itself.
-    """
-    labels = [label for label in rows.labels if label is not None]
-    return evaluate(
-        labels,
-        probabilities,
-        rows.label_names,
-        positive=rows.positive,
-        groups=rows.units,
-        temperature=temperature,
-    )
-
-
-def lead_of(rows: Corpus, baseline: NDArray[np.float64], model: NDArray[np.float64]) -> dict[str, Any]:
-    """Return how far the model leads a baseline on the rows, as `Comparison.to_dict` gives it."""
-    gold = class_indices(rows, rows.label_names)
-    return compare(gold, baseline, model, rows.label_names, positive=rows.positive, groups=rows.units).to_dict()
-
-
-def _predictions(part: str, rows: Corpus, probabilities: NDArray[np.float64]) -> pa.Table:
-    predicted = [rows.label_names[i] for i in probabilities.argmax(axis=1)]
-    columns = {
-        "id": pa.array(rows.ids, pa.string()),
-        "part": pa.array([part] * len(rows), pa.string()),
-        "label": pa.array(rows.labels, pa.string()),
-        "predicted": pa.array(predicted, pa.string()),
-    }
-    for i, name in enumerate(rows.label_names):
-        columns[f"probability_{name}"] = pa.array(probabilities[:, i], pa.float64())
-    return pa.table(columns)
+def _shares(table: pa.Table, label_names: Sequence[str]) -> NDArray[np.float64] | None:
+    """Return the shares of coders, shape (n, k), where the run was given any."""
+    columns = [f"{SHARE}{name}" for name in label_names]
+    if not set(columns) <= set(table.column_names):
+        return None
+    return np.column_stack([table[column].to_numpy() for column in columns]).astype(np.float64)
 
 
 def _sorted_columns(rows: Corpus) -> list[list[str | None]]:

@@ -47,7 +47,12 @@ class Run(RunFolder):
                 scores = model.score(rows.texts, progress=task)
             baselines = fit_baselines(self.part("train"))
             self.store_evaluation(
-                "test", rows, scores.probabilities, baselines=baselines, temperature=model.card.temperature
+                "test",
+                rows,
+                scores.probabilities,
+                baselines=baselines,
+                temperature=model.card.temperature,
+                thresholds=model.card.thresholds,
             )
             store_mistakes(self, "test", judged_rows(rows, scores.probabilities, scores.n_tokens), model)
             self.write_report()

@@ -15,7 +15,6 @@ from secondcoder.corpus.splits import Split
 from secondcoder.errors import DataError
 from secondcoder.finishing import Judged, keep
 from secondcoder.model.backends import resolve_device
-from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress, default_progress
@@ -28,7 +27,7 @@ from secondcoder.settings import DEFAULT_SEED, Backend, Device, Precision, check
 from secondcoder.storage import locked
 from secondcoder.training.few_labels import require_possible, wants_comparison
 from secondcoder.training.ranks import join_ranks
-from secondcoder.training.studies import fit_seeds
+from secondcoder.training.studies import fit_seeds, start_for
 
 
 def train(
@@ -193,14 +192,7 @@ def train_with(
 
 def _start(split: Split, settings: TrainSettings, seed: int, run: Run | None) -> Model:
     """Return the model with an untrained head; the run learns what arithmetic it computes in."""
-    train = split.train
-    model = start_model(
-        settings,
-        label_names=train.label_names,
-        seed=seed,
-        positive=train.positive,
-        text_column=train.source.columns.get("text"),
-    )
+    model = start_for(split.train, settings, seed=seed)
     if run and "precision" not in run.info:
         run.update(precision=model.precision)
     return model

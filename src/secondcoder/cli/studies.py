@@ -152,7 +152,7 @@ def _study_file(file: str, seed: int, read: ReadSettings, split: SplitSettings, 
     from secondcoder.corpus.splits import split as divide
     from secondcoder.curving import study_split
 
-    if read.label is None:
+    if not read.labelled:
         raise DataError("No --label was named.", "Name the column with the hand-given labels.")
     corpus = read_rows(file, **read.to_dict(), seed=seed)
     parts = divide(corpus, **split.to_dict(), seed=seed)

@@ -71,7 +71,7 @@ def train(
     from secondcoder.training.ranks import LeaderFailedError, part_ranks
     from secondcoder.workflow import train_with
 
-    if read.label is None:
+    if not read.labelled:
         raise DataError("No --label was named.", "Name the column with the hand-given labels.")
     corpus = read_corpus(file, read, seed)
     parts = divide(corpus, **split.to_dict(), seed=seed)
@@ -171,7 +171,7 @@ def read_corpus(file: str, settings: ReadSettings, seed: int) -> "Corpus":
 
 def _require_no_columns(read: ReadSettings) -> None:
     """Raise `SettingsError` if columns were named where no file is read: the test part is not opened by mistake."""
-    named = [name for name, value in read.to_dict().items() if value is not None]
+    named = [name for name, value in read.to_dict().items() if value not in (None, ())]
     if named:
         options = ", ".join(f"--{name.replace('_', '-')} {getattr(read, name)}" for name in named)
         raise SettingsError(

@@ -6,12 +6,12 @@ any figures that several trainings gave.
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.evaluation.evaluate import evaluate_points
+from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
@@ -80,13 +80,7 @@ def fit_pretrained(
     to.
     """
     return fit_seeds(
-        lambda seed: start_model(
-            settings,
-            label_names=train.label_names,
-            seed=seed,
-            positive=train.positive,
-            text_column=train.source.columns.get("text"),
-        ),
+        lambda seed: start_for(train, settings, seed=seed),
         train,
         dev,
         settings=settings,
@@ -95,6 +89,29 @@ def fit_pretrained(
         resume=any(checkpoints.rglob("checkpoint-*")),
         progress=progress,
     )
+
+
+def start_for(train: Corpus, settings: TrainSettings, *, seed: int) -> Model:
+    """Return the pre-trained model of the settings, with an untrained head for the labels and the task of some rows.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be had.
+    SettingsError
+        If the device is not there or the maximum length too long.
+    """
+    model = start_model(
+        settings,
+        label_names=train.label_names,
+        seed=seed,
+        positive=train.positive,
+        text_column=train.source.columns.get("text"),
+    )
+    model.card = replace(model.card, task=train.task, separator=train.separator)
+    if train.multi_label:  # what other consumers of the folder, `transformers.pipeline` for one, ask before they score
+        model.network.config.problem_type = "multi_label_classification"
+    return model
 
 
 def fit_seeds(
@@ -175,5 +192,4 @@ def fit_seeds(
 def _figures(dev: Corpus, result: Fit) -> dict[str, float]:
     """Return every figure of a training's best epoch on dev, by name."""
     assert result.best_scores is not None
-    labels = [label for label in dev.labels if label is not None]
-    return evaluate_points(labels, result.best_scores.probabilities, dev.label_names, positive=dev.positive).figures()
+    return points_of_rows(dev, result.best_scores.probabilities).figures()

@@ -1,0 +1,62 @@
+"""Rows and what was said about them: figures, leads, labels.
+
+In: rows that all have a label, probabilities. Out: what the run folder keeps of them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from secondcoder.corpus.corpus import Corpus
+from secondcoder.evaluation.comparison import compare
+from secondcoder.evaluation.deciding import labels_decided
+from secondcoder.evaluation.evaluate import Thresholds, evaluate_rows
+from secondcoder.evaluation.figures import Evaluation
+from secondcoder.training.fitting import class_indices
+
+
+def judge(
+    rows: Corpus,
+    probabilities: NDArray[np.float64],
+    *,
+    temperature: float = 1.0,
+    thresholds: Thresholds | None = None,
+) -> Evaluation:
+    """Return the figures of probabilities, shape (n, k), against the labels of rows that all have one.
+
+    Groups are the unit of the intervals where the rows have any; a row without a group is one by itself.
+    """
+    return evaluate_rows(rows, probabilities, temperature=temperature, thresholds=thresholds)
+
+
+def lead_of(rows: Corpus, baseline: NDArray[np.float64], model: NDArray[np.float64]) -> dict[str, Any]:
+    """Return how far the model leads a baseline on the rows, as `Comparison.to_dict` gives it."""
+    gold = class_indices(rows, rows.label_names)
+    return compare(gold, baseline, model, rows.label_names, positive=rows.positive, groups=rows.units).to_dict()
+
+
+def predicted_labels(
+    rows: Corpus, probabilities: NDArray[np.float64], thresholds: Mapping[str, float] | None = None
+) -> list[str]:
+    """Return the labels that probabilities of shape (n, k) make; those of a set are joined."""
+    several, separator = rows.multi_label, rows.separator
+    return labels_decided(probabilities, rows.label_names, thresholds, multi_label=several, separator=separator)
+
+
+def predictions(
+    part: str, rows: Corpus, probabilities: NDArray[np.float64], thresholds: Mapping[str, float]
+) -> pa.Table:
+    """Return what a run folder keeps of a part: id, part, label, predicted, the probability of each class."""
+    predicted = predicted_labels(rows, probabilities, thresholds)
+    columns = {
+        "id": pa.array(rows.ids, pa.string()),
+        "part": pa.array([part] * len(rows), pa.string()),
+        "label": pa.array(rows.labels, pa.string()),
+        "predicted": pa.array(predicted, pa.string()),
+    }
+    for i, name in enumerate(rows.label_names):
+        columns[f"probability_{name}"] = pa.array(probabilities[:, i], pa.float64())
+    return pa.table(columns)
