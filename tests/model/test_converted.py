@@ -69,6 +69,17 @@ def test_one_text_one_score_whatever_its_neighbours_order_and_shard(encoder_fold
     assert np.array_equal(expected[: len(TEXTS)], expected[len(TEXTS) : 2 * len(TEXTS)])  # repeated
 
 
+def test_windows_of_long_texts_have_the_same_bits_in_any_company(encoder_folder, backends):
+    settings = TrainSettings(model=str(encoder_folder), device="cpu", long_texts="windows", max_length=16)
+    model = start_model(settings, label_names=("economic", "social"), seed=3)
+    by_torch = model.logits(TEXTS)
+    model.use(backends["fp32"])
+    expected = model.logits(TEXTS)
+    assert np.allclose(expected, by_torch, atol=1e-4)
+    assert np.array_equal(model.logits(TEXTS[::-1])[::-1], expected)
+    assert np.array_equal(np.concatenate([model.logits([text]) for text in TEXTS[:20]]), expected[:20])
+
+
 def test_where_tall_batches_give_other_bits_all_are_low(encoder_folder, monkeypatch):
     model = start(encoder_folder)
     backend = convert(model.network, model.encoder, "fp32")
