@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -97,3 +99,33 @@ def test_a_generator_of_texts_is_read_once_and_in_order() -> None:
     for baseline in fit_baselines(manifesto()).values():
         expected = baseline.predict_proba(SOCIAL)
         np.testing.assert_array_equal(baseline.predict_proba(text for text in SOCIAL), expected)
+
+
+def several(labels: list[str | None]) -> Corpus:
+    texts = (ECONOMIC + SOCIAL)[: len(labels)]
+    return replace(corpus_of(texts, labels, ("economic", "social", "rare")), task="multi-label")
+
+
+def test_the_most_frequent_set_is_given_to_everyone_and_its_probabilities_are_near_the_shares() -> None:
+    train = several(["economic;social", "economic;social", "social", "", "", "", "rare"])
+    probabilities = MajorityClass().fit(train).predict_proba(["anything"])
+    assert not (probabilities >= 0.5).any()  # the empty set
+    np.testing.assert_allclose(probabilities, [[2 / 7, 3 / 7, 1 / 7]])
+    train = several(["economic;social", "economic;social", "economic;social", "economic", "economic", "economic", ""])
+    probabilities = MajorityClass().fit(train).predict_proba(["anything"])  # of equally frequent ones the smallest
+    assert (probabilities >= 0.5).tolist() == [[True, False, False]]
+    np.testing.assert_allclose(probabilities, [[6 / 7, 3 / 7, 0]])
+    train = several(["economic;social", "economic;social", "economic;rare", "economic", "", "rare", "rare;social"])
+    probabilities = MajorityClass().fit(train).predict_proba(["anything"])
+    assert (probabilities >= 0.5).tolist() == [[True, True, False]]
+    np.testing.assert_allclose(probabilities, [[4 / 7, 0.5, 3 / 7]])
+
+
+def test_each_class_of_a_set_has_a_regression_of_its_own() -> None:
+    labels: list[str | None] = ["economic", "economic", "economic", "economic;social", "social", "social", ""]
+    train = several(labels)
+    probabilities = TfidfLogistic().fit(train).predict_proba(["lower taxes for banks", "teachers for schools"])
+    assert (probabilities >= 0.5).tolist() == [[True, False, False], [False, True, False]]
+    assert (probabilities[:, 2] == 0).all()  # no text of train has it
+    found = evaluate([("economic",), ("social",)], probabilities, train.label_names, task="multi-label")
+    assert found.figure("exact-match") == 1.0
