@@ -41,6 +41,8 @@ class Fit:
         Lengths of the train and dev texts in tokens, before truncation.
     seed_figures
         The best figure on dev of each seed, where there were several.
+    class_weights
+        How much a text of each class counts in the loss; None: all the same.
     """
 
     metric: str
@@ -52,6 +54,7 @@ class Fit:
     findings: list[Finding] = field(default_factory=list)
     n_tokens: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     seed_figures: dict[str, float] = field(default_factory=dict)
+    class_weights: dict[str, float] | None = None
 
     @property
     def best(self) -> float | None:
@@ -68,6 +71,7 @@ class Fit:
             "best_epoch": self.best_epoch,
             "epochs_finished": sum(entry["epoch"] > 0 for entry in self.history),
             "seed_figures": self.seed_figures,
+            "class_weights": self.class_weights,
             "findings": [finding.to_dict() for finding in self.findings],
         }
 

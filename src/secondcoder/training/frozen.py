@@ -65,8 +65,11 @@ def freeze(network: PreTrainedModel, share: float) -> Frozen:
 
 
 @contextlib.contextmanager
-def upper_layers(network: PreTrainedModel, frozen: Frozen) -> Iterator[None]:
-    """Run only what is above the frozen layers inside the block, on what `ActivationInputs` gives."""
+def upper_layers(network: PreTrainedModel, frozen: Frozen | None) -> Iterator[None]:
+    """Run only what is above the frozen layers inside the block, on what `ActivationInputs` gives; None: all of it."""
+    if frozen is None:
+        yield
+        return
     with running(network, slice(frozen.layers, None), passing=True):
         yield
 

@@ -5,13 +5,15 @@ In: a network and the train part. Out: the same network, whose last layer is a l
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -28,7 +30,14 @@ _STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
 _FOLDS = 5
 
 
-def start_from_logistic(model: Model, inputs: Inputs, targets: NDArray[Any], *, progress: Progress) -> None:
+def start_from_logistic(
+    model: Model,
+    inputs: Inputs,
+    targets: NDArray[Any],
+    *,
+    weights: Mapping[str, float] | None = None,
+    progress: Progress,
+) -> None:
     """Fit a logistic regression on what the last layer of the head reads, and put its weights into that layer.
 
     How strongly it is held to zero is chosen by cross-validation on train. A class without rows keeps its weights.
@@ -42,30 +51,35 @@ def start_from_logistic(model: Model, inputs: Inputs, targets: NDArray[Any], *, 
         The train part.
     targets : ndarray of shape (n,) or (n, k)
         Classes, as positions among the label names; or, of bool, which classes each text has.
+    weights
+        How much the texts of each class count, in the order of the label names; None: all the same.
     progress
         Where to show how far it has come.
     """
+    counting = None if weights is None else np.array(list(weights.values()))
     last = last_layer(model.network)
     features = _features(model, last, inputs, progress)
-    classes, weights, biases = (_fit if targets.ndim == 1 else _fit_each)(features, targets)
+    classes, rows, biases = (_fit if targets.ndim == 1 else _fit_each)(features, targets, counting)
     with torch.no_grad():
-        for row, weight, bias in zip(classes, weights, biases, strict=True):
+        for row, weight, bias in zip(classes, rows, biases, strict=True):
             last.weight[row] = torch.from_numpy(weight).to(last.weight)
             if last.bias is not None:
                 last.bias[row] = float(bias)
 
 
 def _fit(
-    features: NDArray[np.float32], targets: NDArray[np.int64]
+    features: NDArray[np.float32], targets: NDArray[np.int64], counting: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the classes that occur, their weights, shape (classes, features), and their biases."""
     scaler = StandardScaler()
     scaled = scaler.fit_transform(features.astype(np.float64))
+    by_class = None if counting is None else {i: float(counting[i]) for i in np.unique(targets).tolist()}
     if min(Counter(targets.tolist()).values()) < _FOLDS:
-        found = LogisticRegression(C=_STRENGTHS[2], max_iter=1000).fit(scaled, targets)
+        found = LogisticRegression(C=_STRENGTHS[2], max_iter=1000, class_weight=by_class).fit(scaled, targets)
     else:
-        search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": _STRENGTHS}, scoring="neg_log_loss", cv=_FOLDS)
-        found = search.fit(scaled, targets).best_estimator_
+        wanted = LogisticRegression(max_iter=1000, class_weight=by_class)
+        scoring = "neg_log_loss" if by_class is None else partial(_weighted_score, by_class)
+        found = GridSearchCV(wanted, {"C": _STRENGTHS}, scoring=scoring, cv=_FOLDS).fit(scaled, targets).best_estimator_
     weights, biases = found.coef_, found.intercept_
     if len(found.classes_) == 2:  # one row says how far the second class is ahead of the first
         weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
@@ -73,12 +87,22 @@ def _fit(
     return found.classes_, weights, biases - weights @ scaler.mean_
 
 
+def _weighted_score(
+    by_class: Mapping[int, float], found: LogisticRegression, features: NDArray[np.float64], targets: NDArray[np.int64]
+) -> float:
+    """Return how well held-out texts are foretold, as `GridSearchCV` scores do: each class weighs as in the fit."""
+    weights = [by_class[i] for i in targets.tolist()]
+    return -float(log_loss(targets, found.predict_proba(features), labels=found.classes_, sample_weight=weights))
+
+
 def _fit_each(
-    features: NDArray[np.float32], targets: NDArray[np.bool_]
+    features: NDArray[np.float32], targets: NDArray[np.bool_], counting: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the classes that some texts have and some have not, their weights and their biases, as `_fit` does."""
     classes = np.flatnonzero(targets.any(axis=0) & ~targets.all(axis=0))
-    found = [_fit(features, targets[:, i].astype(np.int64)) for i in classes]
+    # As in the loss, a weight is that of having the class.
+    each = {i: None if counting is None else np.array([1.0, counting[i]]) for i in classes.tolist()}
+    found = [_fit(features, targets[:, i].astype(np.int64), each[i]) for i in classes.tolist()]
     # Of two classes, `_fit` gives each half of what sets them apart.
     weights = [weight[1] - weight[0] for _, weight, _ in found]
     biases = [bias[1] - bias[0] for _, _, bias in found]

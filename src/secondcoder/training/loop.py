@@ -4,7 +4,6 @@ In: a model with an untrained head, the train and dev parts, settings. Out: the 
 on dev, and how it came there. The test part never comes here. Stopped anywhere, it goes on as if it had not been.
 """
 
-import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from secondcoder.evaluation.metrics import is_better, resolve_metric
 from secondcoder.model.batches import training_steps
 from secondcoder.model.encoding import Encoded
 from secondcoder.model.model import Model
-from secondcoder.model.pretrained import rate_for, seeded
+from secondcoder.model.pretrained import seeded
 from secondcoder.model.scores import Scores
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
@@ -30,16 +29,17 @@ from secondcoder.recipes import LEAST_STEPS, TrainSettings
 from secondcoder.training.activations import inputs_for
 from secondcoder.training.alarms import predicts_one_class
 from secondcoder.training.checkpoints import Checkpoint
+from secondcoder.training.class_weights import resolve_weights
 from secondcoder.training.contrastive import ContrastiveStepper
-from secondcoder.training.dropout import cheap_dropout
 from secondcoder.training.exactness import deterministic, set_generators
 from secondcoder.training.fitting import Fit, State, describe, dev_figures, gold_of, targets_of
-from secondcoder.training.frozen import Frozen, freeze, upper_layers
+from secondcoder.training.frozen import upper_layers
 from secondcoder.training.heads import start_from_logistic
 from secondcoder.training.keeping import Keeper
 from secondcoder.training.losses import loss_for
 from secondcoder.training.memory import choose_budget
 from secondcoder.training.ranks import ALONE, Ranks
+from secondcoder.training.sparing import being_trained, hold, peak_rate, release
 from secondcoder.training.steps import Inputs, Stepper, schedule
 from secondcoder.training.stopping import Stop, StoppableProgress, Stopped, listening
 
@@ -135,11 +135,13 @@ class _Training:
         self.progress = StoppableProgress(progress, stop) if ranks.count == 1 else progress
         self.gold = gold_of(train, model.label_names)  # what texts are compared by
         self.targets = self.gold if settings.recipe == "contrastive" else targets_of(train, model.label_names)
-        rate = rate_for(model.network.config) if settings.learning_rate == "auto" else settings.learning_rate
+        weights = resolve_weights(settings.class_weights, self.targets, model.label_names, multi_label=dev.multi_label)
+        self.start_head = partial(start_from_logistic, model, weights=weights, progress=self.progress)
         metric = resolve_metric(settings.metric, model.card.positive, model.label_names, model.card.task)
         n_tokens = np.concatenate([self.encoded.full_lengths, self.dev_encoded.full_lengths])
-        self.result = Fit(metric, rate, seed, n_tokens=n_tokens)
-        self.frozen = freeze(model.network, settings.freeze or 0.0)
+        rate = peak_rate(model.network.config, settings)
+        self.result = Fit(metric, rate, seed, n_tokens=n_tokens, class_weights=weights)
+        self.frozen = hold(model.network, settings)
         # Named now, as the whole network names them: while lower layers are put aside the others have other numbers.
         self.parameters = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
         self.keeper = Keeper(model, train, dev, self.parameters, checkpoints, ranks)
@@ -160,7 +162,8 @@ class _Training:
             self.keeper.load(self.keeper.best())
         if self.ranks.leads:
             (self.keeper.folder / "activations.f16").unlink(missing_ok=True)
-        self.model.network.requires_grad_(True)
+        if release(self.model.network):  # merged weights round otherwise, and what is judged must be what will label
+            self.result.best_scores = self.model.score_encoded(self.dev_encoded)
 
     def _train(self, on_evaluation: OnEvaluation) -> None:
         # Of several processes each has other texts at every step; without epochs nothing is read twice.
@@ -170,8 +173,8 @@ class _Training:
         if self.resumed and self.resumed.plain["cut"] != self.cut:
             self.progress.say("The result may differ in its last bits: frozen layers are computed in another way now.")
         if self.settings.head_start == "logistic" and not self.state.step and not self.result.history:
-            with self._on(cut):
-                start_from_logistic(self.model, inputs, self.gold, progress=self.progress)
+            with upper_layers(self.model.network, cut):
+                self.start_head(inputs, self.gold)
             if self.judge_each or not self.epochs:
                 self._judge({"epoch": 0, "step": 0}, on_evaluation)
         if not self.epochs:
@@ -180,18 +183,15 @@ class _Training:
         self.ranks.copy_from_leader(parameter.detach() for parameter in self.parameters.values())
         stepper = self._make_stepper(inputs)
         while self.state.epoch <= self.epochs:
-            with self._on(cut), cheap_dropout(self.model.network):
+            with being_trained(self.model.network, cut, self.settings):
                 self._run_epoch(stepper)
             if not self.judge_each and self.state.epoch < self.epochs:
                 self.state = self.state.next_epoch()
                 continue
             if isinstance(stepper, ContrastiveStepper):  # its head has learned nothing yet
-                start_from_logistic(self.model, inputs, self.gold, progress=self.progress)
+                self.start_head(inputs, self.gold)
             padded_tokens = sum(self.ranks.gather(self.state.padded_tokens))
             self._judge(self.state.entry(self.encoded.lengths.sum() / padded_tokens), on_evaluation)
-
-    def _on(self, cut: Frozen | None) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if cut is None else upper_layers(self.model.network, cut)
 
     def _make_stepper(self, inputs: Inputs) -> Stepper:
         """Return the stepper, with optimizer and random generators as they were if this training goes on."""
@@ -207,7 +207,7 @@ class _Training:
             token_budget=budget,
             ranks=self.ranks,
             say=self.progress.say,
-            loss=loss_for(self.model.card.task),
+            loss=loss_for(self.model.card.task, self.result.class_weights),
         )
         if self.resumed is not None and self.state.step:
             self.stepper.restore(self.resumed.tensors)

@@ -32,12 +32,7 @@ def recomputing(network: PreTrainedModel, wanted: bool = True) -> Iterator[None]
     if not wanted:
         yield
         return
-    layers = checkpointable(network)
-    if not layers:
-        raise ModelError(
-            f"{type(network).__name__} has no layers that could be computed again by themselves.",
-            "Leave --checkpoint-activations out; to save memory, set a smaller --token-budget or --max-length.",
-        )
+    layers = require_layers(network)
     # A decoder's layers would write what they computed into a cache, and when they are computed again, once more.
     configs: dict[int, Any] = {id(found): found for module in network.modules() if (found := _config(module))}
     caching = [config for config in configs.values() if getattr(config, "use_cache", False)]
@@ -54,11 +49,23 @@ def recomputing(network: PreTrainedModel, wanted: bool = True) -> Iterator[None]
             config.use_cache = True
 
 
-def checkpointable(network: PreTrainedModel) -> list[nn.Module]:
-    """Return the layers, encoder's and decoder's, that can be computed again by themselves."""
+def require_layers(network: PreTrainedModel) -> list[nn.Module]:
+    """Return the layers, encoder's and decoder's, that can be computed again by themselves.
+
+    Raises
+    ------
+    ModelError
+        If there are none: ALBERT's share their weights.
+    """
     inside = network.base_model.modules()
     known: list[nn.Module] = [module for module in inside if isinstance(module, GradientCheckpointingLayer)]
-    return known or list(layers_of(network) or [])
+    found = known or list(layers_of(network) or [])
+    if not found:
+        raise ModelError(
+            f"{type(network).__name__} has no layers that could be computed again by themselves.",
+            "Leave --checkpoint-activations out; to save memory, set a smaller --token-budget or --max-length.",
+        )
+    return found
 
 
 class _Recomputed:
