@@ -73,6 +73,8 @@ def _show(summary: "LabelSummary", *, as_json: bool) -> None:
         ["label", "texts", "share"],
         ([name, count, f"{summary.label_shares[name]:.1%}"] for name, count in summary.label_counts.items()),
     )
+    if summary.no_class is not None:
+        say(f"A text counts for each of its labels, so the shares need not sum to 100 %. None: {summary.no_class:,}.")
     say("These shares are the model's and biased by its errors: they are no estimates (see docs/labelling.md).")
     say(f"{summary.seconds:,.0f} s, {summary.texts_per_second:,.1f} texts/s; {summary.truncated:,} texts were cut.")
     reasons = "; ".join(f"{count:,} without ({reason})" for reason, count in summary.unlabelled.items())

@@ -4,16 +4,20 @@ In: a model (anything that scores texts) and the text cells of some rows. Out: t
 reason for every row.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from secondcoder.corpus.corpus import SEPARATOR, join_set, split_set
 from secondcoder.errors import DataError, ModelError
+from secondcoder.evaluation.deciding import class_threshold, confidence_of, decide_class, decide_set, threshold_array
 from secondcoder.progress import Task
 
 EMPTY_TEXT = "empty text"
@@ -56,6 +60,31 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
+class Deciding:
+    """How labels are made of probabilities, and written.
+
+    Attributes
+    ----------
+    multi_label
+        Whether a text may have several classes.
+    thresholds
+        By class: from which probability on it is given, where that was tuned.
+    separator
+        What joins the names of a set; None where a set is written as a list.
+    """
+
+    multi_label: bool = False
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    separator: str | None = None
+
+    @classmethod
+    def of(cls, summary: Mapping[str, Any], *, lists: bool) -> Self:
+        """Return what a model's summary says; `lists` where the output's format has lists."""
+        separator = None if lists else summary.get("separator", SEPARATOR)
+        return cls(summary.get("task") == "multi-label", dict(summary.get("thresholds", {})), separator)
+
+
+@dataclass(frozen=True)
 class AddedColumns:
     """Which columns are added, and what they are called.
 
@@ -69,23 +98,30 @@ class AddedColumns:
         Stands before every name.
     min_confidence
         A label of lower probability is left out; None leaves out none.
+    deciding
+        How labels are made and written.
     """
 
     label_names: tuple[str, ...]
     probabilities: bool = False
     prefix: str = ""
     min_confidence: float | None = None
+    deciding: Deciding = Deciding()
 
     def fields(self) -> list[pa.Field]:
         """Return the columns in order: label, probability, truncated, reason, then one for each class."""
         classes = self.label_names if self.probabilities else ()
         return [
-            pa.field(f"{self.prefix}label", pa.string()),
+            pa.field(f"{self.prefix}label", self._label_type()),
             pa.field(f"{self.prefix}probability", pa.float64()),
             pa.field(f"{self.prefix}truncated", pa.bool_()),
             pa.field(f"{self.prefix}reason", pa.string()),
             *(pa.field(f"{self.prefix}probability_{name}", pa.float64()) for name in classes),
         ]
+
+    def _label_type(self) -> pa.DataType:
+        of_sets = self.deciding.multi_label and self.deciding.separator is None
+        return pa.list_(pa.string()) if of_sets else pa.string()
 
     def behind(self, schema: pa.Schema) -> pa.Schema:
         """Return the schema with the added columns behind its own.
@@ -132,13 +168,13 @@ class AddedColumns:
         texts = list(rows_of_texts)
         counted = _Counted(task)
         probabilities, truncated = self._score(model, texts, counted)
-        best = probabilities.argmax(axis=1)
-        confidence = probabilities[np.arange(len(texts)), best]
+        several, thresholds = self.deciding.multi_label, self.deciding.thresholds
+        confidence = confidence_of(probabilities, thresholds, self.label_names, multi_label=several)
         unsure = confidence < (self.min_confidence or 0.0)
         classes = probabilities.T if self.probabilities else ()
         unlabelled = pa.array([NOT_CONFIDENT if is_unsure else None for is_unsure in unsure], pa.string()).take(rows)
         columns = [
-            pa.array(self.label_names, pa.string()).take(pa.array(best, mask=unsure)).take(rows),
+            self._labels(probabilities, unsure).take(rows),
             pa.array(confidence).take(rows),
             pa.array(truncated, pa.bool_()).take(rows).fill_null(False),  # what was not read was not cut
             pc.coalesce(pa.array(reasons, pa.string()), unlabelled),
@@ -146,6 +182,28 @@ class AddedColumns:
         ]
         task.advance(len(cells) - counted.done)  # rows without a text, and repetitions
         return columns
+
+    def _labels(self, probabilities: NDArray[np.float64], unsure: NDArray[np.bool_]) -> pa.Array:
+        """Return the label of each text, or the set of them, as it is written; null where that is not sure enough."""
+        how, names = self.deciding, self.label_names
+        if not how.multi_label:
+            threshold, positive = class_threshold(how.thresholds, names)
+            chosen = decide_class(probabilities, threshold, positive=positive)
+            return pa.array(names, pa.string()).take(pa.array(chosen, mask=unsure))
+        given = decide_set(probabilities, threshold_array(how.thresholds, names)).tolist()
+        sets = [None if left else list(compress(names, has)) for has, left in zip(given, unsure, strict=True)]
+        if how.separator is None:
+            return pa.array(sets, pa.list_(pa.string()))
+        return pa.array([None if one is None else join_set(one, how.separator) for one in sets], pa.string())
+
+    def count(self, labels: pa.Array) -> Counter[str]:
+        """Return how many rows have each label, by name; ``""`` is the set of none."""
+        found = labels.drop_null().to_pylist()
+        if not self.deciding.multi_label:
+            return Counter(found)
+        separator = self.deciding.separator
+        sets = found if separator is None else (split_set(label, separator) for label in found)
+        return Counter(name for names in sets for name in names or ("",))
 
     def _score(self, model: Scorer, texts: list[str], progress: Task) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         if not texts:

@@ -45,7 +45,7 @@ def finish(work: Work, about: dict[str, Any], settings: LabelSettings, progress:
         *confidence_findings(done.tally, least),
         *departure_findings(about["model"]),
     )
-    summary = LabelSummary.of(output, done.tally, about["model"]["label_names"], findings)
+    summary = LabelSummary.of(output, done.tally, about["model"], findings)
     files = [
         {**{key: part[key] for key in ("name", "rows", "bytes", "sha256")}}
         if output.is_folder

@@ -196,7 +196,7 @@ def _merge(shards: list[_Shard], output: Output, progress: Progress) -> LabelSum
             Tally.from_dict(
                 {
                     "rows": found["rows"],
-                    "labels": found["label_counts"],
+                    "labels": found["label_counts"] | ({"": n} if (n := found.get("no_class")) else {}),
                     "reasons": found["unlabelled"],
                     "truncated": found["truncated"],
                     "rejected": found["rejected"],
@@ -217,7 +217,7 @@ def _merge(shards: list[_Shard], output: Output, progress: Progress) -> LabelSum
         "output": {"folder": output.is_folder, "files": files},
     }
     findings = confidence_findings(tally, manifest["settings"]["min_confidence"])
-    summary = LabelSummary.of(output, tally, manifest["model"]["label_names"], findings)
+    summary = LabelSummary.of(output, tally, manifest["model"], findings)
     staged = output.work / "parts" / ("" if output.is_folder else output.path.name)
     place(output, staged, {**about, "summary": summary.to_dict()}, rejected=rejected if tally.rejected else None)
     return summary

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from secondcoder.corpus.corpus import require_column
+from secondcoder.corpus.files import find_format
 from secondcoder.environment import versions
 from secondcoder.errors import DataError, InterruptedRunError, SecondcoderError, SettingsError, StorageError
-from secondcoder.labelling.columns import AddedColumns, Scorer
+from secondcoder.labelling.columns import AddedColumns, Deciding, Scorer
 from secondcoder.labelling.engines import Engine, LocalEngine
 from secondcoder.labelling.finishing import finish, finished
 from secondcoder.labelling.inputs import Cursor, Inputs, Placed
@@ -30,6 +31,7 @@ from secondcoder.progress import Progress
 from secondcoder.settings import LabelSettings
 from secondcoder.storage import locked
 
+_WITH_LISTS = ("parquet", "jsonl")
 MOST_REJECTED = 0.1  # of the records; beyond, the file is something else than what it is read as
 
 
@@ -50,9 +52,10 @@ def label_file(
     """Label every text of a corpus and return what was done.
 
     Each row of the input comes out once, in order, with all its columns and behind them ``label``, ``probability`` (of
-    that label), ``truncated``, ``reason`` (why a row has no label) and, if asked for, ``probability_<label>`` for each
-    class. What is no row at all goes to ``OUTPUT.rejected.jsonl``. Work that is stopped is kept beside the output, and
-    the same call goes on with it.
+    that label; of several, of the least sure decision on a class), ``truncated``, ``reason`` (why a row has no label)
+    and, if asked for, ``probability_<label>`` for each class. Where a text may have several labels, ``label`` is a list
+    in Parquet and JSONL, and their names joined in CSV and TSV. What is no row at all goes to
+    ``OUTPUT.rejected.jsonl``. Work that is stopped is kept beside the output, and the same call goes on with it.
 
     Parameters
     ----------
@@ -100,7 +103,8 @@ def label_file(
     if not inputs.schema.names:  # nothing but rejected lines, which leave no columns
         _refuse_rejected(inputs, *inputs.count(progress), settings)
     column = _text_column(inputs, engine.text_column if settings.text is None else settings.text)
-    added = AddedColumns(engine.label_names, probabilities, prefix, min_confidence)
+    deciding = Deciding.of(engine.summary(), lists=find_format(target.ending) in _WITH_LISTS)
+    added = AddedColumns(engine.label_names, probabilities, prefix, min_confidence, deciding)
     work = Work(target, added.behind(inputs.schema))
     plan = _plan(engine, inputs, settings, column, target)
     with locked(work.folder):
@@ -166,7 +170,7 @@ def _counted(window: Window, columns: list[pa.Array], added: AddedColumns) -> tu
     rows = window.rows()
     labels, _, truncated, reasons = columns[:4]
     tally = Tally(rows=rows.num_rows, rejected=len(window.rejected))
-    tally.labels.update(labels.drop_null().to_pylist())
+    tally.labels.update(added.count(labels))
     tally.reasons.update(reasons.drop_null().to_pylist())
     tally.truncated = pc.sum(truncated, min_count=0).as_py()
     return pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=added.behind(rows.schema)), tally

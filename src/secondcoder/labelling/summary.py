@@ -4,7 +4,7 @@ In: counts. Out: `Tally` while they grow, `LabelSummary` at the end.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -81,11 +81,13 @@ class LabelSummary:
     rejects
         The file that they stand in, with their places and reasons, or None where there are none.
     label_counts
-        Labelled rows by label, in the order of the label names.
+        Labelled rows by label, in the order of the label names; where a text may have several, it counts for each.
     seconds
         From the first row read to the last labelled, without the time between a stop and going on.
     findings
         What the user should know about the output.
+    no_class
+        Of the labelled rows, those that were given no class, where a text may have several; else None.
     """
 
     output: Path
@@ -99,10 +101,14 @@ class LabelSummary:
     rejected: int = 0
     rejects: Path | None = None
     findings: tuple[Finding, ...] = ()
+    no_class: int | None = None
 
     @property
     def label_shares(self) -> dict[str, float]:
-        """Share of each label among the labelled rows, by name; uncorrected for the model's errors."""
+        """Share of each label among the labelled rows, by name; uncorrected for the model's errors.
+
+        They sum to 1 where a text has one label, and to anything where it may have several.
+        """
         return {name: count / max(self.labelled, 1) for name, count in self.label_counts.items()}
 
     @property
@@ -124,26 +130,27 @@ class LabelSummary:
         }
 
     @classmethod
-    def of(cls, output: Output, tally: Tally, label_names: Sequence[str], findings: tuple[Finding, ...] = ()) -> Self:
-        """Return the summary of an output with these counts."""
+    def of(cls, output: Output, tally: Tally, model: Mapping[str, Any], findings: tuple[Finding, ...] = ()) -> Self:
+        """Return the summary of an output with these counts, labelled by a model as the manifest describes it."""
         return cls(
             output=output.path,
             manifest=output.manifest,
             rows=tally.rows,
-            labelled=tally.labels.total(),
+            labelled=tally.rows - tally.reasons.total(),
             unlabelled=dict(tally.reasons),
             truncated=tally.truncated,
-            label_counts={name: tally.labels[name] for name in label_names},
+            label_counts={name: tally.labels[name] for name in model["label_names"]},
             seconds=tally.seconds,
             rejected=tally.rejected,
             rejects=output.rejected if tally.rejected else None,
             findings=findings,
+            no_class=tally.labels[""] if model.get("task") == "multi-label" else None,
         )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the summary that `to_dict` made plain."""
-        kept = {name: values[name] for name in cls.__dataclass_fields__}
+        kept = {"no_class": None} | {name: values[name] for name in cls.__dataclass_fields__ if name in values}
         return cls(
             **{
                 **kept,

@@ -167,6 +167,8 @@ class Model:
 
     def summary(self) -> dict[str, Any]:
         """Return what the run folder says about the model, as plain JSON values."""
+        card = self.card
+        decides = {"task": card.task, "thresholds": card.thresholds, "separator": card.separator}
         return {
             "base_model": self.card.base_model,
             "revision": getattr(self.network.config, "_commit_hash", None),
@@ -178,6 +180,7 @@ class Model:
             "device": str(self.backend.device),
             "threads": torch.get_num_threads(),
             "weights_sha256": self.sha256,
+            **(decides if card.thresholds or card.task != "multi-class" else {}),
             **({"judged_with": self.judged_with} if self.judged_with else {}),
         }
 
