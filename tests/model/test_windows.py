@@ -1,6 +1,7 @@
 """Long texts in windows: all of a text is read, and what its windows say is one thing, the same in any company."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def test_windows_cover_a_text_are_alike_long_and_as_few_as_will_do(n, room, over
     assert found[-1][1] == n
     assert len({end - start for start, end in found}) == 1
     assert all(start <= end <= start + room for start, end in found)
-    assert all(end - later >= overlap for (_, end), (later, _) in zip(found, found[1:], strict=False))
+    assert all(end - later >= overlap for (_, end), (later, _) in pairwise(found))
     fewer = len(found) - 1
     assert fewer == 0 or fewer * room - (fewer - 1) * overlap < n
 
