@@ -42,8 +42,8 @@ def suggest(name: str) -> str:
 def _forms(name: str) -> Iterator[str]:
     """Yield a name as it was given, and without its owner or the owner that it may lack."""
     yield name
-    owner, slash, bare = name.partition("/")
+    _, slash, bare = name.partition("/")
     if slash:
         yield bare
         return
-    yield from (known.casefold() for known in known_names() if known.casefold().partition("/")[2] == owner)
+    yield from (known.casefold() for known in known_names() if known.casefold().endswith(f"/{name}"))

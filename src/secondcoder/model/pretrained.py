@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -147,8 +148,7 @@ def read_config(location: str) -> PretrainedConfig:
     check_config(values, location)
     check_files(location, location)
     config: PretrainedConfig = AutoConfig.from_pretrained(location, trust_remote_code=False)
-    if config._attn_implementation not in (None, "eager", "sdpa"):  # others want packages, or fetch them
-        config._attn_implementation = None
+    config._attn_implementation = None  # the fastest that needs no further package, whatever the checkpoint asks for
     for field, value in _NOT_WANTED.items():
         if hasattr(config, field):
             setattr(config, field, value)
@@ -160,7 +160,7 @@ def explain_loading(name: str) -> Iterator[None]:
     """Turn what transformers and the hub say about a model that cannot be had into a `ModelError` with a cure."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, StrictDataclassError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         if Path(name).is_dir():
             raise ModelError(

@@ -24,8 +24,8 @@ from secondcoder.model.pretrained import MINILM, load_pretrained, locate, quiet_
 
 TOKENS = 32
 """Length of the sentences that are timed, in tokens."""
-_ROWS = {"cpu": 32, "mps": 256, "cuda": 512}
-_REPEATS = 3
+_ROWS = {"cpu": 16, "mps": 256, "cuda": 512}
+_REPEATS = 2
 # Numbers of a training step beside the weights: gradients, and what the optimizer keeps is not timed.
 _BYTES_PER_WEIGHT = 4 * 2.5
 _REFERENCES = (
