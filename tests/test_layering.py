@@ -41,6 +41,7 @@ ORDER = (
     "curving",
     "applying",
     "workflow",
+    "tuning",
     "estimator",
     "demo",
     "cli",

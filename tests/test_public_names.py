@@ -28,6 +28,7 @@ def test_the_public_names_are_these():
         "read",
         "split",
         "train",
+        "tune",
     ]
     assert dir(sc) == sorted(sc.__all__)
     for name in sc.__all__:

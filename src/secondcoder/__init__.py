@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from secondcoder.model.loading import load_model as load
     from secondcoder.model.model import Model as Model
     from secondcoder.runs import Run as Run
+    from secondcoder.tuning import tune as tune
     from secondcoder.workflow import train as train
 
 _HOMES = {
@@ -41,6 +42,7 @@ _HOMES = {
     "read": "corpus.reading",
     "split": "corpus.splits",
     "train": "workflow",
+    "tune": "tuning",
 }
 __all__ = list(_HOMES)
 

@@ -22,11 +22,12 @@ from secondcoder.corpus.splits import Split
 from secondcoder.environment import machine, versions
 from secondcoder.errors import InterruptedRunError, RunError, StorageError
 from secondcoder.recipes import TrainSettings
-from secondcoder.run_folder import RUN_FILE, RUN_FORMAT, SHARE, now
+from secondcoder.run_folder import CHECKPOINTS, RUN_FILE, RUN_FORMAT, SHARE, now
 from secondcoder.runs import Run
 from secondcoder.storage import LOCK_FILES, TEMPORARY_MARK, atomic_path, storage_errors, write_json
 
 _DATA_THAT_MATTERS = ("sha256", "columns", "label_names", "positive", "parts", "unused", "split_by")
+_OF_TUNING = ("tuning", "tuning.json", CHECKPOINTS)  # of trials, the best of which becomes a run
 # What does not change the result, or is looked after otherwise: where a training goes on is its own affair.
 _FREE_TO_CHANGE = ("train checkpoint_minutes", "train device", "train token_budget")
 
@@ -40,7 +41,7 @@ def require_ours(folder: Path) -> None:
 
 def _is_from_a_start(name: str) -> bool:
     """Return whether a training that was killed before its first file was whole leaves such a name behind."""
-    return name in LOCK_FILES or (name.startswith(".") and TEMPORARY_MARK in name)
+    return name in (*LOCK_FILES, *_OF_TUNING) or (name.startswith(".") and TEMPORARY_MARK in name)
 
 
 def start_run(folder: Path, *, split: Split, settings: TrainSettings, seed: int, resume: bool = False) -> Run:

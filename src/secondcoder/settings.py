@@ -201,6 +201,21 @@ class CurveSettings(Settings):
         return parse_counts("sizes", self.sizes)
 
 
+@dataclass(frozen=True)
+class TuneSettings(Settings):
+    """How long hyper-parameters are searched for."""
+
+    trials: int = 20
+    """Trainings to try, the settings as they are given first."""
+    timeout: float | None = None
+    """Minutes after which no more trial is begun. Unset: there is no end."""
+
+    def __post_init__(self) -> None:
+        check_count("trials", self.trials, least=1)
+        if self.timeout is not None:
+            check_range("timeout", self.timeout, above=0.0)
+
+
 def parse_label_names(text: str) -> dict[str, str]:
     """Return the mapping that ``"0=negative,1=positive"`` spells out.
 

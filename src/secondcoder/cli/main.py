@@ -12,7 +12,7 @@ from typing import Any
 
 import cyclopts
 
-from secondcoder.cli import comparing, data, demo, exporting, labelling, models, studies, training
+from secondcoder.cli import comparing, data, demo, exporting, labelling, models, studies, training, tuning
 from secondcoder.errors import InterruptedRunError, SecondcoderError, SettingsError, nearest
 from secondcoder.settings import keep_quiet
 
@@ -33,7 +33,9 @@ for _command in (
     training.evaluate,
     comparing.compare,
     studies.curve,
+    tuning.tune,
     training.report,
+    models.models,
     models.show,
     models.tokens,
     labelling.label,

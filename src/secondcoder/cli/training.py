@@ -86,7 +86,7 @@ def train(
         sys.exit(130 if isinstance(error, InterruptedRunError) else 2)  # the first process says why
     part_ranks()
     if _leads():
-        _print_run(run, as_json=json)
+        print_run(run, as_json=json)
 
 
 def evaluate(
@@ -205,7 +205,8 @@ def _tell_parts(parts: "Split") -> None:
     tell(f"{sizes} (split: {parts.by}); labels: {', '.join(parts.train.label_names)}")
 
 
-def _print_run(run: "Run", *, as_json: bool) -> None:
+def print_run(run: "Run", *, as_json: bool) -> None:
+    """Print a new run's figures on dev."""
     figures = run.evaluations["dev"]
     if as_json:
         print_json(

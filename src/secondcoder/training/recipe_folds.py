@@ -23,13 +23,13 @@ from secondcoder.corpus.folds import FEWEST_GROUPS, assign_folds
 from secondcoder.errors import InterruptedRunError, SplitError
 from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.evaluation.metrics import is_better, resolve_metric
-from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress
 from secondcoder.recipes import RecipeName, TrainSettings
 from secondcoder.storage import append_json_line, read_json, read_json_lines, sha256_strings, write_json
 from secondcoder.training.few_labels import FEW, RecipeComparison, fewest_labels, wants_comparison
 from secondcoder.training.loop import fit
+from secondcoder.training.studies import start_for
 
 COMPARED: tuple[RecipeName, ...] = ("frozen", "contrastive", "full")
 FOLDS = 5
@@ -239,7 +239,7 @@ class _Work:
         return replace(self.settings, recipe=recipe, epochs=None, freeze=None, head_start=None).sized(n).resolved()
 
     def _start(self, settings: TrainSettings) -> Model:
-        return start_model(settings, label_names=self.train.label_names, seed=self.seed, positive=self.train.positive)
+        return start_for(self.train, settings, seed=self.seed)
 
     def _figure(self, said: list[tuple[list[int], NDArray[np.float64]]], metric: str) -> float:
         """Return the figure of rows and what is said about them."""

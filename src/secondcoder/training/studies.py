@@ -72,7 +72,14 @@ def spread(figures: Sequence[Mapping[str, float]]) -> Spread:
 
 
 def fit_pretrained(
-    train: Corpus, dev: Corpus, *, settings: TrainSettings, seed: int, checkpoints: Path, progress: Progress
+    train: Corpus,
+    dev: Corpus,
+    *,
+    settings: TrainSettings,
+    seed: int,
+    checkpoints: Path,
+    progress: Progress,
+    on_evaluation: Callable[[dict[str, Any]], None] = lambda entry: None,
 ) -> tuple[Model, Fit]:
     """Return the pre-trained model of the settings, fine-tuned as a run's is, and how that went.
 
@@ -88,6 +95,7 @@ def fit_pretrained(
         checkpoints=checkpoints,
         resume=any(checkpoints.rglob("checkpoint-*")),
         progress=progress,
+        on_evaluation=on_evaluation,
     )
 
 
