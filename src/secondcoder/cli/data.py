@@ -97,8 +97,8 @@ def _print_report(found: "CheckReport") -> None:
     print_table(["", "smallest", "median", "mean", "95 %", "largest"], ([_short(c) for c in row] for row in spread))
     if found.share_truncated is not None:
         say(
-            f"{found.share_truncated:.1%} of the texts are longer than {found.max_length} tokens and would be cut, unless "
-            "they are read in windows (train --long-texts windows)."
+            f"{found.share_truncated:.1%} of the texts are longer than {found.max_length} tokens and would be cut, "
+            "unless they are read in windows (train --long-texts windows)."
         )
     say()
     if not found.findings:

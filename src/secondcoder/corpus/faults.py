@@ -143,8 +143,8 @@ def length_findings(n: int, truncated: int | None, max_length: int | None) -> li
             "truncated-text",
             "note",
             f"Texts of more than {max_length} tokens: {truncated:,} of {n:,} ({truncated / n:.1%}); they are cut.",
-            "Read them in windows (--long-texts windows), keep head and tail, or raise the maximum length as far as the "
-            "model allows.",
+            "Read them in windows (--long-texts windows), keep head and tail, or raise the maximum length as far as "
+            "the model allows.",
             rows=truncated,
         )
     ]
