@@ -18,6 +18,7 @@ from secondcoder.corpus.corpus import PARTS
 from secondcoder.errors import RunError
 from secondcoder.evaluation import comparison
 from secondcoder.evaluation.comparison import Comparison
+from secondcoder.recipes import TrainSettings
 from secondcoder.run_folder import RunFolder
 
 ComparedPart = Literal["test", "dev", "folds"]
@@ -65,6 +66,7 @@ def compare(
         one.label_names,
         positive=positives.pop() if len(positives) == 1 else None,
         groups=groups,
+        given=(one.given, two.given),
     )
     names = str(runs[0].folder), str(runs[1].folder)
     return replace(found, names=names, part=part, notes=(*found.notes, *notes))
@@ -81,13 +83,22 @@ class _Judged:
     groups: tuple[str, ...] | None
     label_names: tuple[str, ...]
     probabilities: NDArray[np.float64]
+    predicted: tuple[str, ...]  # which the most probable class need not be, where a threshold decided
     set_aside: int  # rows of dev that --max-error kept from being predicted
 
     @property
     def gold(self) -> NDArray[np.int64]:
         """Positions of the labels among the label names, shape (n,)."""
+        return self._positions(self.labels)
+
+    @property
+    def given(self) -> NDArray[np.int64]:
+        """Positions of the labels that the run's model gave, shape (n,)."""
+        return self._positions(self.predicted)
+
+    def _positions(self, labels: Sequence[str]) -> NDArray[np.int64]:
         place = {name: i for i, name in enumerate(self.label_names)}
-        return np.array([place[label] for label in self.labels], dtype=np.int64)
+        return np.array([place[label] for label in labels], dtype=np.int64)
 
 
 def _judged(run: RunFolder, part: ComparedPart) -> _Judged:
@@ -124,6 +135,7 @@ def _judged(run: RunFolder, part: ComparedPart) -> _Judged:
         groups=groups if grouped else None,
         label_names=label_names,
         probabilities=np.column_stack([table[column].to_numpy() for column in columns]).astype(np.float64),
+        predicted=tuple(table["predicted"].to_pylist()),
         set_aside=len(missing),
     )
 
@@ -222,7 +234,11 @@ def _parts(first: RunFolder, second: RunFolder, part: Literal["train", "dev"]) -
 def _settings(run: RunFolder) -> dict[str, Any]:
     """Return the settings of training, as resolved, that may change a figure."""
     resolved = run.info.get("results") or {}
-    settings = {**run.info["settings"]["train"], "learning_rate": resolved.get("learning_rate")}
+    settings = {
+        **TrainSettings().to_dict(),
+        **run.info["settings"]["train"],
+        "learning_rate": resolved.get("learning_rate"),
+    }
     unimportant = ("checkpoint_minutes", "token_budget", "device")
     return {name: value for name, value in settings.items() if name not in unimportant}
 

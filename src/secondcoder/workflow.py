@@ -25,6 +25,7 @@ from secondcoder.run_folder import CHECKPOINTS, TOKENS
 from secondcoder.runs import Run
 from secondcoder.settings import DEFAULT_SEED, Backend, Device, Precision, check_seed
 from secondcoder.storage import locked
+from secondcoder.training.class_weights import settle_classes
 from secondcoder.training.few_labels import require_possible, wants_comparison
 from secondcoder.training.ranks import join_ranks
 from secondcoder.training.studies import fit_seeds, start_for
@@ -144,7 +145,7 @@ def train_with(
     check_seed(seed)
     _require_learnable(split)
     few = wants_comparison(settings, split.train)
-    settings = settings.sized(len(split.train)).resolved()
+    settings = settle_classes(settings, split.train).sized(len(split.train)).resolved()
     dev, reserved, findings = split.dev, None, list[Finding]()
     if settings.max_error is not None:
         dev, reserved, findings = set_aside(dev, seed=seed)

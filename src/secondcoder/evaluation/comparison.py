@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from secondcoder.errors import DataError, nearest
 from secondcoder.evaluation import metrics, paired
+from secondcoder.evaluation.deciding import decide_class
 from secondcoder.evaluation.interval import Interval
 from secondcoder.evaluation.paired import FEWEST_GROUPS, FEWEST_GROUPS_TO_TEST, Floats, McNemar
 
@@ -183,6 +184,7 @@ def compare(
     *,
     positive: str | None = None,
     groups: Sequence[str] | None = None,
+    given: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Comparison:
     """Return how two sets of probabilities for the same texts differ, and how sure that is.
 
@@ -204,6 +206,9 @@ def compare(
         The positive class, whose F1 is then the main figure; macro-F1 without one.
     groups
         The document, author or film of each text; None if texts are independent. ``""`` is a text of its own.
+    given
+        The labels that each gave, as positions, of shape (n,), where a threshold decided and not which is most
+        probable.
 
     Raises
     ------
@@ -212,7 +217,7 @@ def compare(
     """
     names = tuple(label_names)
     _check(gold, first, second, names, groups)
-    n, labels = len(gold), (first.argmax(axis=1), second.argmax(axis=1))
+    n, labels = len(gold), given or (decide_class(first), decide_class(second))
     right = labels[0] == gold, labels[1] == gold
     outcomes = paired.outcome_columns(gold, *labels, k=len(names))
     losses = np.column_stack([np.ones(n), *(paired.losses(gold, p) for p in (first, second))])

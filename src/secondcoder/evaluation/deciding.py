@@ -16,7 +16,7 @@ DEFAULT_THRESHOLD = 0.5
 
 
 def decide_class(
-    probabilities: ArrayLike, threshold: float | None = None, *, positive: int | None = None
+    probabilities: ArrayLike, threshold: float | NDArray[np.float64] | None = None, *, positive: int | None = None
 ) -> NDArray[np.int64]:
     """Return the class of each text as its position, ndarray of shape (n,).
 
@@ -25,7 +25,8 @@ def decide_class(
     probabilities
         ndarray of shape (n, k); logits too, where there is no threshold. Of equal ones the first wins.
     threshold
-        Probability from which the positive class of a two-class task is given. None: the most probable class.
+        Probability from which the positive class of a two-class task is given, one for all rows or for each its own.
+        None: the most probable class.
     positive
         Position of that class.
     """

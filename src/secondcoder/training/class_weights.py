@@ -5,6 +5,7 @@ In: what the user asked for, and the targets of the train part. Out: a weight fo
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.bounds import check_weights
+from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import SettingsError, nearest
+from secondcoder.recipes import TrainSettings
 
 BALANCED = "balanced"
 
@@ -50,6 +53,27 @@ def named_weights(given: ClassWeights, label_names: tuple[str, ...]) -> str | di
             f"{where}: there is no weight for {', '.join(map(repr, missing))}.", "Give every class one; 1 is neutral."
         )
     return {name: float(weights[name]) for name in label_names}
+
+
+def settle_classes(settings: TrainSettings, train: Corpus) -> TrainSettings:
+    """Return the settings with class weights by name, after what they say of classes was held against those there are.
+
+    Raises
+    ------
+    SettingsError
+        If class weights are wrong (see `named_weights`), or a threshold is to be tuned and there is no positive class.
+    """
+    if settings.tune_threshold and train.multi_label:
+        raise SettingsError(
+            "tune_threshold is set, and a text may have several labels: then the thresholds of all classes are tuned.",
+            "Leave --tune-threshold out.",
+        )
+    if settings.tune_threshold and train.positive is None:
+        raise SettingsError(
+            f"tune_threshold is set, and none of {', '.join(map(repr, train.label_names))} was named as positive.",
+            "Name it with --positive (of a task with two classes), or leave --tune-threshold out.",
+        )
+    return replace(settings, class_weights=named_weights(settings.class_weights, train.label_names))
 
 
 def resolve_weights(
