@@ -336,5 +336,19 @@ def test_a_tokenizer_of_another_model_is_refused(folder_of, tmp_path):
         start(folder)
 
 
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "mbart"])
+def test_a_model_without_its_vocabulary_is_refused(folder_of, tmp_path, name):
+    """transformers would make an empty tokenizer, to which every word is unknown."""
+    for path in folder_of(name).iterdir():
+        if "token" not in path.name:
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(ModelError, match=r"no vocabulary|no tokenizer\.json"):
+        start(tmp_path)
+    (tmp_path / "tokenizer.model").write_bytes(b"as SentencePiece writes it")
+    with pytest.raises(ModelError, match=r"no tokenizer\.json") as caught:
+        start(tmp_path)
+    assert "sentencepiece" in caught.value.cure
+
+
 def test_every_family_of_the_table_has_a_tiny_model():
     assert {tiny.model_type for tiny in FAMILIES.values()} == set(BY_TYPE)

@@ -38,6 +38,9 @@ _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 _BASE_HIDDEN_SIZE = 768
 # Dropout inside attention, by the names that the families give it.
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+# Packages that transformers asks for where there is no tokenizer.json. It has no way without, whichever it names.
+_READERS = ("tiktoken", "sentencepiece", "protobuf", "backend tokenizer")
+_FEWEST_WORDS = 20
 # What a checkpoint may ask for that changes what is computed beside the logits, not them: costs time and memory.
 _NOT_WANTED = {"use_cache": False, "output_hidden_states": False, "output_attentions": False, "return_dict": True}
 
@@ -127,12 +130,24 @@ def load_tokenizer(location: str) -> PreTrainedTokenizerBase:
     Raises
     ------
     ModelError
-        If it brings code of its own.
+        If it brings code of its own, is not there, or is in a form that takes further packages to read.
     """
     check_files(location, location)
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        location, split_special_tokens=True, trust_remote_code=False
-    )
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            location, split_special_tokens=True, trust_remote_code=False
+        )
+    except (ImportError, ValueError) as error:
+        if not any(name in str(error) for name in _READERS):
+            raise
+        raise ModelError(
+            f"{location} has no tokenizer.json, and its tokenizer takes further packages to read.",
+            "Where sentencepiece and protobuf are installed, let transformers load and save the tokenizer once, which "
+            "writes tokenizer.json; or choose another model.",
+        ) from error
+    # Where there are no files, transformers makes an empty tokenizer, to which every word is unknown.
+    if len(tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)) < _FEWEST_WORDS:
+        raise ModelError(f"{location} has no vocabulary: the tokenizer's files are missing.", "Copy the whole model.")
     return tokenizer
 
 

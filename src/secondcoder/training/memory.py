@@ -50,7 +50,8 @@ def fitting_budget(
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     fixed = _KEPT_PER_WEIGHT * trained * _BYTES
     config = network.config
-    per_token = _KEPT_PER_TOKEN * config.num_hidden_layers * config.hidden_size * _BYTES
+    layers = config.num_hidden_layers + (config.decoder_layers if config.is_encoder_decoder else 0)
+    per_token = _KEPT_PER_TOKEN * layers * config.hidden_size * _BYTES
     free = _free_memory() * _USABLE / processes
     fits = int((free - fixed) / per_token)
     budget = settings.token_budget or max(longest, min(wanted, fits))
