@@ -39,6 +39,23 @@ class _SilentTask:
         pass
 
 
+class BarsOnly(Progress):
+    """Shows how far work is as another one does, and leaves out its sentences.
+
+    Parameters
+    ----------
+    shown
+        The other one.
+    """
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+
+    def task(self, description: str, total: int | None, unit: str = "texts") -> contextlib.AbstractContextManager[Task]:
+        """Return the other's task."""
+        return self._shown.task(description, total, unit)
+
+
 class LiveProgress(Progress):
     """A live bar on standard error or in a notebook cell; in a log file, a line every half minute.
 

@@ -22,7 +22,7 @@ from secondcoder.corpus.reserving import set_aside
 from secondcoder.corpus.splits import Split
 from secondcoder.errors import InterruptedRunError, ModelError, RunError, SettingsError
 from secondcoder.evaluation.metrics import is_better, resolve_metric
-from secondcoder.progress import Progress, default_progress
+from secondcoder.progress import BarsOnly, Progress, default_progress
 from secondcoder.recipes import TrainSettings
 from secondcoder.recording import require_ours
 from secondcoder.run_folder import CHECKPOINTS, RUN_FILE
@@ -150,7 +150,7 @@ class _Tuning:
                 f"No trial came to its end; the last one: {done[-1].reason}",
                 "Name a lower --learning-rate or a smaller --max-length, and remove the folder.",
             )
-        progress.say(f"Best of {len(done)} trials on dev: trial {best.number + 1}, {_told(best)}.")
+        progress.say(f"Best of {len(done)} trials on dev: trial {best.number + 1}, {self.metric} {_told(best)}.")
         return best, search, done
 
     def _search(self) -> Search:
@@ -167,7 +167,6 @@ class _Tuning:
         """Make a trial, or go on with it."""
         started, values, figures = time.monotonic(), search.next(done), list[tuple[int, float]]()
         name = f"Trial {number + 1} of {plan.trials}"
-        progress.say(f"{name}: {', '.join(f'{_word(key)} {_short(value)}' for key, value in values.items())}")
         begun = Trial(number, values, "failed")
 
         def hear(entry: dict[str, Any]) -> None:
@@ -184,22 +183,25 @@ class _Tuning:
                 settings=_with(self.settings.sized(len(self.train)).resolved(), begun),
                 seed=self.seed,
                 checkpoints=self.folder / TUNING / _name(begun),
-                progress=progress,
+                progress=BarsOnly(progress),
                 on_evaluation=hear,
             )
         except _GivenUp:
             state = "given up"
-            progress.say(f"{name} is given up: half of the trials before did better by then.")
+            progress.say(f"{name} is given up ({_listed(values)}): half of the trials before did better by then.")
         except ModelError as error:
             state, reason = "failed", error.what
-            progress.say(f"{name} failed: {error.what}")
+            progress.say(f"{name} failed ({_listed(values)}): {error.what}")
         except InterruptedRunError as error:
             raise InterruptedRunError(f"{name}: {error.what}", "The same command goes on where it was.") from error
         best: tuple[int | None, float | None] = (None, None)
         for epoch, figure in figures:
             best = (epoch, figure) if is_better(self.metric, figure, best[1]) else best
         seconds = round(time.monotonic() - started, 1)
-        return Trial(number, values, state, tuple(figures), best[1], best[0], seconds, reason)
+        trial = Trial(number, values, state, tuple(figures), best[1], best[0], seconds, reason)
+        if state == "complete":
+            progress.say(f"{name}: {self.metric} on dev {_told(trial)}.")
+        return trial
 
     def _best(self, done: list[Trial]) -> Trial | None:
         """Return the first of the best ones of those that came to their end."""
@@ -286,13 +288,9 @@ def _name(trial: Trial) -> str:
 
 
 def _told(trial: Trial) -> str:
-    values = ", ".join(f"{_word(name)} {_short(value)}" for name, value in trial.values.items())
-    return f"{trial.best:.3f} after epoch {trial.best_epoch} ({values})"
+    return f"{trial.best:.3f} after epoch {trial.best_epoch} ({_listed(trial.values)})"
 
 
-def _word(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _short(value: Any) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+def _listed(values: dict[str, Any]) -> str:
+    shown = {name: f"{value:.2g}" if isinstance(value, float) else value for name, value in values.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
