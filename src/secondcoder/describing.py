@@ -3,6 +3,7 @@
 In: a run folder. Out: `ReportContent`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from secondcoder.corpus.findings import Finding
@@ -27,12 +28,13 @@ def report_content(run: RunFolder) -> ReportContent:
     return ReportContent(
         run=str(run.folder),
         text_column=columns.get("text", "text"),
-        label_column=columns.get("label", "label"),
+        label_column=_label_column(columns),
         group_column=columns.get("group"),
         source=data["source"],
         source_sha256=data["sha256"],
         label_names=data["label_names"],
         positive=data["positive"],
+        task=data.get("task", "multi-class"),
         model=results["base_model"],
         model_description=f"{results['model_type']}, {_counted(results['n_parameters'])} parameters",
         metric=results["metric"],
@@ -59,6 +61,14 @@ def report_content(run: RunFolder) -> ReportContent:
         started=run.info["started"],
         seconds=run.info["seconds"],
     )
+
+
+def _label_column(columns: Mapping[str, str]) -> str:
+    """Return the name of the column with the labels; of several, the first and how many more there are."""
+    several = [column for role, column in columns.items() if role.startswith("label ")]
+    if len(several) > 1:
+        return f"{several[0]} and {len(several) - 1} more"
+    return columns.get("label", "label")
 
 
 def _counted(parameters: int) -> str:
