@@ -10,6 +10,7 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.reporting.content import LengthContent, PartContent, ReportContent
 from secondcoder.run_folder import RunFolder
 from secondcoder.storage import read_json
+from secondcoder.training.few_labels import RecipeComparison
 
 
 def report_content(run: RunFolder) -> ReportContent:
@@ -89,5 +90,16 @@ def _shown_settings(run: RunFolder) -> dict[str, Any]:
         **{name: value for name, value in settings["read"].items() if value is not None},
         **{("split_seed" if name == "seed" else name): value for name, value in settings["split"].items()},
         **settings["train"],
+        **_how_chosen(run),
         **{name: results[name] for name in resolved if results[name] is not None},
     }
+
+
+def _how_chosen(run: RunFolder) -> dict[str, str]:
+    """Return what recipes gave on train, and among how many trials the settings were chosen, where they were."""
+    said = {}
+    if "recipes" in run.info:
+        said["recipes_on_train"] = RecipeComparison.from_dict(run.info["recipes"]).told
+    if "tuning" in run.info:
+        said["tuned"] = f"the best on dev of {run.info['tuning']['trials']} trials"
+    return said

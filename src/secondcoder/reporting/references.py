@@ -10,6 +10,12 @@ REFERENCES = {
     "Weather and Forecasting, 22(3), 651–661. doi:10.1175/WAF993.1",
     "angelopoulos2021": "Angelopoulos, A. N., Bates, S., Candès, E. J., Jordan, M. I., & Lei, L. (2021). Learn "
     "then test: Calibrating predictive algorithms to achieve risk control. arXiv:2110.01052",
+    "cohen1968": "Cohen, J. (1968). Weighted kappa: Nominal scale agreement with provision for scaled disagreement or "
+    "partial credit. Psychological Bulletin, 70(4), 213–220. doi:10.1037/h0026256",
+    "fleiss1969": "Fleiss, J. L., Cohen, J., & Everitt, B. S. (1969). Large sample standard errors of kappa and "
+    "weighted kappa. Psychological Bulletin, 72(5), 323–327. doi:10.1037/h0028106",
+    "lipton2014": "Lipton, Z. C., Elkan, C., & Naryanaswamy, B. (2014). Optimal thresholding of classifiers to "
+    "maximize F1 measure. ECML PKDD 2014, 225–239. doi:10.1007/978-3-662-44851-9_15",
     "geifman2017": "Geifman, Y., & El-Yaniv, R. (2017). Selective classification for deep neural networks. "
     "Advances in Neural Information Processing Systems, 30. arXiv:1705.08500",
     "guo2017": "Guo, C., Pleiss, G., Sun, Y., & Weinberger, K. Q. (2017). On calibration of modern neural networks. "
@@ -34,6 +40,8 @@ REFERENCES = {
     "EMNLP 2020: System Demonstrations, 38–45. doi:10.18653/v1/2020.emnlp-demos.6",
     "zou2008": "Zou, G. Y., & Donner, A. (2008). Construction of confidence limits about effect measures: A general "
     "approach. Statistics in Medicine, 27(10), 1693–1702. doi:10.1002/sim.3095",
+    "tunstall2022": "Tunstall, L., Reimers, N., Jo, U. E. S., Bates, L., Korat, D., Wasserblat, M., & Pereg, O. (2022). "
+    "Efficient few-shot learning without prompts. arXiv:2209.11055",
 }
 
 GROUPED = "grouped-"
@@ -43,7 +51,40 @@ INTERVALS: dict[str, tuple[str, tuple[str, ...]]] = {
     "wilson": ("Wilson’s (1927) score interval", ("wilson1927",)),
     "wilson-f1": ("Wilson’s interval of TP/(TP+FP+FN), carried over to F1 (Lam et al. 2023)", ("lam2023",)),
     "wilson-effective": ("Wilson’s interval at the effective number of texts", ("wilson1927",)),
+    "wilson-decisions": (
+        "Wilson’s interval at the effective number of decisions, those on one text hanging together",
+        ("wilson1927",),
+    ),
+    "fisher": ("the delta method (Fleiss et al. 1969) on Fisher’s scale", ("fleiss1969",)),
     "mover": ("recovery of variance from the classes’ intervals (MOVER; Zou and Donner 2008)", ("zou2008",)),
     "hall": ("Student’s t corrected for skewness (Hall 1992)", ("hall1992",)),
 }
 """For each kind, what it is called and whom to cite."""
+
+KINDS = {
+    "accuracy": "accuracy",
+    "exact-match": "exact match",
+    "hamming-loss": "Hamming loss",
+    "samples-f1": "samples-F1",
+    "quadratic-kappa": "quadratic kappa",
+    "mean-absolute-error": "mean absolute error",
+    "precision": "precision and recall",
+    "recall": "precision and recall",
+    "f1": "F1 of a class",
+    "log-loss": "log loss",
+    "balanced-accuracy": "averages over classes",
+    "macro-f1": "averages over classes",
+    "macro-precision": "averages over classes",
+    "macro-recall": "averages over classes",
+    "weighted-f1": "weighted averages",
+    "weighted-precision": "weighted averages",
+    "weighted-recall": "accuracy",
+    "micro-f1": "accuracy",
+    "micro-precision": "accuracy",
+    "micro-recall": "accuracy",
+}
+"""What a paper calls a figure, of which many have one kind of interval."""
+KINDS_OF_SETS = {
+    **{f"micro-{figure}": "micro averages" for figure in ("f1", "precision", "recall")},
+    "weighted-recall": "micro averages",
+}

@@ -3,8 +3,8 @@
 In: the train part and settings. Out: whether recipes are to be compared, and `RecipeComparison`.
 """
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import SettingsError
@@ -58,17 +58,26 @@ class RecipeComparison:
         """Return it as plain JSON values."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return what `to_dict` gave away, whatever else stands beside it."""
+        return cls(**{part.name: values[part.name] for part in fields(cls)})
+
     @property
-    def sentence(self) -> str:
-        """What was found, in a sentence or two."""
-        often = "" if self.repeats == 1 else f", {self.repeats} times"
-        told = ", ".join(
+    def told(self) -> str:
+        """The figure of each recipe, and how far it spreads."""
+        return ", ".join(
             f"{name} {figure:.3f}" + (f" ± {self.spread[name]:.3f}" if name in self.spread else "")
             for name, figure in self.figures.items()
         )
+
+    @property
+    def sentence(self) -> str:
+        """What was found."""
+        often = "" if self.repeats == 1 else f", {self.repeats} times"
         return (
             f"Recipes by cross-validation on train ({self.metric}, {self.n_folds} folds{often}; ± standard deviation "
-            f"between folds): {told}. Taken: {self.chosen}."
+            f"between folds): {self.told}. Taken: {self.chosen}."
         )
 
 
