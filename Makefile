@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # The installation itself needs the network; what is run afterwards must not.
 OFFLINE := HF_HUB_OFFLINE=1
 PYTEST := $(OFFLINE) $(BIN)/python -m pytest
+# A process for each core: tests compute in one thread.
+SIDE_BY_SIDE := -n auto --maxprocesses=8 --dist loadfile
 
 .PHONY: demo test test-all check docs bench clean
 
@@ -14,10 +16,10 @@ demo: $(VENV)/.demo
 	$(OFFLINE) $(BIN)/secondcoder demo --output runs/demo
 
 test: $(VENV)/.dev
-	$(PYTEST)
+	$(PYTEST) $(SIDE_BY_SIDE)
 
 test-all: $(VENV)/.all
-	$(PYTEST) -m "slow or not slow"
+	$(PYTEST) $(SIDE_BY_SIDE) -m "slow or not slow"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
