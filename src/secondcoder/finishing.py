@@ -15,7 +15,7 @@ from secondcoder.errors import ModelError
 from secondcoder.evaluation.calibration import fit_temperature
 from secondcoder.evaluation.deciding import confidence_of
 from secondcoder.evaluation.selection import Guarantee, promise_of
-from secondcoder.evaluation.thresholds import tune_thresholds
+from secondcoder.evaluation.thresholds import tune_threshold, tune_thresholds
 from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.model.lengths import describe_lengths
@@ -64,7 +64,9 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progr
     temperature = model.card.temperature
     scores = tempered(model, result.best_scores)
     settings = run.info["settings"]["train"]
-    set_thresholds(model, dev, scores)
+    for finding in set_thresholds(model, dev, scores, tune=settings.get("tune_threshold", False)):
+        result.findings.append(finding)
+        progress.say(finding.message)
     thresholds = model.card.thresholds
     gold = gold_of(dev, model.label_names)
     judges = Judges(judged.train.texts, dev.texts, gold, scores, model.card.decide)
@@ -78,7 +80,8 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progr
     run.store_evaluation(
         "dev", dev, scores.probabilities, baselines=baselines, temperature=temperature, thresholds=thresholds
     )
-    store_mistakes(run, "dev", judged_rows(dev, scores.probabilities, scores.n_tokens), model)
+    found = judged_rows(dev, scores.probabilities, scores.n_tokens, thresholds=thresholds)
+    store_mistakes(run, "dev", found, model)
     lengths = describe_lengths(result.n_tokens, model.encoder)
     run.update(
         finished=now(),
@@ -133,8 +136,11 @@ def tempered(model: Model, scores: Scores) -> Scores:
     return replace(scores, logits=scores.logits / np.float32(model.card.temperature))
 
 
-def set_thresholds(model: Model, dev: Corpus, scores: Scores) -> None:
-    """Write on the model's card from which probability on each class is given, where a text may have several.
+def set_thresholds(model: Model, dev: Corpus, scores: Scores, *, tune: bool = False) -> list[Finding]:
+    """Write on the model's card from which probability on a class is given; return what is to be known of it.
+
+    That is chosen on dev for each class where a text may have several; for the positive class, where that was asked
+    for; else the most probable class is given.
 
     Parameters
     ----------
@@ -144,11 +150,27 @@ def set_thresholds(model: Model, dev: Corpus, scores: Scores) -> None:
         Texts with gold labels that it did not learn from.
     scores
         What the model says about dev.
+    tune
+        Whether the threshold of the positive class is chosen, of a two-class task.
     """
-    if not dev.multi_label:
-        return
-    found = tune_thresholds(gold_of(dev, model.label_names), scores.probabilities)
-    model.card = replace(model.card, thresholds=dict(zip(model.label_names, found.tolist(), strict=True)))
+    gold, positive = gold_of(dev, model.label_names), model.card.positive
+    if dev.multi_label:
+        found = tune_thresholds(gold, scores.probabilities)
+        model.card = replace(model.card, thresholds=dict(zip(model.label_names, found.tolist(), strict=True)))
+    if dev.multi_label or not tune or positive is None:
+        return []
+    at = model.label_names.index(positive)
+    threshold = tune_threshold(gold == at, scores.probabilities[:, at])
+    model.card = replace(model.card, thresholds={positive: threshold})
+    return [
+        Finding(
+            "tuned-threshold",
+            "note",
+            f"{positive!r} is given from a probability of {threshold:.3f} on, which was chosen for its F1 on dev: the "
+            "figures on dev flatter. Other programs that load the model give it from 0.5 on.",
+            "Judge by the test part.",
+        )
+    ]
 
 
 def promise(model: Model, reserved: Corpus | None, max_error: float | None) -> Guarantee | None:

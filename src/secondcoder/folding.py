@@ -202,7 +202,7 @@ def _predict(
     )
     assert result.best_scores is not None  # a training that came to its end was evaluated
     temper(model, fold.dev, result.best_scores)  # as the run's own model was
-    set_thresholds(model, fold.dev, tempered(model, result.best_scores))
+    set_thresholds(model, fold.dev, tempered(model, result.best_scores), tune=settings.tune_threshold)
     with progress.task("predicting", len(fold.judged)) as task:
         said = {MODEL_NAME: model.score(fold.judged.texts, progress=task).probabilities}
     baselines = fit_baselines(fold.train)
@@ -223,7 +223,7 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
     found = [work.said(number, fold) for number, fold in enumerate(folds, 1)]
     of_row = np.empty(len(rows), np.int64)
     said = {who: np.empty((len(rows), len(rows.label_names))) for who in found[0][0]}
-    entries, labels = [], [""] * len(rows)
+    entries, labels, tuned = [], [""] * len(rows), rows.multi_label
     limits = np.empty((len(rows), len(rows.label_names)))
     for number, (fold, (by_who, about)) in enumerate(zip(folds, found, strict=True), 1):
         of_row[list(fold.rows)] = number
@@ -231,6 +231,7 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
             said[who][list(fold.rows)] = probabilities
         own = about.get("thresholds", {})  # those of the fold's model
         limits[list(fold.rows)] = threshold_array(own, rows.label_names)
+        tuned = tuned or bool(own)
         for row, label in zip(fold.rows, predicted_labels(fold.judged, by_who[MODEL_NAME], own), strict=True):
             labels[row] = label
         entries.append(
@@ -243,8 +244,8 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
             }
         )
     _write_table(run.folder / PREDICTIONS, _predictions(rows, of_row, labels, said[MODEL_NAME]))
-    run.store_figures(FOLDS, rows, said, thresholds=limits if rows.multi_label else None)
-    store_mistakes(run, FOLDS, judged_rows(rows, said[MODEL_NAME]))
+    run.store_figures(FOLDS, rows, said, thresholds=limits if tuned else None)
+    store_mistakes(run, FOLDS, judged_rows(rows, said[MODEL_NAME], thresholds=limits if rows.multi_label else None))
     run.update(
         folds={
             "n_folds": len(folds),

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.evaluation.comparison import compare
-from secondcoder.evaluation.deciding import labels_decided
-from secondcoder.evaluation.evaluate import Thresholds, evaluate_rows
+from secondcoder.evaluation.deciding import decide_class, labels_decided
+from secondcoder.evaluation.evaluate import evaluate_rows
 from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.given import Thresholds, given_classes
 from secondcoder.training.fitting import class_indices
 
 
@@ -32,10 +33,16 @@ def judge(
     return evaluate_rows(rows, probabilities, temperature=temperature, thresholds=thresholds)
 
 
-def lead_of(rows: Corpus, baseline: NDArray[np.float64], model: NDArray[np.float64]) -> dict[str, Any]:
-    """Return how far the model leads a baseline on the rows, as `Comparison.to_dict` gives it."""
-    gold = class_indices(rows, rows.label_names)
-    return compare(gold, baseline, model, rows.label_names, positive=rows.positive, groups=rows.units).to_dict()
+def lead_of(
+    rows: Corpus, baseline: NDArray[np.float64], model: NDArray[np.float64], thresholds: Thresholds | None = None
+) -> dict[str, Any]:
+    """Return how far the model leads a baseline on the rows, as `Comparison.to_dict` gives it.
+
+    The thresholds are the model's; of an array, shape (n, k), each row has its own.
+    """
+    gold, names = class_indices(rows, rows.label_names), rows.label_names
+    labels = decide_class(baseline), given_classes(model, thresholds, names, rows.positive)
+    return compare(gold, baseline, model, names, positive=rows.positive, groups=rows.units, given=labels).to_dict()
 
 
 def predicted_labels(

@@ -9,14 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
+from secondcoder.evaluation.deciding import decide_set
+from secondcoder.evaluation.given import Thresholds, given_classes, set_thresholds_of
+from secondcoder.evaluation.judged_rows import JudgedRows
 from secondcoder.evaluation.label_errors import find_label_errors
-from secondcoder.evaluation.mistakes import JudgedRows, find_mistakes
+from secondcoder.evaluation.mistakes import find_mistakes
 from secondcoder.model.attribution import Attribution, can_explain, explain_all
 from secondcoder.model.model import Model
 from secondcoder.model.occlusion import check_against_occlusion
 from secondcoder.run_folder import RunFolder
 from secondcoder.storage import read_json, write_json
-from secondcoder.training.fitting import class_indices
+from secondcoder.training.fitting import gold_of
 
 MISTAKES_FILE = "mistakes.json"
 # Each word of a text costs a pass through the network: a few short texts take about a second.
@@ -28,22 +31,40 @@ _MOST_TOKENS_OF_ONE = 4000  # of a text in many windows
 
 
 def judged_rows(
-    rows: Corpus, probabilities: NDArray[np.float64], n_tokens: NDArray[np.int64] | None = None
-) -> JudgedRows | None:
-    """Return rows that all have a label, with probabilities of shape (n, k) and perhaps lengths in tokens.
+    rows: Corpus,
+    probabilities: NDArray[np.float64],
+    n_tokens: NDArray[np.int64] | None = None,
+    *,
+    thresholds: Thresholds | None = None,
+) -> JudgedRows:
+    """Return rows that all have a label, with what was said about them.
 
-    None where a text may have several labels: what is looked at here is one wrong label in the place of a right one.
+    Parameters
+    ----------
+    rows
+        With their labels.
+    probabilities
+        ndarray of shape (n, k).
+    n_tokens
+        Lengths in tokens, shape (n,).
+    thresholds
+        From which probability on a class is given; ndarray of shape (n, k) where several models said it.
     """
+    names = rows.label_names
+    given: NDArray[np.int64] | NDArray[np.bool_]
     if rows.multi_label:
-        return None
+        given = decide_set(probabilities, set_thresholds_of(thresholds, names))
+    else:
+        given = given_classes(probabilities, thresholds, names, rows.positive)
     return JudgedRows(
         ids=rows.ids,
         texts=rows.texts,
-        gold=class_indices(rows, rows.label_names),
+        gold=gold_of(rows, names),
         probabilities=probabilities,
-        label_names=rows.label_names,
+        label_names=names,
         groups=rows.groups,
         n_tokens=n_tokens,
+        given=given,
     )
 
 
@@ -64,7 +85,7 @@ def _agreement(model: Model, texts: Sequence[str], labels: Sequence[str]) -> flo
     return check_against_occlusion(model, [texts[i] for i in short], [labels[i] for i in short], most_texts=_CHECKED)
 
 
-def store_mistakes(run: RunFolder, part: str, judged: JudgedRows | None, model: Model | None = None) -> None:
+def store_mistakes(run: RunFolder, part: str, judged: JudgedRows, model: Model | None = None) -> None:
     """Look at where the model goes wrong on a part, and write it down; what is known of other parts stays.
 
     Stored are the most confident mistakes, the worst groups, errors by length, and likely label errors.
@@ -76,15 +97,14 @@ def store_mistakes(run: RunFolder, part: str, judged: JudgedRows | None, model: 
     part
         Name of the part.
     judged
-        Its rows, and what was said about them. None: nothing is written.
+        Its rows, and what was said about them.
     model
-        What said it: the weight of each word for the label that it gave is stored too. None where several models did.
+        What said it: the weight of each word for the label that it gave is stored too; for the class that was decided
+        wrongly, where a text may have several. None where several models said it.
     """
-    if judged is None:
-        return
     mistakes = find_mistakes(judged)
     texts = [mistake.text for mistake in mistakes.confident]
-    labels = [mistake.predicted for mistake in mistakes.confident]
+    labels = [mistake.label or mistake.predicted for mistake in mistakes.confident]
     model = model if model is not None and can_explain(model) else None
     explained = [] if model is None else _explained(model, texts, labels)
     path = run.folder / MISTAKES_FILE

@@ -54,7 +54,8 @@ class Run(RunFolder):
                 temperature=model.card.temperature,
                 thresholds=model.card.thresholds,
             )
-            store_mistakes(self, "test", judged_rows(rows, scores.probabilities, scores.n_tokens), model)
+            judged = judged_rows(rows, scores.probabilities, scores.n_tokens, thresholds=model.card.thresholds)
+            store_mistakes(self, "test", judged, model)
             self.write_report()
         return self.evaluations["test"][MODEL_NAME]
 

@@ -6,11 +6,14 @@ from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from secondcoder.corpus.findings import Finding
 from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.judged_rows import JudgedRows
+from secondcoder.evaluation.label_errors import find_label_errors
 from secondcoder.evaluation.learning_curve import fit_power_law
-from secondcoder.evaluation.mistakes import JudgedRows, find_mistakes
+from secondcoder.evaluation.mistakes import find_mistakes
 from secondcoder.reporting.content import LengthContent, PartContent, ReportContent
 
 NAMES = ("economic", "social")
@@ -172,4 +175,64 @@ def full_content(**changes: Any) -> ReportContent:
         },
         "curve": fit_power_law(sizes, [1 - n**-0.4 for n in sizes], name="macro-f1").to_dict(),
     }  # fmt: skip
+    return content(**{**whole, **changes})
+
+
+def sets_content(*, names: tuple[str, ...] = ("economic", "social", "other"), **changes: Any) -> ReportContent:
+    """A report of a task in which a text may have several classes."""
+    random = np.random.default_rng(1)
+    n, k = 200, len(names)
+    gold = random.random((n, k)) < np.linspace(0.5, 0.1, k)
+    p = expit(np.where(gold, 1.2, -1.8) + random.normal(0, 1.2, (n, k)))
+    thresholds = {name: 0.4 + 0.02 * i for i, name in enumerate(names)}
+    labels = [tuple(name for name, has in zip(names, row, strict=True) if has) for row in gold]
+    groups = [f"Labour {1950 + i % 12}" for i in range(n)]
+    given = {
+        "model": evaluate(
+            labels, p, names, task="multi-label", thresholds=thresholds, groups=groups, temperature=1.4
+        ).to_dict(),
+        "tfidf-logistic": evaluate(labels, p**2, names, task="multi-label", groups=groups).to_dict(),
+        "majority": evaluate(labels, np.full((n, k), 0.3), names, task="multi-label", groups=groups).to_dict(),
+    }
+    rows = JudgedRows(
+        ids=[f"id{i}" for i in range(n)],
+        texts=[f"We will act on <b>schools</b> & taxes, number {i}." for i in range(n)],
+        gold=gold,
+        probabilities=p,
+        label_names=names,
+        groups=groups,
+        n_tokens=random.integers(3, 90, n),
+        given=p >= np.array(list(thresholds.values())),
+    )
+    found = {
+        "mistakes": find_mistakes(rows).to_dict(),
+        "label_errors": [error.to_dict() for error in find_label_errors(rows)],
+        "words": [{"words": [{"text": "act", "start": 8, "end": 11, "weight": 1.0}], "not_seen": None}],
+        "occlusion": 0.4,
+    }
+    counts = dict(zip(names, gold.sum(axis=0).tolist(), strict=True))
+    whole: dict[str, Any] = {
+        "task": "multi-label",
+        "label_names": names,
+        "parts": {part: PartContent(n, counts, groups=12) for part in ("train", "dev", "test")},
+        "evaluations": {"dev": given, "test": given},
+        "mistakes": {"test": found},
+        "temperature": 1.4,
+    }
+    return content(**{**whole, **changes})
+
+
+def ordered_content(**changes: Any) -> ReportContent:
+    """A report of a task with ordered classes."""
+    names = ("left", "centre", "right")
+    random = np.random.default_rng(2)
+    gold = random.integers(0, 3, 150)
+    said = np.clip(np.round(gold + random.normal(0, 0.6, 150)), 0, 2).astype(int)
+    given = {
+        who: evaluate([names[i] for i in gold], np.eye(3)[labels] * 0.8 + 0.2 / 3, names, task="ordinal").to_dict()
+        for who, labels in (("model", said), ("majority", np.ones(150, int)))
+    }
+    counts = dict(zip(names, np.bincount(gold).tolist(), strict=True))
+    parts = {part: PartContent(150, counts) for part in ("train", "dev", "test")}
+    whole: dict[str, Any] = {"task": "ordinal", "label_names": names, "parts": parts, "evaluations": {"test": given}}
     return content(**{**whole, **changes})

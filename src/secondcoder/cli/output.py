@@ -113,8 +113,7 @@ def print_figures(figures: Mapping[str, "Evaluation"], *, title: str) -> None:
     """Print the model's figures beside those of the baselines, with their intervals."""
     names = list(figures)
     first = figures[names[0]]
-    headline, _ = first.headline
-    rows = dict.fromkeys((headline, "macro-f1", "accuracy", "balanced-accuracy", "weighted-f1", "log-loss"))
+    rows = first.leading
     cells = [[name, *(e.shown(name, e.figure(name)) for e in figures.values())] for name in rows]
     if first.calibration is not None:
         cells.append(["calibration error", *(_calibration_error(e) for e in figures.values())])
@@ -125,7 +124,7 @@ def print_figures(figures: Mapping[str, "Evaluation"], *, title: str) -> None:
 
 
 def print_classes(evaluation: "Evaluation") -> None:
-    """Print precision, recall, F1 and support of each class, and the confusion matrix."""
+    """Print precision, recall, F1 and support of each class, and what is taken for what, or not found."""
     print_table(
         ["label", "precision", "recall", "F1", "texts"],
         [
@@ -148,6 +147,28 @@ def print_classes(evaluation: "Evaluation") -> None:
         ],
         title="By label",
     )
+    if evaluation.sets:
+        print_table(
+            ["label", "has it, given", "has it, not given", "not, but given", "not, not given", "threshold"],
+            (
+                [label, *decided.values(), evaluation.thresholds.get(label)]
+                for label, decided in evaluation.decisions.items()
+            ),
+            title="Decisions, by label",
+        )
+        sizes = zip(evaluation.sets.gold_sizes, evaluation.sets.given_sizes, strict=True)
+        print_table(
+            ["labels a text", "by hand", "given"],
+            ([str(size), *counts] for size, counts in enumerate(sizes) if any(counts)),
+            title="How many labels texts have",
+        )
+        return
+    if evaluation.order:
+        print_table(
+            ["steps off", "texts", "share"],
+            ([str(steps), n, f"{n / evaluation.n:.1%}"] for steps, n in enumerate(evaluation.distances)),
+            title="How far off",
+        )
     print_table(
         ["gold \\ predicted", *evaluation.label_names],
         ([gold, *row.values()] for gold, row in evaluation.confusion.items()),

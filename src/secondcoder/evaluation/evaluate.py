@@ -17,8 +17,8 @@ from secondcoder.errors import DataError, nearest
 from secondcoder.evaluation import metrics
 from secondcoder.evaluation.calibration import calibration
 from secondcoder.evaluation.components import AverageFigures, figures_by_class
-from secondcoder.evaluation.deciding import class_threshold, decide_class, threshold_array
 from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.given import Thresholds, given_classes, set_thresholds_of
 from secondcoder.evaluation.label_sets import evaluate_sets, set_points
 from secondcoder.evaluation.ordering import order_figures, order_intervals
 from secondcoder.evaluation.selection import risk_coverage
@@ -29,9 +29,6 @@ SUM_TOLERANCE = 1e-3
 
 Labels = Sequence[str] | Sequence[Collection[str]]
 
-
-Thresholds = Mapping[str, float] | NDArray[np.float64]
-"""By class; or, for sets of labels, ndarray of shape (k,) or (n, k)."""
 
 
 def evaluate(
@@ -90,7 +87,7 @@ def evaluate(
     if groups is not None and len(groups) != len(labels):
         raise DataError(f"There are {len(groups)} groups for {len(labels)} rows.", "Give one group per row.")
     if sets:
-        limits = _set_thresholds(thresholds, names)
+        limits = set_thresholds_of(thresholds, names)
         return evaluate_sets(_sets(labels, names), p, limits, names, groups=groups, temperature=temperature)
     gold = _positions(labels, names)
     points, given = _points(gold, p, names, positive=positive, thresholds=thresholds, ordinal=task == "ordinal")
@@ -125,7 +122,7 @@ def evaluate_points(
     _check_names(names, positive)
     p = _checked_probabilities(probabilities, n=len(labels), names=names, sum_to_1=task != "multi-label")
     if task == "multi-label":
-        return set_points(_sets(labels, names), p, _set_thresholds(thresholds, names), names)
+        return set_points(_sets(labels, names), p, set_thresholds_of(thresholds, names), names)
     return _points(
         _positions(labels, names), p, names, positive=positive, thresholds=thresholds, ordinal=task == "ordinal"
     )[0]
@@ -180,15 +177,7 @@ def _points(
     ordinal: bool,
 ) -> tuple[Evaluation, NDArray[np.int64]]:
     """Return the figures of one label a text, and the class that each row is given, shape (n,)."""
-    if isinstance(thresholds, np.ndarray):
-        raise DataError("The thresholds are an array.", "With one label a text, give that of the positive class.")
-    threshold, at = class_threshold(thresholds, names)
-    if at is not None and len(names) != 2:
-        raise DataError(
-            f"There is a threshold of {names[at]!r}, and there are {len(names)} classes.",
-            "With one label a text, only the positive class of a two-class task has one.",
-        )
-    given = decide_class(p, threshold, positive=at)
+    given = given_classes(p, thresholds, names, positive)
     matrix = metrics.confusion_matrix(gold, given, len(names))
     classes = metrics.per_class(matrix)
     averages = {
@@ -206,7 +195,7 @@ def _points(
         balanced_accuracy=metrics.balanced_accuracy(matrix),
         averages={kind: AverageFigures(*average) for kind, average in averages.items()},
         log_loss=metrics.log_loss(gold, p),
-        thresholds={} if threshold is None or at is None else {names[at]: float(threshold)},
+        thresholds=dict(thresholds) if isinstance(thresholds, Mapping) else {},
         order=order_figures(matrix) if ordinal else None,
     ), given
 
@@ -260,10 +249,6 @@ def _position(label: object, row: int, position: Mapping[str, int]) -> int:
             f"{hint}Labels must be among the classes that the model knows.",
         )
     return position[label]
-
-
-def _set_thresholds(thresholds: Thresholds | None, names: tuple[str, ...]) -> NDArray[np.float64]:
-    return thresholds if isinstance(thresholds, np.ndarray) else threshold_array(thresholds, names)
 
 
 def _checked_probabilities(

@@ -25,12 +25,6 @@ LEADING: dict[Task, tuple[str, ...]] = {
     "multi-label": ("macro-f1", "micro-f1", "weighted-f1", "exact-match", "hamming-loss", "log-loss"),
 }  # fmt: skip
 """By task, the figures to show first, after the headline."""
-IN_HISTORY: dict[Task, tuple[str, ...]] = {
-    "multi-class": ("accuracy", "macro-f1", "log-loss"),
-    "ordinal": ("accuracy", "macro-f1", "quadratic-kappa", "log-loss"),
-    "multi-label": ("exact-match", "macro-f1", "micro-f1", "log-loss"),
-}
-"""By task, the figures of dev that each epoch is written down with."""
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]

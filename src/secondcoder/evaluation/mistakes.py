@@ -4,7 +4,7 @@ In: `JudgedRows`, which are texts with their gold labels and probabilities. Out:
 is of no concern here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation.interval import Interval
+from secondcoder.evaluation.judged_rows import JudgedRows as JudgedRows
 from secondcoder.evaluation.uncertainty import wilson
 
 MOST_SHOWN = 20
@@ -26,75 +27,21 @@ _FEWEST_IN_BAND = 20
 Unit = Literal["characters", "tokens"]
 
 
-@dataclass(frozen=True, eq=False)
-class JudgedRows:
-    """Rows with gold labels, and what a classifier says about them.
+@dataclass(frozen=True)
+class Mistake:
+    """A text that was given a class other than its gold label; or a wrong decision, where it may have several classes.
 
     Attributes
     ----------
-    ids, texts
-        n strings each.
-    gold : ndarray of shape (n,)
-        Positions of the gold labels among the label names.
-    probabilities : ndarray of shape (n, k)
-        Columns in the order of `label_names`.
-    label_names
-        The k classes.
-    groups
-        The document, author or film that each text comes from; None if there are none.
-    n_tokens : ndarray of shape (n,)
-        Lengths in tokens before truncation; None if they are not known.
-
-    Raises
-    ------
-    DataError
-        If these do not have one entry for each row, or a gold label is not among the names.
+    gold, predicted
+        The labels; of several, with commas between them.
+    p_predicted, p_gold
+        Probability of the class given, and of the gold one; or of the decision made, and of the right one.
+    label
+        The class that was decided wrongly, where a text may have several; else None.
+    missed
+        Whether it should have been given and was not; None where a text has one class.
     """
-
-    ids: Sequence[str]
-    texts: Sequence[str]
-    gold: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-    label_names: tuple[str, ...]
-    groups: Sequence[str] | None = None
-    n_tokens: NDArray[np.int64] | None = None
-
-    def __post_init__(self) -> None:
-        n, k = len(self.ids), len(self.label_names)
-        for name in ("texts", "gold", "groups", "n_tokens"):
-            column = getattr(self, name)
-            if column is not None and len(column) != n:
-                raise DataError(f"There are {n} ids and {len(column)} {name}.", "Give one of each for every row.")
-        if self.probabilities.shape != (n, k):
-            raise DataError(
-                f"The probabilities have shape {self.probabilities.shape}; expected ({n}, {k}).",
-                f"Give one row for each text and one column for each of {list(self.label_names)}.",
-            )
-        if n and not 0 <= int(self.gold.min()) <= int(self.gold.max()) < k:
-            raise DataError(
-                f"Gold labels go from {self.gold.min()} to {self.gold.max()}; there are {k} label names.",
-                "Give positions among the label names.",
-            )
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def predicted(self) -> NDArray[np.int64]:
-        """The most probable class of each row, shape (n,); of equal ones the first."""
-        found: NDArray[np.int64] = self.probabilities.argmax(axis=1)
-        return found
-
-    @property
-    def wrong(self) -> NDArray[np.bool_]:
-        """Which rows are given another class than their gold label, shape (n,)."""
-        found: NDArray[np.bool_] = self.predicted != self.gold
-        return found
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A text that was given a class other than its gold label."""
 
     id: str
     text: str
@@ -102,6 +49,8 @@ class Mistake:
     predicted: str
     p_predicted: float
     p_gold: float
+    label: str | None = None
+    missed: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +130,10 @@ class Mistakes:
     def to_dict(self) -> dict[str, Any]:
         """Return the mistakes as plain JSON values."""
         values = asdict(self)
-        return values | {name: list(values[name]) for name in ("confident", "worst_groups", "by_length")}
+        values["confident"] = [
+            {name: value for name, value in mistake.items() if value is not None} for mistake in values["confident"]
+        ]
+        return values | {name: list(values[name]) for name in ("worst_groups", "by_length")}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Mistakes":
@@ -243,20 +195,30 @@ def _count(wrong: NDArray[np.bool_]) -> tuple[int, int, Interval | None]:
 
 
 def _most_confident(rows: JudgedRows, most: int) -> tuple[Mistake, ...]:
-    predicted = rows.predicted
+    predicted, p = rows.predicted, rows.probabilities
     at = np.flatnonzero(rows.wrong)
-    highest = rows.probabilities[at, predicted[at]]
-    at = at[np.argsort(-highest, kind="stable")][:most]  # of equal ones the earlier row first
+    labels: list[str | None] = [None] * len(at)
+    missed: list[bool | None] = [None] * len(at)
+    if rows.several:
+        at, classes = np.nonzero(predicted != rows.gold)
+        of_given = np.where(predicted, p, 1 - p)[at, classes]
+        of_gold, labels = 1 - of_given, [rows.label_names[i] for i in classes.tolist()]
+        missed = rows.gold[at, classes].tolist()
+    else:
+        of_given, of_gold = p[at, predicted[at]], p[at, rows.gold[at]]
+    first = np.argsort(-of_given, kind="stable")[:most]  # of equal ones the earlier row first
     return tuple(
         Mistake(
-            id=rows.ids[i],
-            text=rows.texts[i],
-            gold=rows.label_names[rows.gold[i]],
-            predicted=rows.label_names[predicted[i]],
-            p_predicted=float(rows.probabilities[i, predicted[i]]),
-            p_gold=float(rows.probabilities[i, rows.gold[i]]),
+            id=rows.ids[at[i]],
+            text=rows.texts[at[i]],
+            gold=rows.named(rows.gold[at[i]]),
+            predicted=rows.named(predicted[at[i]]),
+            p_predicted=float(of_given[i]),
+            p_gold=float(of_gold[i]),
+            label=labels[i],
+            missed=missed[i],
         )
-        for i in at.tolist()
+        for i in first.tolist()
     )
 
 

@@ -51,7 +51,7 @@ class Attribution:
     label
         The class that is explained.
     margin
-        How far it is ahead: its logit minus the mean of the others'.
+        How far it is ahead: its logit minus the mean of the others', or its logit, where a text may have several.
     words
         The words that the model read, in their order.
     total
@@ -156,7 +156,8 @@ def explain_all(model: Model, texts: Sequence[str], labels: Sequence[str] | None
     logits = exact_logits(model, encoded)
     pooled = windows.pool(logits, pooling)
     chosen = np.where(classes >= 0, classes, pooled.argmax(axis=1))  # (n,)
-    margins = margin_of(torch.from_numpy(pooled), torch.from_numpy(chosen)).numpy()
+    alone = model.card.multi_label
+    margins = margin_of(torch.from_numpy(pooled), torch.from_numpy(chosen), alone=alone).numpy()
     classes, shares = np.repeat(chosen, windows.counts), windows.shares(logits, pooling)  # of each window
     pushes = [np.empty(0)] * len(logits)
     with torch.inference_mode(mode=False):  # tensors made in it have no gradients
@@ -244,17 +245,20 @@ def _pushes(
         for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
             point = (empty + (node + 1) / 2 * (here - empty)).requires_grad_()
             with _embedded(embeddings, point):
-                ahead = margin_of(network(**batch).logits.float() * counted, chosen)
+                ahead = margin_of(network(**batch).logits.float() * counted, chosen, alone=model.card.multi_label)
             slope += weight / 2 * torch.autograd.grad(ahead.sum(), point)[0]
         pushes = (slope * (here - empty)).sum(dim=2)  # (b, tokens)
     found: NDArray[np.float64] = pushes.double().cpu().numpy()
     return found
 
 
-def margin_of(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """Return how far each row's class is ahead of the mean of the others, shape (b,)."""
+def margin_of(logits: torch.Tensor, classes: torch.Tensor, *, alone: bool = False) -> torch.Tensor:
+    """Return how far each row's class is ahead of the mean of the others, shape (b,).
+
+    Its logit itself where each class is decided `alone`, as a text may have several.
+    """
     own = logits.gather(1, classes.unsqueeze(1)).squeeze(1)
-    return own - (logits.sum(dim=1) - own) / max(logits.shape[1] - 1, 1)
+    return own if alone else own - (logits.sum(dim=1) - own) / max(logits.shape[1] - 1, 1)
 
 
 @contextlib.contextmanager

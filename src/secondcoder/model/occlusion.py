@@ -71,5 +71,6 @@ def _margins_without(
     )
     logits = encoded.windows.pool(exact_logits(model, encoded), model.card.window_pooling or "mean")
     position = torch.full((len(words),), model.label_names.index(label))
-    found: NDArray[np.float64] = margin_of(torch.from_numpy(logits), position).double().numpy()
+    margins = margin_of(torch.from_numpy(logits), position, alone=model.card.multi_label)
+    found: NDArray[np.float64] = margins.double().numpy()
     return found

@@ -11,7 +11,7 @@ from typing import Any
 
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.reporting.content import ReportContent
-from secondcoder.reporting.formatting import MODEL, NAMES, format_metric, format_share, format_value, joined
+from secondcoder.reporting.formatting import MODEL, format_metric, format_share, format_value, joined, name_of
 from secondcoder.reporting.methods import methods
 from secondcoder.reporting.showing import FEW_GROUPS, Shown, read
 
@@ -31,7 +31,7 @@ def render_card(content: ReportContent) -> str:
         _title(content),
         _figures(content, shown),
         _limits(content, shown),
-        _use(content),
+        _use(content, shown),
         _origin(content, shown),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -62,7 +62,9 @@ def _metadata(c: ReportContent, shown: Shown) -> str:
 def _leading(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Return the hub's kind and the name of the figures that lead."""
     headline = evaluation.headline[0]
-    return [("f1", name) for name in dict.fromkeys((headline, "macro-f1"))] + [("accuracy", "accuracy")]
+    return [("f1", name) for name in dict.fromkeys((headline, "macro-f1"))] + [
+        ("accuracy", "exact-match" if evaluation.sets else "accuracy")
+    ]
 
 
 def _limits_of(evaluation: Evaluation, name: str) -> str:
@@ -72,10 +74,16 @@ def _limits_of(evaluation: Evaluation, name: str) -> str:
 
 def _title(c: ReportContent) -> str:
     names = [_plain(name) for name in c.label_names]
+    several = c.task == "multi-label"
     title = f"{joined(names, 'or')}?" if len(names) <= _LONGEST_TITLE else f"{len(names)} classes"
+    if several and len(names) <= _LONGEST_TITLE:
+        title = f"which of {joined(names)}?"
+    given = f"with any number of {joined(names)}" if several else f"as {joined(names, 'or')}"
+    if c.task == "ordinal":
+        given += ", which are ordered from low to high"
     return (
         f"# {_plain(c.label_column)}: {title}\n\n"
-        f"Labels texts as {joined(names, 'or')}. Fine-tuned from {_plain(c.model)} on {c.parts['train'].rows:,} "
+        f"Labels texts {given}. Fine-tuned from {_plain(c.model)} on {c.parts['train'].rows:,} "
         "hand-labelled texts with secondcoder."
     )
 
@@ -85,7 +93,7 @@ def _figures(c: ReportContent, shown: Shown) -> str:
         return ""
     model = shown.main[MODEL]
     groups = f" from {model.n_groups:,} groups" if model.n_groups is not None else ""
-    names = [model.headline[0], "macro-f1", "accuracy", "balanced-accuracy", "log-loss"]
+    names = [name for name in model.leading if name != "weighted-f1"]
     rows = [
         [_plain(format_metric(name)), *(e.shown(name, e.figure(name)) for e in shown.main.values())]
         for name in dict.fromkeys(names)
@@ -101,7 +109,7 @@ def _figures(c: ReportContent, shown: Shown) -> str:
             "## How good it is",
             f"On {_PARTS[shown.judged_on]}: {model.n:,} texts{groups} that it did not learn from."
             + (" In brackets 95 % intervals." if model.intervals else ""),
-            _table(["", *(NAMES.get(who, _plain(who)) for who in shown.main)], rows),
+            _table(["", *(_plain(name_of(who, c.task)) for who in shown.main)], rows),
             _table(["class", "precision", "recall", "F1", "texts"], classes),
             *([f"Expected calibration error {calibration.error:.3f}, Brier score {calibration.brier:.3f}."]
               if calibration else []),
@@ -133,7 +141,7 @@ def _limits(c: ReportContent, shown: Shown) -> str:
     return "\n".join(["## What the figures do not say", "", *(f"- {sentence}" for sentence in said)])
 
 
-def _use(c: ReportContent) -> str:
+def _use(c: ReportContent, shown: Shown) -> str:
     length = c.settings.get("max_length")
     cut = f", truncation=True, max_length={length}" if isinstance(length, int) else ", truncation=True"
     lines = [
@@ -147,6 +155,13 @@ def _use(c: ReportContent) -> str:
         "```",
         "",
     ]
+    if c.task == "multi-label":
+        lines[5] = lines[5].replace(")", ", top_k=None)")  # the probabilities of all classes
+        lines[6] = 'classify(["…"])'
+    thresholds = shown.main[MODEL].thresholds if shown.judged_on else {}
+    if thresholds:
+        limits = ", ".join(f"{_plain(name)} {value:.3f}" for name, value in thresholds.items())
+        lines.append(f"A class is given from these probabilities on, chosen on dev: {limits}. `pipeline` knows none.")
     how = [str(c.settings[name]) for name in ("backend", "precision") if c.settings.get(name)]
     if how:
         lines.append(f"What was evaluated is what labels: {' in '.join(how)}. Other arithmetic may differ a little.")

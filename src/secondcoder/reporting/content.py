@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from secondcoder.corpus.corpus import Part
+from secondcoder.corpus.corpus import Part, Task
 from secondcoder.corpus.findings import Finding
 
 
@@ -74,6 +74,8 @@ class ReportContent:
         The classes in their order; the positive one of a two-class task, or None.
     model, model_description
         The pre-trained model's name, and a few words about it (layers, parameters); may be empty.
+    task
+        Whether a text has one class, one of ordered classes, or any number of them.
     metric, best_epoch, best_seed
         The figure on dev that chose the epoch, and the epoch that it chose, or None.
     split_by
@@ -133,6 +135,7 @@ class ReportContent:
     group_column: str | None = None
     positive: str | None = None
     model_description: str = ""
+    task: Task = "multi-class"
     metric: str = ""
     best_epoch: int | None = None
     best_seed: int | None = None

@@ -94,8 +94,11 @@ def seeds(name: str, figures: Mapping[str, float], metric: str, best: int | None
 
 
 @styled
-def reliability(name: str, calibration: Calibration, before: Calibration | None = None) -> Picture:
-    """Return how often the model is right, by how sure it says it is; `before` is what it was without temperature."""
+def reliability(name: str, calibration: Calibration, before: Calibration | None = None, sets: bool = False) -> Picture:
+    """Return how often the model is right, by how sure it says it is; `before` is what it was without temperature.
+
+    Of `sets` of classes: how often a class is there, by its probability.
+    """
     canvas = Canvas(name, WIDTH, 330)
     axes = canvas.axes(50, 26, 20, 44)
     bins = [b for b in calibration.bins if b.n]
@@ -116,17 +119,21 @@ def reliability(name: str, calibration: Calibration, before: Calibration | None 
     axes.set_ylim(low, 1)
     axes.grid()
     _per_cent(axes)
-    _titled(axes, "share that is right", "how sure the model says it is")
+    titles = ("share that has the class", "probability of the class") if sets else (
+        "share that is right", "how sure the model says it is"
+    )  # fmt: skip
+    _titled(axes, *titles)
     rows = [
         (format_share(b.confidence), format_share(b.accuracy),
          f"{b.interval.low:.1%} to {b.interval.high:.1%}" if b.interval else "–", format_count(b.n))
         for b in bins
     ]  # fmt: skip
-    alt = (
-        "Reliability diagram: for groups of texts with alike probabilities, how often the model is right. "
-        + "; ".join(f"says {row[0]}, is right {row[1]}" for row in rows)
+    units, right = ("decisions", "yes") if sets else ("texts", "right")
+    said = "how often the class is there" if sets else "how often the model is right"
+    alt = f"Reliability diagram: for groups of {units} with alike probabilities, {said}. " + "; ".join(
+        f"says {row[0]}, is {right} {row[1]}" for row in rows
     )
-    return canvas.picture(alt, ("mean probability", "right", "95 % interval", "texts"), rows)
+    return canvas.picture(alt, ("mean probability", right, "95 % interval", units), rows)
 
 
 @styled

@@ -5,10 +5,12 @@ In: plain values. Out: text for the page, its pictures' tables, and the model ca
 
 from typing import Any
 
+from secondcoder.corpus.corpus import Task
 from secondcoder.evaluation.interval import Interval
 
 MODEL, TFIDF, MAJORITY = "model", "tfidf-logistic", "majority"
 NAMES = {MODEL: "This model", TFIDF: "TF-IDF + logistic regression", MAJORITY: "Majority class"}
+_MOST_FREQUENT_SET = "Most frequent set"
 HISTORY_NAMES = {
     "train_loss": "training loss",
     "texts_per_second": "texts per second",
@@ -16,6 +18,13 @@ HISTORY_NAMES = {
 }
 PART_NAMES = {"folds": "cross-fitting"}
 UNDEFINED = "–"
+
+
+def name_of(who: str, task: Task = "multi-class") -> str:
+    """Return what the model or a baseline is called on the page of a task."""
+    if who == MAJORITY and task == "multi-label":
+        return _MOST_FREQUENT_SET
+    return NAMES.get(who, who)
 
 
 def format_figure(value: float | None) -> str:
@@ -62,6 +71,8 @@ def format_duration(seconds: float | None) -> str:
 def format_metric(name: str) -> str:
     """Return a figure's name as people write it: ``"macro-f1"`` is macro-F1, ``"f1:pos"`` is F1 of “pos”."""
     figure, colon, label = name.partition(":")
+    if figure == "hamming-loss":
+        return "Hamming loss"  # a person's name
     shown = figure.replace("f1", "F1") if figure.endswith("f1") else figure.replace("-", " ")
     return f"{shown} of “{label}”" if colon else shown
 

@@ -8,27 +8,22 @@ from dataclasses import dataclass
 
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.reporting.content import ReportContent
-from secondcoder.reporting.formatting import MODEL, NAMES, format_metric, joined
-from secondcoder.reporting.references import GROUPED, GROUPED_REFERENCES, INTERVALS, REFERENCES
+from secondcoder.reporting.formatting import MODEL, format_metric, joined, name_of
+from secondcoder.reporting.references import (
+    GROUPED,
+    GROUPED_REFERENCES,
+    INTERVALS,
+    KINDS,
+    KINDS_OF_SETS,
+    REFERENCES,
+)
 from secondcoder.reporting.showing import Shown
 
 _LONGEST_LIST = 6
-_KINDS = {
-    "accuracy": "accuracy",
-    "precision": "precision and recall",
-    "recall": "precision and recall",
-    "f1": "F1 of a class",
-    "log-loss": "log loss",
-    "balanced-accuracy": "averages over classes",
-    "macro-f1": "averages over classes",
-    "macro-precision": "averages over classes",
-    "macro-recall": "averages over classes",
-    "weighted-f1": "weighted averages",
-    "weighted-precision": "weighted averages",
-    "weighted-recall": "accuracy",
-    "micro-f1": "accuracy",
-    "micro-precision": "accuracy",
-    "micro-recall": "accuracy",
+_NAMED = {
+    "multi-class": ("macro-f1", "accuracy"),
+    "ordinal": ("macro-f1", "quadratic-kappa", "mean-absolute-error", "accuracy"),
+    "multi-label": ("macro-f1", "micro-f1", "exact-match", "hamming-loss"),
 }
 _PARTS = {"test": "the test part", "dev": "the dev part", "folds": "all texts, by cross-fitting,"}
 
@@ -55,8 +50,20 @@ def methods(content: ReportContent, shown: Shown) -> Methods:
     paragraphs = [
         " ".join(filter(None, sentences))
         for sentences in (
-            (_task(content), _parts(content), _lengths(content), _training(content), _temperature(content, cited)),
-            (_results(shown), _intervals(shown, cited), _calibration(shown, cited), _guarantee(shown, cited)),
+            (
+                _task(content),
+                _parts(content),
+                _lengths(content),
+                _training(content, cited),
+                _temperature(content, cited),
+            ),
+            (
+                _thresholds(content, shown, cited),
+                _results(shown, cited),
+                _intervals(shown, cited),
+                _calibration(shown, cited),
+                _guarantee(shown, cited),
+            ),
             (_openings(content), _software(content)),
         )
     ]
@@ -67,13 +74,16 @@ def methods(content: ReportContent, shown: Shown) -> Methods:
 def _task(c: ReportContent) -> str:
     names = [f"“{name}”" for name in c.label_names]
     classes = joined(names) if len(names) <= _LONGEST_LIST else f"{len(names)} classes"
+    if c.task == "ordinal":
+        classes = f"ordered classes, from low to high {classes if len(names) <= _LONGEST_LIST else joined(names)}"
+    several = ", any number of which a text may have," if c.task == "multi-label" else ""
     revision = c.settings.get("revision")
     what = "; ".join(filter(None, [f"revision {revision}" if revision else "", c.model_description]))
     version = c.versions.get("secondcoder", "")
     return (
-        f"Texts were classified into {classes} (variable “{c.label_column}”) by fine-tuning the pre-trained language "
-        f"model {c.model}{f' ({what})' if what else ''} with secondcoder{f' {version}' if version else ''}, which "
-        "builds on the transformers library (Wolf et al. 2020)."
+        f"Texts were classified into {classes} (variable “{c.label_column}”){several} by fine-tuning the pre-trained "
+        f"language model {c.model}{f' ({what})' if what else ''} with secondcoder{f' {version}' if version else ''}, "
+        "which builds on the transformers library (Wolf et al. 2020)."
     )
 
 
@@ -127,13 +137,21 @@ def _lengths(c: ReportContent) -> str:
     return f"{longer} cut; {kept}."
 
 
-def _training(c: ReportContent) -> str:
+def _training(c: ReportContent, cited: list[str]) -> str:
     s = c.settings
+    if s.get("epochs") == 0:
+        return "The encoder stayed as pre-trained; its head is a logistic regression on what the encoder says."
     epochs, batch, rate = s.get("epochs"), s.get("batch_size"), s.get("learning_rate")
     how = f"{epochs} epoch{'s' if epochs != 1 else ''}" if epochs else "some epochs"
     how += f" in steps of {batch} texts" if batch else ""
     how += f" by AdamW with a peak learning rate of {rate:g}" if isinstance(rate, float) else ""
     text = f"Training took {how}."
+    if s.get("recipe") == "contrastive":
+        cited.append("tunstall2022")
+        text += (
+            " It drew texts of one class together and pushed those of different classes apart, by the cosine of what "
+            "the head reads; the head is a logistic regression on that (after Tunstall et al. 2022)."
+        )
     if s.get("freeze"):
         text += f" The lower {s['freeze']:.0%} of the layers stayed as pre-trained."
     if c.metric and c.best_epoch is not None:
@@ -165,17 +183,34 @@ def _with(evaluation: Evaluation, name: str) -> str:
     return f"{value:.3f}{limits}"
 
 
-def _results(shown: Shown) -> str:
+def _thresholds(c: ReportContent, shown: Shown, cited: list[str]) -> str:
+    found = shown.main[MODEL].thresholds if shown.judged_on else {}
+    if not found:
+        return ""
+    cited.append("lipton2014")
+    why = "chosen on dev for its F1, and drawn to 0.5 where texts are few (Lipton et al. 2014)"
+    if c.task == "multi-label":
+        limits = f"{min(found.values()):.2f} to {max(found.values()):.2f}"
+        return f"Each class was given from a probability on that was {why}: {limits}."
+    name, threshold = next(iter(found.items()))
+    return f"“{name}” was given from a probability of {threshold:.2f} on, {why}."
+
+
+def _results(shown: Shown, cited: list[str]) -> str:
     if not shown.judged_on:
         return ""
     model = shown.main[MODEL]
     metric = model.headline[0]
-    names = list(dict.fromkeys((metric, "macro-f1", "accuracy")))
+    names = list(dict.fromkeys((metric, *_NAMED[model.task])))
+    if model.order:
+        cited.append("cohen1968")
     names += [f"f1:{label}" for label in model.label_names if len(model.label_names) <= _LONGEST_LIST]
     figures = joined([f"{format_metric(name)} {_with(model, name)}" for name in dict.fromkeys(names)])
     groups = f" from {model.n_groups:,} groups" if model.n_groups else ""
     text = f"On {_PARTS[shown.judged_on]} ({model.n:,} texts{groups}), the classifier reaches {figures}."
-    rivals = [f"{NAMES.get(who, who)} {_with(e, metric)}" for who, e in shown.main.items() if who != MODEL]
+    if model.order:
+        text += " Quadratic kappa is that of Cohen (1968); the error is counted in steps."
+    rivals = [f"{name_of(who, model.task)} {_with(e, metric)}" for who, e in shown.main.items() if who != MODEL]
     if rivals:
         text += f" For comparison, trained on the same texts: {joined(rivals)} ({format_metric(metric)})."
     return text
@@ -188,7 +223,8 @@ def _intervals(shown: Shown, cited: list[str]) -> str:
     by_method: dict[str, list[str]] = {}
     for name, interval in model.intervals.items():
         if interval is not None:
-            kind = _KINDS.get(name.partition(":")[0], "averages")
+            figure = name.partition(":")[0]
+            kind = (KINDS_OF_SETS.get(figure) if model.sets else None) or KINDS.get(figure, "averages")
             kinds = by_method.setdefault(interval.method.removeprefix(GROUPED), [])
             if kind not in kinds:
                 kinds.append(kind)
@@ -214,13 +250,17 @@ def _calibration(shown: Shown, cited: list[str]) -> str:
     if found is None:
         return ""
     cited += ["naeini2015", "brocker2007", "brier1950"]
+    model = shown.main[MODEL]
+    what, units = ("the probabilities of all classes", "decisions") if model.sets else (
+        "the class that was given" if model.thresholds else "the most probable class", "texts"
+    )  # fmt: skip
     error, brier = (
         f"{value:.3f}" + (f" [{interval.low:.3f}, {interval.high:.3f}]" if interval else "")
         for value, interval in ((found.error, found.error_interval), (found.brier, found.brier_interval))
     )
     return (
-        f"The expected calibration error of the most probable class, over {len(found.bins)} bins with equally many "
-        f"texts (Naeini et al. 2015) and less what chance adds to it (Bröcker and Smith 2007), is {error}, the Brier "
+        f"The expected calibration error of {what}, over {len(found.bins)} bins with equally many "
+        f"{units} (Naeini et al. 2015) and less what chance adds to it (Bröcker and Smith 2007), is {error}, the Brier "
         f"score {brier} (Brier 1950)."
     )
 
@@ -229,6 +269,7 @@ def _guarantee(shown: Shown, cited: list[str]) -> str:
     found = shown.guarantee
     if found is None:
         return ""
+    labels = "sets of labels" if shown.judged_on and shown.main[MODEL].sets else "labels"
     cited += ["geifman2017", "angelopoulos2021"]
     if found.min_confidence is None:
         return (
@@ -237,7 +278,7 @@ def _guarantee(shown: Shown, cited: list[str]) -> str:
         )
     return (
         f"Texts with a probability below {found.min_confidence:.3f} were to be left to human coders, so that with a "
-        f"confidence of {100 * (1 - found.delta):.0f} % at most {found.max_error:.1%} of the labels given are wrong "
+        f"confidence of {100 * (1 - found.delta):.0f} % at most {found.max_error:.1%} of the {labels} given are wrong "
         "(Geifman and El-Yaniv 2017, by tests in a fixed order: Angelopoulos et al. 2021; "
         f"chosen on {found.n:,} texts of dev used for nothing else, taken as independent)."
     )

@@ -17,7 +17,7 @@ from secondcoder.evaluation.figures import Evaluation
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.reporting import formatting as form
 from secondcoder.reporting.content import ReportContent
-from secondcoder.reporting.formatting import MODEL, NAMES, format_figure
+from secondcoder.reporting.formatting import MODEL, format_figure
 from secondcoder.reporting.marking import marked
 from secondcoder.reporting.methods import methods
 from secondcoder.reporting.showing import FEW_GROUPS, Shown, show
@@ -104,6 +104,11 @@ def _few_groups(shown: Shown) -> int | None:
     return n if n is not None and n < FEW_GROUPS else None
 
 
+@jinja2.pass_context
+def _who(context: jinja2.runtime.Context, name: str) -> str:
+    return form.name_of(name, context["c"].task)
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -119,13 +124,14 @@ def _environment() -> jinja2.Environment:
         "share": form.format_share,
         "count": form.format_count,
         "of_hundred": form.format_of_hundred,
+        "joined": form.joined,
         "duration": form.format_duration,
         "metric": form.format_metric,
         "value": form.format_value,
         "progress": form.format_progress,
         "shortened": form.shortened,
         "marked": marked,
-        "who": lambda name: NAMES.get(name, name),
+        "who": _who,
         "part": lambda name: form.PART_NAMES.get(name, name),
         "column": lambda name: form.HISTORY_NAMES.get(name, form.format_metric(name)),
     }

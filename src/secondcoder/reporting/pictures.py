@@ -48,6 +48,6 @@ def _draw_judged(shown: Shown, draw: Callable[..., None]) -> None:
     model = shown.main[MODEL]
     draw("classes", figures.class_figures, model, shown.main.get(TFIDF))
     if model.calibration and model.calibration.bins:
-        draw("reliability", curves.reliability, model.calibration, model.uncalibrated)
+        draw("reliability", curves.reliability, model.calibration, model.uncalibrated, model.sets is not None)
     if model.risk_coverage and len(model.risk_coverage.points) > 1:
         draw("risk", curves.risk_coverage, model.risk_coverage, shown.guarantee)

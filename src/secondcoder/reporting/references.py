@@ -40,8 +40,8 @@ REFERENCES = {
     "EMNLP 2020: System Demonstrations, 38–45. doi:10.18653/v1/2020.emnlp-demos.6",
     "zou2008": "Zou, G. Y., & Donner, A. (2008). Construction of confidence limits about effect measures: A general "
     "approach. Statistics in Medicine, 27(10), 1693–1702. doi:10.1002/sim.3095",
-    "tunstall2022": "Tunstall, L., Reimers, N., Jo, U. E. S., Bates, L., Korat, D., Wasserblat, M., & Pereg, O. (2022). "
-    "Efficient few-shot learning without prompts. arXiv:2209.11055",
+    "tunstall2022": "Tunstall, L., Reimers, N., Jo, U. E. S., Bates, L., Korat, D., Wasserblat, M., & Pereg, O. "
+    "(2022). Efficient few-shot learning without prompts. arXiv:2209.11055",
 }
 
 GROUPED = "grouped-"

@@ -158,7 +158,8 @@ def dev_figures(dev: Corpus, scores: Scores, metric: str) -> dict[str, float]:
 def history_names(metric: str, task: Task) -> tuple[str, ...]:
     """Return the figures that the history holds: the choosing one and the usual ones of the task."""
     usual = ("exact-match", "micro-f1") if task == "multi-label" else ("accuracy",)
-    return tuple(dict.fromkeys((metric, *usual, "macro-f1", "log-loss")))
+    ordered = ("quadratic-kappa",) if task == "ordinal" else ()
+    return tuple(dict.fromkeys((metric, *usual, "macro-f1", *ordered, "log-loss")))
 
 
 def gold_of(rows: Corpus, label_names: tuple[str, ...]) -> NDArray[np.int64] | NDArray[np.bool_]:
