@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -177,3 +178,11 @@ def test_the_estimate_is_near_what_three_steps_of_minilm_take():
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
     taken, foretold = map(float, done.stdout.split())
     assert 0.6 * foretold < taken < 1.25 * foretold
+
+
+def test_layers_that_are_computed_again_leave_room_for_longer_passes(network, has_free):
+    has_free(20_000_000)
+    settings = TrainSettings(model="tiny")
+    again = replace(settings, checkpoint_activations=True)
+    budgets = [fitting_budget(network, s, wanted=10**6, longest=20)[0] for s in (settings, again)]
+    assert budgets[1] / budgets[0] == pytest.approx(24 * 2 / (24 + 2), rel=0.01)  # the tiny model has two layers

@@ -51,7 +51,10 @@ def fitting_budget(
     fixed = _KEPT_PER_WEIGHT * trained * _BYTES
     config = network.config
     layers = config.num_hidden_layers + (config.decoder_layers if config.is_encoder_decoder else 0)
-    per_token = _KEPT_PER_TOKEN * layers * config.hidden_size * _BYTES
+    kept = _KEPT_PER_TOKEN * layers
+    if settings.checkpoint_activations:  # of each layer its input; all of one, while it is computed again
+        kept = layers + _KEPT_PER_TOKEN
+    per_token = kept * config.hidden_size * _BYTES
     free = _free_memory() * _USABLE / processes
     fits = int((free - fixed) / per_token)
     budget = settings.token_budget or max(longest, min(wanted, fits))
@@ -59,8 +62,8 @@ def fitting_budget(
     if needed > free:
         return budget, (
             f"Training needs about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB can be used: the system "
-            "may kill it. Set a smaller --max-length or --token-budget, train fewer layers (--freeze), choose a "
-            "smaller model, or close other programs."
+            "may kill it. Set a smaller --max-length or --token-budget, train fewer layers (--freeze), compute them "
+            "again (--checkpoint-activations), choose a smaller model, or close other programs."
         )
     if budget < wanted and settings.token_budget is None:
         return budget, f"Memory is short: steps are cut into passes of at most {budget} tokens."
