@@ -6,7 +6,7 @@ them to the training loop that `secondcoder.train` uses; there is no other. No f
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self
@@ -23,12 +23,14 @@ from secondcoder.corpus.dividing import Draft
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.reserving import set_aside
 from secondcoder.errors import InterruptedRunError, SettingsError, SplitError, StorageError
-from secondcoder.finishing import promise, temper
+from secondcoder.evaluation.deciding import class_threshold, decide_class
+from secondcoder.finishing import promise, set_thresholds, temper, tempered
 from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.model.loading import start_model
 from secondcoder.progress import LiveProgress, Progress, default_progress
 from secondcoder.recipes import DEFAULT_MODEL, Effort, HeadStart, LongTexts, RecipeName, TrainSettings, WindowPooling
 from secondcoder.settings import DEFAULT_SEED, Backend, Device, Precision, SplitSettings
+from secondcoder.training.class_weights import settle_classes, what_weights_do
 from secondcoder.training.fitting import class_indices
 from secondcoder.training.recipe_folds import settle
 from secondcoder.training.studies import fit_seeds
@@ -181,8 +183,8 @@ checkpoint_activations
         KeyboardInterrupt
             If the user stopped it; what was fitted before stays as it was.
         """
-        settings, seed = self._settings(), _plain(self.seed)
         corpus, classes = corpus_of(X, y, groups, positive=self.positive)
+        settings, seed = settle_classes(self._settings(), corpus), _plain(self.seed)
         train, dev, findings = _divide(corpus, SplitSettings(dev=_plain(self.dev)), seed)
         reserved = None
         if settings.max_error is not None:
@@ -208,13 +210,13 @@ checkpoint_activations
                 # A search takes any other error for one failed candidate, and goes on with the next.
                 raise KeyboardInterrupt from None
         assert result.best_scores is not None  # a training that came to its end was evaluated
-        findings += temper(model, dev, result.best_scores)
-        scores = replace(result.best_scores, logits=result.best_scores.logits / np.float32(model.card.temperature))
-        gold = class_indices(dev, model.label_names)
-        choose_backend(model, settings.backend, Judges(train.texts, dev.texts, gold, scores), self._progress())
+        findings += [*temper(model, dev, result.best_scores), *what_weights_do(result.class_weights)]
+        scores = tempered(model, result.best_scores)
+        findings += set_thresholds(model, dev, scores, tune=settings.tune_threshold)
+        judges = Judges(train.texts, dev.texts, class_indices(dev, model.label_names), scores, model.card.decide)
+        choose_backend(model, settings.backend, judges, self._progress())
         self.promise_ = promise(model, reserved, settings.max_error)
-        self.model_ = model
-        self.classes_ = classes
+        self.model_, self.classes_ = model, classes
         self.history_ = result.history
         self.best_epoch_ = result.best_epoch
         self.findings_ = findings + result.findings
@@ -222,8 +224,9 @@ checkpoint_activations
 
     def predict(self, X: Iterable[str]) -> NDArray[Any]:  # noqa: N803
         """Return the label of each text, ndarray of shape (n,), of the type that the labels had in y."""
-        best = self.predict_proba(X).argmax(axis=1)  # first of all, as it asks whether there is a model
-        found: NDArray[Any] = self.classes_[best]
+        p = self.predict_proba(X)  # first of all, as it asks whether there is a model
+        threshold, at = class_threshold(self.model_.card.thresholds, list(map(label_name, self.classes_.tolist())))
+        found: NDArray[Any] = self.classes_[decide_class(p, threshold, positive=at)]
         return found
 
     def predict_proba(self, X: Iterable[str]) -> NDArray[np.float64]:  # noqa: N803

@@ -29,6 +29,7 @@ from secondcoder.run_folder import now
 from secondcoder.runs import Run
 from secondcoder.settings import Device
 from secondcoder.training.baselines import fit_baselines
+from secondcoder.training.class_weights import what_weights_do
 from secondcoder.training.fitting import Fit, gold_of
 
 # A saved model is loaded again and compared on so many dev texts: enough to notice weights that went wrong.
@@ -60,7 +61,7 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progr
     """Calibrate and save the model, judge it and the baselines on dev, and write the report."""
     assert result.best_scores is not None  # a training that came to its end was evaluated
     dev = judged.dev
-    result.findings += temper(model, dev, result.best_scores)
+    result.findings += [*temper(model, dev, result.best_scores), *what_weights_do(result.class_weights)]
     temperature = model.card.temperature
     scores = tempered(model, result.best_scores)
     settings = run.info["settings"]["train"]

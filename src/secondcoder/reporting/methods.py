@@ -154,6 +154,12 @@ def _training(c: ReportContent, cited: list[str]) -> str:
         )
     if s.get("freeze"):
         text += f" The lower {s['freeze']:.0%} of the layers stayed as pre-trained."
+    if s.get("lora"):
+        cited.append("hu2022")
+        text += f" Low-rank adapters (rank {s['lora']}) and the head were trained, and merged (Hu et al. 2022)."
+    if s.get("class_weights"):
+        each = ", so that each counts the same" if s["class_weights"] == "balanced" else ""
+        text += f" Classes were weighted in the loss{each}; probabilities are those of so weighted classes."
     if c.metric and c.best_epoch is not None:
         text += f" The epoch with the best {format_metric(c.metric)} on dev was kept (epoch {c.best_epoch})."
     if len(c.seed_figures) > 1:

@@ -22,6 +22,8 @@ REFERENCES = {
     "Proceedings of the 34th International Conference on Machine Learning. arXiv:1706.04599",
     "hall1992": "Hall, P. (1992). On the removal of skewness by transformation. "
     "Journal of the Royal Statistical Society B, 54(1), 221–228. doi:10.1111/j.2517-6161.1992.tb01876.x",
+    "hu2022": "Hu, E. J., Shen, Y., Wallis, P., Allen-Zhu, Z., Li, Y., Wang, S., Wang, L., & Chen, W. (2022). LoRA: "
+    "Low-rank adaptation of large language models. ICLR 2022. arXiv:2106.09685",
     "korn1998": "Korn, E. L., & Graubard, B. I. (1998). Confidence intervals for proportions with small expected "
     "number of positive counts estimated from survey data. Survey Methodology, 24(2), 193–201.",
     "lam2023": "Lam, K. F. Y., Gopal, V., & Qian, J. (2023). Confidence intervals for the F1 score: A comparison of "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from secondcoder.bounds import check_weights
 from secondcoder.corpus.corpus import Corpus
+from secondcoder.corpus.findings import Finding
 from secondcoder.errors import SettingsError, nearest
 from secondcoder.recipes import TrainSettings
 
@@ -115,6 +116,22 @@ def resolve_weights(
         weights = weights * n / float(weights @ counts)
         weights[~there] = 1.0
     return dict(zip(label_names, weights.tolist(), strict=True))
+
+
+def what_weights_do(weights: Mapping[str, float] | None) -> list[Finding]:
+    """Return what is to be known of a model that was trained with class weights."""
+    if weights is None:
+        return []
+    each = ", ".join(f"{name!r} {weight:.3g}" for name, weight in weights.items())
+    return [
+        Finding(
+            "class-weights",
+            "note",
+            f"Classes were weighted in the loss ({each}): probabilities lean to the weighty ones, and the temperature "
+            "does not set that right. Do not add them up to shares.",
+            "For the F1 of a rare class alone, --tune-threshold does as well and leaves probabilities as they are.",
+        )
+    ]
 
 
 def _read(name: str) -> dict[str, Any]:
