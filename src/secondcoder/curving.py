@@ -11,13 +11,14 @@ The test part is not looked at.
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from secondcoder.corpus.assigning_sets import rarest_labels
 from secondcoder.corpus.assignment import sha_key
-from secondcoder.corpus.corpus import Corpus
+from secondcoder.corpus.corpus import Corpus, Task
 from secondcoder.corpus.reserving import set_aside
 from secondcoder.corpus.splits import Split
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
@@ -28,7 +29,7 @@ from secondcoder.recipes import TrainSettings
 from secondcoder.runs import Run
 from secondcoder.settings import CurveSettings, check_seed
 from secondcoder.storage import locked, read_json, sha256_strings, write_json
-from secondcoder.training.fitting import Fit
+from secondcoder.training.fitting import Fit, history_names
 from secondcoder.training.studies import fit_pretrained
 
 CURVE_FILE = "curve.json"
@@ -91,7 +92,8 @@ class Study:
     @property
     def figure(self) -> str:
         """The figure that the curve is of: the one that chooses epochs, or macro-F1 in the place of log loss."""
-        metric = resolve_metric(self.settings.metric, self.train.positive, self.train.label_names)
+        rows = self.train
+        metric = resolve_metric(self.settings.metric, rows.positive, rows.label_names, rows.task)
         return "macro-f1" if metric == "log-loss" else metric
 
     @property
@@ -103,6 +105,8 @@ class Study:
             for rows in (self.train, self.dev)
             for column in (rows.ids, rows.texts, rows.labels, rows.groups or ())
         ]
+        if self.train.shares is not None:
+            parts.append(tuple(self.train.shares.ravel().astype(str).tolist()))
         return sha256_strings([json.dumps(settings, sort_keys=True)], self.train.label_names, *parts)
 
 
@@ -135,7 +139,7 @@ def study_run(run: Run) -> Study:
     for entry in run.history:
         if entry["seed"] not in best or is_better(metric, entry[metric], best[entry["seed"]][metric]):
             best[entry["seed"]] = entry
-    names = dict.fromkeys((metric, "accuracy", "macro-f1", "log-loss"))
+    names = history_names(metric, train.task)
     known = [
         Training(len(train), seed, {name: entry[name] for name in names}, entry["epoch"])
         for seed, entry in best.items()
@@ -226,7 +230,7 @@ def choose_sizes(train: Corpus, plan: CurveSettings) -> list[int]:
 def nested_order(train: Corpus, seed: int) -> list[int]:
     """Return the rows in the order in which sizes take them; it depends on seed, ids and groups only."""
     by_stratum: defaultdict[str, list[int]] = defaultdict(list)
-    strata: Iterable[str | None] = train.labels
+    strata: Iterable[str | None] = rarest_labels(train)
     if train.groups is not None:
         strata = [group or f"\0{id_}" for group, id_ in zip(train.groups, train.ids, strict=True)]
     for row, stratum in enumerate(strata):
@@ -267,7 +271,7 @@ def _train(study: Study, size: int, seed: int, name: str, work: Path, progress: 
     """Return a training of a size, or None where its rows have one label only."""
     # In the order of train: all of it is then trained as in a run.
     rows = study.train.take(sorted(nested_order(study.train, seed)[:size]))
-    if len(set(rows.labels)) < 2:
+    if sum(count > 0 for count in rows.label_counts().values()) < 2:
         progress.say(f"{name}: left out, as its texts have one label only.")
         return None
     groups = "" if rows.units is None else f" of {len(set(rows.units)):,} groups"
@@ -280,14 +284,13 @@ def _train(study: Study, size: int, seed: int, name: str, work: Path, progress: 
     except InterruptedRunError as error:
         raise InterruptedRunError(f"{name}: {error.what}", "The same command goes on where it was.") from error
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return Training(size, seed, *_best(result))
+    return Training(size, seed, *_best(result, rows.task))
 
 
-def _best(result: Fit) -> tuple[dict[str, float], int]:
+def _best(result: Fit, task: Task) -> tuple[dict[str, float], int]:
     """Return the figures on dev of a training's best epoch, and that epoch."""
     entry = next(entry for entry in result.history if entry["epoch"] == result.best_epoch)
-    names: Sequence[str] = list(dict.fromkeys((result.metric, "accuracy", "macro-f1", "log-loss")))
-    return {name: entry[name] for name in names}, entry["epoch"]
+    return {name: entry[name] for name in history_names(result.metric, task)}, entry["epoch"]
 
 
 def _require_ours(folder: Path) -> None:

@@ -130,7 +130,7 @@ def _fill(sizes: Sequence[int], places: Mapping[Part, int]) -> list[Part]:
 
 
 def assign_groups(
-    units: Sequence[Unit], strata: Mapping[int, str], wanted: Mapping[Part, int], *, seed: int
+    units: Sequence[Unit], strata: Mapping[int, str | tuple[str, ...]], wanted: Mapping[Part, int], *, seed: int
 ) -> list[Part]:
     """Return a part per unit such that sizes and shares of strata are near to what was asked.
 
@@ -146,7 +146,8 @@ def assign_groups(
     units
         Groups, in the order of their names.
     strata
-        Stratum of each row, which is the label unless columns were named.
+        Stratum of each row, which is the label unless columns were named; of several labels, all of them, and then the
+        share of each is kept.
     wanted
         Rows asked for each part.
 
@@ -160,14 +161,17 @@ def assign_groups(
             f"There are {len(units)} group(s) for {len(wanted)} parts, and no group may stand in two parts.",
             "Use a finer group column, label texts of more groups, or split with by='stratified'.",
         )
-    names = sorted({strata[row] for unit in units for row in unit.rows})
+    sets = {row: (own,) if isinstance(own := strata[row], str) else own for unit in units for row in unit.rows}
+    names = sorted({name for own in sets.values() for name in own})
     column = {name: j for j, name in enumerate(names)}
     counts = np.zeros((len(units), len(names)), dtype=np.float64)  # (u, s); whole numbers, so sums are exact
     for u, unit in enumerate(units):
         for row in unit.rows:
-            counts[u, column[strata[row]]] += 1
+            for name in sets[row]:
+                counts[u, column[name]] += 1
     parts = [part for part in reversed(PARTS) if part in wanted]  # test, dev, train
-    search = _Search(counts, np.array([wanted[part] for part in parts], dtype=np.float64))
+    sizes = np.array([len(unit.rows) for unit in units], dtype=np.float64)
+    search = _Search(counts, sizes, np.array([wanted[part] for part in parts], dtype=np.float64))
     found: list[tuple[float, NDArray[np.int64]]] = []
     for start in range(STARTS if len(units) <= POOL else 2):  # many units even out by themselves, or never
         order = sorted(range(len(units)), key=lambda u: sha_key(seed, f"{start}:{units[u].key}"))
@@ -184,9 +188,9 @@ def assign_groups(
 class _Search:
     """Local search over the parts of units; ``u`` units, ``s`` strata, ``p`` parts."""
 
-    def __init__(self, counts: NDArray[np.float64], wanted: NDArray[np.float64]) -> None:
+    def __init__(self, counts: NDArray[np.float64], sizes: NDArray[np.float64], wanted: NDArray[np.float64]) -> None:
         self.counts = counts  # (u, s)
-        self.sizes = counts.sum(axis=1)  # (u,)
+        self.sizes = sizes  # (u,)
         self.wanted = wanted  # (p,)
         self.expected = np.outer(wanted, counts.sum(axis=0)) / self.sizes.sum()  # (p, s)
         # The largest units must be movable; of the small ones, some are enough to even things out.
@@ -266,7 +270,7 @@ class _Search:
         costs: NDArray[np.float64],
     ) -> list[tuple[int, int]] | None:
         best, change = -1e-9, None
-        side = max(10, math.isqrt(SWAPS // self.counts.shape[1]))
+        side = max(10, math.isqrt(SWAPS // max(1, self.counts.shape[1])))
         for p in range(len(self.wanted)):
             for q in range(p):
                 a, b = (self.pool[owner[self.pool] == part][:side] for part in (p, q))

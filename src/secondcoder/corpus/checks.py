@@ -92,6 +92,9 @@ class CheckReport:
         Sizes of the groups, or None if texts are not grouped.
     findings
         Errors first.
+    labelled_rows
+        For ``"all"`` rows and each part, how many are labelled, where a text may have several labels; else None, as it
+        is the sum of the label counts.
     """
 
     rows: int
@@ -104,12 +107,14 @@ class CheckReport:
     truncated: int | None
     groups: Distribution | None
     findings: tuple[Finding, ...]
+    labelled_rows: dict[str, int] | None = None
 
     @property
     def label_shares(self) -> dict[str, dict[str, float]]:
         """Share of each label among the labelled rows, for ``"all"`` and each part, from 0 to 1."""
+        totals = self.labelled_rows or {part: sum(counts.values()) for part, counts in self.label_counts.items()}
         return {
-            part: {name: count / max(sum(counts.values()), 1) for name, count in counts.items()}
+            part: {name: count / max(totals[part], 1) for name, count in counts.items()}
             for part, counts in self.label_counts.items()
         }
 
@@ -203,7 +208,19 @@ def check(
         truncated=truncated,
         groups=None if groups is None else _distribution(np.array(list(groups.values())), "rows"),
         findings=findings,
+        labelled_rows=_labelled_rows(corpus, split) if corpus.multi_label else None,
     )
+
+
+def _labelled_rows(corpus: Corpus, split: Split | None) -> dict[str, int]:
+    """Return how many rows are labelled, in all and of each part that there is."""
+    counts = {"all": sum(label is not None for label in corpus.labels)}
+    if split is not None:
+        return counts | {part: len(getattr(split, part)) for part in PARTS}
+    if corpus.parts is not None:
+        found = Counter(part for part, label in zip(corpus.parts, corpus.labels, strict=True) if label is not None)
+        counts |= {part: found[part] for part in PARTS}
+    return counts
 
 
 def _roles(corpus: Corpus) -> dict[str, str]:
@@ -220,15 +237,18 @@ def _label_counts(corpus: Corpus, split: Split | None) -> dict[str, dict[str, in
         return counts | {part: getattr(split, part).label_counts() for part in PARTS}
     if corpus.parts is not None:
         for part in PARTS:
-            found = Counter(label for label, own in zip(corpus.labels, corpus.parts, strict=True) if own == part)
+            rows = zip(corpus.label_sets, corpus.parts, strict=True)
+            found = Counter(name for names, own in rows if own == part for name in names or ())
             counts[part] = {name: found[name] for name in corpus.label_names}
     return counts
 
 
 def _examples(corpus: Corpus, rows: Iterable[int]) -> dict[str, list[Example]]:
-    by_label: defaultdict[str | None, list[int]] = defaultdict(list)
+    by_label: defaultdict[str, list[int]] = defaultdict(list)
+    sets = corpus.label_sets
     for row in rows:
-        by_label[corpus.labels[row]].append(row)
+        for name in sets[row] or ():
+            by_label[name].append(row)
     return {
         name: [
             Example(corpus.ids[row], excerpt(corpus.texts[row], EXCERPT))

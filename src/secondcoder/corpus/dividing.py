@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Literal
 
+from secondcoder.corpus.assigning_sets import assign_sets, rarest_labels
 from secondcoder.corpus.assignment import assign_by_strata, assign_groups
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
 from secondcoder.corpus.faults import excerpt
@@ -81,13 +82,20 @@ class Draft:
             groups = group_units(
                 corpus.ids, corpus.texts, corpus.groups, rows, clusters=clusters, largest=largest, fewest=len(wanted)
             )
-            units, parts = groups.units, assign_groups(groups.units, self._strata(), wanted, seed=self.seed)
+            units, parts = (
+                groups.units,
+                assign_groups(groups.units, self._sets or self._strata(), wanted, seed=self.seed),
+            )
             self._note_groups(groups)
         else:
+            sets = self._sets if by == "stratified" else None
             strata = self._strata() if by == "stratified" else dict.fromkeys(rows, "")
             units = text_units(corpus.ids, corpus.texts, rows)
             units = cluster_units(units, clusters, strata, largest=largest, fewest=len(wanted))
-            parts = assign_by_strata(units, strata, wanted, seed=self.seed)
+            if sets is not None:
+                parts = assign_sets(units, sets, wanted, seed=self.seed)
+            else:
+                parts = assign_by_strata(units, strata, wanted, seed=self.seed)
         for unit, part in zip(units, parts, strict=True):
             self.part_of.update(dict.fromkeys(unit.rows, part))
         self._note_sizes(wanted, by)
@@ -139,11 +147,12 @@ class Draft:
         """Note what the parts lack, and groups that stand in two of them; refuse an empty part."""
         self._note_groups_in_two_parts()
         counts: dict[Part, Counter[str]] = {part: Counter() for part in PARTS}
+        sizes, sets = Counter(self.part_of.values()), self.corpus.label_sets
         for row, part in self.part_of.items():
-            counts[part][str(self.corpus.labels[row])] += 1
+            counts[part].update(sets[row] or ())
         whole = sum(counts.values(), Counter())
         for part, found in counts.items():
-            if not found:
+            if not sizes[part]:
                 raise SplitError(
                     f"No row is left for {part}: all its texts stand in another part too.",
                     "Remove the duplicate texts, or split with by='stratified'.",
@@ -155,7 +164,9 @@ class Draft:
                     cure="Label more texts of it, or try another seed or way to split.",
                     severity="warning",
                 )
-            shares = {name: (found[name] / found.total(), whole[name] / whole.total()) for name in whole}
+            shares = {name: (found[name] / sizes[part], whole[name] / sizes.total()) for name in whole}
+            if not shares:
+                continue
             name, (own, overall) = max(shares.items(), key=lambda item: (abs(item[1][0] - item[1][1]), item[0]))
             if abs(own - overall) > UNEVEN:
                 self._note(
@@ -165,10 +176,19 @@ class Draft:
                     severity="warning",
                 )
 
+    @cached_property
+    def _sets(self) -> dict[int, tuple[str, ...]] | None:
+        """The labels of each usable row, where it may have several and shares of labels are what is to be kept."""
+        if self.settings.stratify or not self.corpus.multi_label:
+            return None
+        sets = self.corpus.label_sets
+        return {row: sets[row] or () for row in self.rows}
+
     def _strata(self) -> dict[int, str]:
         """Return the stratum of each usable row, spelled out, as it may stand in a message."""
         if not self.settings.stratify:
-            return {row: f"The label {self.corpus.labels[row]!r}" for row in self.rows}
+            labels = rarest_labels(self.corpus)
+            return {row: f"The label {labels[row]!r}" for row in self.rows}
         columns = {name: self.corpus.column(name) for name in self.settings.stratify}
         return {row: ", ".join(f"{name}={values[row]!r}" for name, values in columns.items()) for row in self.rows}
 

@@ -4,7 +4,7 @@ In: a `Corpus`. Out: findings, each with its cure. `secondcoder.corpus.checks` p
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from secondcoder.corpus.corpus import Corpus
@@ -27,8 +27,8 @@ _DAMAGE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]|Ã[\x8
 def label_findings(corpus: Corpus) -> list[Finding]:
     """Return what is wrong with the labels as a whole."""
     counts = {name: count for name, count in corpus.label_counts().items() if count}
-    n = sum(counts.values())
-    if not counts:
+    n = sum(label is not None for label in corpus.labels)
+    if not n:
         return [Finding("no-labels", "error", "No row has a label.", "Name the label column, or label some texts.")]
     findings = []
     if missing := [row for row, label in enumerate(corpus.labels) if label is None]:
@@ -42,8 +42,10 @@ def label_findings(corpus: Corpus) -> list[Finding]:
                 "Label them, if they should take part.",
             )
         )
-    name, most = max(counts.items(), key=lambda item: item[1])
-    if len(counts) == 1:
+    if corpus.multi_label:
+        findings += _set_findings(corpus)
+    name, most = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    if len(counts) == 1 and not corpus.multi_label:
         findings.append(
             Finding(
                 "one-label", "error", f"Every labelled row has the label {name!r}.", "Training needs two labels.", n
@@ -74,6 +76,28 @@ def label_findings(corpus: Corpus) -> list[Finding]:
     return findings
 
 
+def _set_findings(corpus: Corpus) -> list[Finding]:
+    """Return how many labels texts have, where they may have several."""
+    sets = [names for names in corpus.label_sets if names is not None]
+    empty = [row for row, names in enumerate(corpus.label_sets) if names == ()]
+    sizes, kinds = [len(names) for names in sets], Counter(sets)
+    once = sum(n == 1 for n in kinds.values())
+    found = [
+        Finding(
+            "label-sets",
+            "note",
+            f"Texts have {sum(sizes) / len(sizes):.2f} labels on average, {max(sizes)} at most; {len(kinds):,} "
+            f"different sets occur, {once:,} of them on one row only.",
+            rows=len(sets),
+        )
+    ]
+    if empty:
+        message = f"Texts of no class: {len(empty):,} of {len(sets):,} labelled rows."
+        cure = "Nothing, if coders saw them and gave none; a text that nobody has coded should be left without a label."
+        found.append(_finding(corpus, empty, "no-class", "note", message, cure))
+    return found
+
+
 def text_findings(corpus: Corpus) -> list[Finding]:
     """Return what is wrong with single texts, and with texts that stand on several rows."""
     rows_of: defaultdict[str, list[int]] = defaultdict(list)
@@ -81,7 +105,11 @@ def text_findings(corpus: Corpus) -> list[Finding]:
         rows_of[text].append(row)
     empty = [row for row, text in enumerate(corpus.texts) if not text.strip()]
     repeated = {text: rows for text, rows in rows_of.items() if len(rows) > 1 and text.strip()}
-    names = {text: sorted({corpus.labels[row] or "" for row in rows} - {""}) for text, rows in repeated.items()}
+    names = {
+        text: sorted({label or "no class" for row in rows if (label := corpus.labels[row]) is not None})
+        for text, rows in repeated.items()
+    }
+    several = "different sets of labels" if corpus.multi_label else "more than one label"
     twofold = [text for text in repeated if len(names[text]) > 1]
     same = [text for text in repeated if len(names[text]) <= 1]
     copies = sum(len(repeated[text]) - 1 for text in same)
@@ -100,7 +128,7 @@ def text_findings(corpus: Corpus) -> list[Finding]:
             [row for text in twofold for row in repeated[text]],
             "text-under-two-labels",
             "warning",
-            f"Texts that stand under more than one label: {len(twofold):,}.",
+            f"Texts that stand under {several}: {len(twofold):,}.",
             "Decide on one label for each, unless the right label depends on what surrounds the text.",
             [f"{excerpt(text, 60)!r}: {', '.join(names[text])}" for text in twofold],
         ),

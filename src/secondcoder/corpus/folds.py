@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from secondcoder.corpus.assigning_sets import rarest_labels
 from secondcoder.corpus.assignment import GOOD, sha_key
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.dividing import Draft, Resolved
@@ -86,7 +87,7 @@ def assign_folds(corpus: Corpus, n_folds: int, *, seed: int) -> NDArray[np.int64
     rows, half = list(range(len(corpus))), len(corpus) / n_folds / 2
     clusters = find_near_duplicates(corpus.texts, rows).clusters(half)
     if corpus.groups is None:
-        strata = {row: str(label) for row, label in enumerate(corpus.labels)}
+        strata = {row: str(label) for row, label in enumerate(rarest_labels(corpus))}
         units = text_units(corpus.ids, corpus.texts, rows)
         units = cluster_units(units, clusters, strata, largest=half, fewest=n_folds)
         what = "different text(s)"
@@ -105,10 +106,11 @@ def assign_folds(corpus: Corpus, n_folds: int, *, seed: int) -> NDArray[np.int64
     if len(units) < n_folds:
         raise SplitError(f"There are {len(units)} {what} for {n_folds} folds.", f"Ask for at most {len(units)} folds.")
     counts = np.array([[n[name] for name in corpus.label_names] for n in _label_counts(corpus, units)], np.float64)
+    sizes = np.array([len(unit.rows) for unit in units], np.float64)
     tried: list[tuple[float, list[int]]] = []
     for start in range(STARTS if corpus.groups is not None and len(units) <= MANY else 1):
         order = sorted(range(len(units)), key=lambda u: (-_weight(units[u], seed, start), sha_key(seed, units[u].key)))
-        tried.append(_deal(counts, order, n_folds))
+        tried.append(_deal(counts, sizes, order, n_folds))
         if tried[-1][0] <= GOOD:
             break
     _, owner = min(tried, key=lambda result: result[0])  # the first of equal ones
@@ -118,8 +120,9 @@ def assign_folds(corpus: Corpus, n_folds: int, *, seed: int) -> NDArray[np.int64
     return of_row
 
 
-def _label_counts(corpus: Corpus, units: Sequence[Unit]) -> list[Counter[str | None]]:
-    return [Counter(corpus.labels[row] for row in unit.rows) for unit in units]
+def _label_counts(corpus: Corpus, units: Sequence[Unit]) -> list[Counter[str]]:
+    sets = corpus.label_sets
+    return [Counter(name for row in unit.rows for name in sets[row] or ()) for unit in units]
 
 
 def _weight(unit: Unit, seed: int, start: int) -> float:
@@ -128,7 +131,9 @@ def _weight(unit: Unit, seed: int, start: int) -> float:
     return len(unit.rows) * (1 + chance)
 
 
-def _deal(counts: NDArray[np.float64], order: Sequence[int], k: int) -> tuple[float, list[int]]:
+def _deal(
+    counts: NDArray[np.float64], sizes: NDArray[np.float64], order: Sequence[int], k: int
+) -> tuple[float, list[int]]:
     """Return how uneven the folds are, and the fold of each unit.
 
     The cost of a fold is that of `secondcoder.corpus.assignment.assign_groups`: the squared relative error of its
@@ -138,19 +143,21 @@ def _deal(counts: NDArray[np.float64], order: Sequence[int], k: int) -> tuple[fl
     Parameters
     ----------
     counts : ndarray of shape (u, s)
-        Rows of each unit by label.
+        Rows of each unit by label; where a text may have several, it counts for each.
+    sizes : ndarray of shape (u,)
+        Rows of each unit.
     order
         In which units are dealt.
     k
         Number of folds.
     """
-    n, totals = counts.sum(), counts.sum(axis=0)  # whole numbers, so sums are exact
+    n, totals = sizes.sum(), counts.sum(axis=0)  # whole numbers, so sums are exact
     labels = np.flatnonzero(totals)
     rows, held = np.zeros(k), np.zeros((len(totals), k))
     empty = np.ones(k, dtype=bool)
     owner = [0] * len(order)
     for place, u in enumerate(order):
-        size = counts[u].sum()
+        size = sizes[u]
         # What is added to the cost of each fold, times (n / k)².
         added = size * (2 * (rows - n / k) + size)
         for s in labels[counts[u][labels] > 0]:
@@ -180,7 +187,7 @@ def _make_fold(corpus: Corpus, of_row: NDArray[np.int64], number: int, *, dev: f
     except SplitError as error:
         raise SplitError(f"{where}, in the rows to learn from: {error.what}", error.cure) from error
     train, chosen = (others.take([r for r in draft.rows if draft.part_of.get(r) == p]) for p in ("train", "dev"))
-    found = len(set(train.labels))
+    found = sum(count > 0 for count in train.label_counts().values())
     if found < 2 or not len(chosen):
         raise SplitError(
             f"{where} leaves {len(train)} train rows with {found} label(s), and {len(chosen)} dev rows.",

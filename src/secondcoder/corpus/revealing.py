@@ -88,7 +88,7 @@ def revealing_findings(corpus: Corpus) -> list[Finding]:
     findings: list[Finding] = []
     for name, column in zip(corpus.columns.column_names, corpus.columns.columns, strict=True):
         role = roles.get(name, "")
-        if role in ("text", "label", "split") or not rows:
+        if role.partition(" ")[0] in ("text", "label", "split") or not rows:
             continue
         readings = list(_readings(column.take(pa.array(rows, type=pa.int64()))))
         best = _best(readings, labels, folds)
