@@ -129,3 +129,19 @@ def test_each_class_of_a_set_has_a_regression_of_its_own() -> None:
     assert (probabilities[:, 2] == 0).all()  # no text of train has it
     found = evaluate([("economic",), ("social",)], probabilities, train.label_names, task="multi-label")
     assert found.figure("exact-match") == 1.0
+
+
+def test_the_rival_has_thresholds_too_chosen_on_rows_that_it_has_not_learned_from() -> None:
+    random = np.random.default_rng(0)
+    rare = random.random(300) < 0.1
+    words = np.where(rare[:, None], random.integers(0, 12, (300, 4)), random.integers(3, 15, (300, 4)))
+    texts = [" ".join(f"word{w}" for w in row) for row in words]
+    labels: list[str | None] = ["rare" if own else "" for own in rare]
+    train = replace(corpus_of(texts, labels, ("rare", "never")), task="multi-label")
+    baseline = TfidfLogistic().fit(train)
+    (threshold,) = baseline._thresholds[:1]
+    assert threshold != 0.5
+    plain = baseline._classifiers[0].predict_proba(baseline._vectorizer.transform(texts))[:, 1]
+    np.testing.assert_array_equal(baseline.predict_proba(texts)[:, 0] >= 0.5, plain >= threshold)
+    few = replace(corpus_of(texts, ["rare"] * 2 + [""] * 298, ("rare", "never")), task="multi-label")
+    assert TfidfLogistic().fit(few)._thresholds.tolist() == [0.5, 0.5]

@@ -11,15 +11,18 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import DataError
 from secondcoder.evaluation.deciding import DEFAULT_THRESHOLD, indicators
+from secondcoder.evaluation.thresholds import tune_threshold
 
 # Bounds the memory of the solver on large corpora; 3,000 film reviews have 313,000 words and pairs.
 MOST_TERMS = 200_000
+_FOLDS = 3
 
 
 class Baseline(Protocol):
@@ -82,8 +85,10 @@ class TfidfLogistic:
     area, economic position). Balanced weights are worth 0.03 macro-F1 and more where a class is rare; C from 3 to 30
     changes it by less than 0.025.
 
-    Where a text may have several classes, each has a regression of its own, and is given from 0.5 on: balanced weights
-    do there what a lower threshold would.
+    Where a text may have several classes, each has a regression of its own. From which probability on it is given is
+    chosen for its F1, as the transformer's is, by three folds of train; the log-odds are then moved so that it is 0.5.
+    On sentences of manifestos with four classes that is worth 0.12 macro-F1 with 300 texts and 0.02 with 3,000: against
+    a rival without it the transformer would look better than it is.
 
     Where train has only one class or no words, it gives the shares of the classes in train.
     """
@@ -106,6 +111,7 @@ class TfidfLogistic:
             ngram_range=(1, 2), sublinear_tf=True, max_features=MOST_TERMS, token_pattern=r"(?u)\b\w+\b"
         )
         self._classifiers: dict[int | None, LogisticRegression] = {}  # None: one for all classes
+        self._thresholds = np.full(self._k, DEFAULT_THRESHOLD)
         analyze = self._vectorizer.build_analyzer()
         if len(set(labels)) < 2 or not any(analyze(text) for text in texts):
             return self
@@ -118,7 +124,9 @@ class TfidfLogistic:
             position = {name: i for i, name in enumerate(train.label_names)}
             targets = {None: [position[label] for label in labels]}
         for i, target in targets.items():
-            self._classifiers[i] = LogisticRegression(C=10.0, class_weight="balanced", max_iter=2000).fit(terms, target)
+            self._classifiers[i] = _regression().fit(terms, target)
+            if i is not None:
+                self._thresholds[i] = _threshold(terms, target)
         return self
 
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
@@ -134,8 +142,27 @@ class TfidfLogistic:
             return probabilities
         probabilities = self._fallback.predict_proba(texts)  # of classes that all rows of train have, or none
         for i, classifier in self._classifiers.items():
-            probabilities[:, i] = classifier.predict_proba(terms)[:, 1]
+            moved = logit(classifier.predict_proba(terms)[:, 1]) - logit(self._thresholds[i])
+            probabilities[:, i] = expit(moved)
         return probabilities
+
+
+def _regression() -> LogisticRegression:
+    return LogisticRegression(C=10.0, class_weight="balanced", max_iter=2000)
+
+
+def _threshold(terms: Any, target: NDArray[np.bool_]) -> float:
+    """Return the probability from which on a class is best given, by rows that the regression has not learned from."""
+    fold = np.empty(len(target), np.int64)
+    for own in (target, ~target):
+        fold[own] = np.arange(own.sum()) % _FOLDS
+    if min(target.sum(), (~target).sum()) < _FOLDS:
+        return DEFAULT_THRESHOLD
+    p = np.empty(len(target))
+    for i in range(_FOLDS):
+        rows = fold == i
+        p[rows] = _regression().fit(terms[~rows], target[~rows]).predict_proba(terms[rows])[:, 1]
+    return tune_threshold(target, p)
 
 
 def fit_baselines(train: Corpus) -> dict[str, Baseline]:
