@@ -267,7 +267,8 @@ def _embedded(embeddings: nn.Module, point: torch.Tensor) -> Iterator[None]:
 
     A hook, not ``inputs_embeds``: some networks look at the ids too, for positions or for where the text ends.
     """
-    hook = embeddings.register_forward_hook(lambda _module, _given, _found: point)
+    # Longformer fills rows up to whole windows before it looks at them.
+    hook = embeddings.register_forward_hook(lambda _, _given, own: torch.cat([point, own[:, point.shape[1] :]], dim=1))
     try:
         yield
     finally:

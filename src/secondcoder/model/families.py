@@ -93,7 +93,7 @@ FAMILIES: tuple[Family, ...] = (
             Checkpoint("microsoft/mdeberta-v3-base", 278.2, 85.1, "100 languages"),
         ),
         f"{_EAGER} v3 is this network with another vocabulary. Its tokenizer names no maximum; 512 tokens are read.",
-        "Often the best of its size where a GPU is there; on a CPU about half as fast as RoBERTa.",
+        "Often the best of its size where a GPU is there; on a CPU its attention takes long.",
     ),
     Family(
         "deberta",
@@ -156,6 +156,8 @@ FAMILIES: tuple[Family, ...] = (
         "padded to it, and cost as much as one of 512 tokens.",
         "Texts of up to 4,096 tokens that windows cannot be cut from; ModernBERT does it faster.",
         positions_behind_padding=True,
+        cost=16.0,  # 512 tokens for a sentence of 32
+        converts=False,
     ),
     Family(
         "gpt2",
@@ -246,6 +248,7 @@ FAMILIES: tuple[Family, ...] = (
         "was cut. A control token written in a text is read as unknown. Words cannot be highlighted.",
         "To compare with; XLM-RoBERTa does more for less.",
         explained=False,
+        converts=False,
     ),
     Family(
         "bart",
@@ -255,6 +258,7 @@ FAMILIES: tuple[Family, ...] = (
         "As mBART.",
         "To compare with; RoBERTa does as much for less.",
         explained=False,
+        converts=False,
     ),
 )
 
