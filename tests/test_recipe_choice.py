@@ -1,0 +1,132 @@
+import json
+import os
+import signal
+
+import pytest
+
+import secondcoder as sc
+from secondcoder import recipes
+from secondcoder.cli.main import main
+from secondcoder.errors import InterruptedRunError
+from secondcoder.progress import Progress
+from secondcoder.runs import Run
+from secondcoder.training import recipe_folds
+from secondcoder.training.steps import Stepper
+from tests.tiny import make_rows
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A comparison in two folds, of recipes that take few steps."""
+    monkeypatch.setattr(recipe_folds, "FOLDS", 2)
+    monkeypatch.setattr(recipe_folds, "_MOST_REPEATS", 1)
+    for recipe in recipes.LEAST_STEPS:
+        monkeypatch.setitem(recipes.LEAST_STEPS, recipe, 4)
+
+
+@pytest.fixture
+def parts():
+    rows = [{"id": f"t{i}", "text": text, "area": label} for i, (text, label) in enumerate(make_rows(40))]
+    return sc.split(sc.read(rows, text="text", label="area", id="id"), seed=7)
+
+
+def options(encoder_folder, **more):
+    return {"model": str(encoder_folder), "device": "cpu", "precision": "fp32", "learning_rate": 5e-3, **more}
+
+
+def weights(run):
+    return json.loads((run.model_folder / "secondcoder.json").read_text())["weights_sha256"]
+
+
+def test_a_run_with_few_labels_is_one_of_the_recipe_that_did_best_on_train(quick, parts, encoder_folder, tmp_path):
+    said = []
+
+    class Told(Progress):
+        def say(self, sentence):
+            said.append(sentence)
+
+    run = sc.train(parts, output=tmp_path / "auto", progress=Told(), **options(encoder_folder))
+    found = run.info["recipes"]
+    assert set(found["figures"]) == set(found["spread"]) == {"frozen", "contrastive", "full"}
+    assert found["figures"][found["chosen"]] == max(found["figures"].values())
+    assert any(f"Taken: {found['chosen']}." in sentence for sentence in said)
+    assert found["asked"] == {"recipe": "auto", "epochs": 2, "freeze": 0.5, "head_start": "random"}
+    stored = run.info["settings"]["train"]
+    assert {name: stored[name] for name in found["settings"]} == found["settings"]
+    assert not (run.folder / "recipes").exists()
+    report = (run.folder / "report.html").read_text()
+    assert all(f"{name} {figure:.3f}" in report for name, figure in found["figures"].items())
+    named = sc.train(parts, output=tmp_path / "named", **options(encoder_folder, recipe=found["chosen"]))
+    assert weights(named) == weights(run)
+    assert "recipes" not in named.info
+
+
+@pytest.mark.parametrize("recipe", ["frozen", "contrastive", "full"])
+def test_a_named_recipe_gives_an_ordinary_model_at_any_number_of_labels(recipe, quick, encoder_folder, tmp_path):
+    rows = [{"text": text, "area": label} for text, label in make_rows(180)]
+    parts = sc.split(sc.read(rows, text="text", label="area"), seed=7)  # 54 texts of each class in train
+    run = sc.train(parts, output=tmp_path / "run", **options(encoder_folder, recipe=recipe))
+    assert "recipes" not in run.info
+    assert run.info["results"]["temperature"] > 0
+    assert [entry["epoch"] for entry in run.history] == [0] if recipe == "frozen" else [0, 1, 2]
+    probabilities = sc.load(run.folder).predict_proba(parts.test.texts)
+    assert probabilities.shape == (36, 2)
+    text = (run.folder / "report.html").read_text()
+    assert ("Tunstall" in text) == (recipe == "contrastive")
+    assert ("stayed as pre-trained; its head is a logistic regression" in text) == (recipe == "frozen")
+
+
+def test_a_run_stopped_while_it_compares_or_trains_ends_as_one_that_was_not(
+    quick, parts, encoder_folder, tmp_path, monkeypatch
+):
+    whole = sc.train(parts, output=tmp_path / "whole", **options(encoder_folder))
+    real, taken = Stepper.take, []
+
+    def press(self, *given, **named):
+        taken.append(1)
+        if len(taken) in stops:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, *given, **named)
+
+    monkeypatch.setattr(Stepper, "take", press)
+    stops = ()
+    sc.train(parts, output=tmp_path / "counted", **options(encoder_folder))
+    steps, of_training = len(taken), sum(entry["epoch"] > 0 for entry in whole.history) * 2
+    taken.clear()
+    stops = (steps - of_training - 1, steps - 1)  # in the last fold, and near the end of the training
+    with pytest.raises(InterruptedRunError, match="Comparing recipes, fold 2 of 2, "):
+        sc.train(parts, output=tmp_path / "run", **options(encoder_folder))
+    assert Run(tmp_path / "run").status == "interrupted"
+    with pytest.raises(InterruptedRunError, match="at step"):
+        sc.train(parts, output=tmp_path / "run", resume=True, **options(encoder_folder))
+    run = sc.train(parts, output=tmp_path / "run", resume=True, **options(encoder_folder))
+    assert len(taken) == steps  # no step was taken twice
+    assert weights(run) == weights(whole)
+    assert run.info["recipes"]["figures"] == whole.info["recipes"]["figures"]
+
+
+def test_the_command_says_what_it_compares_and_how_long_that_takes(
+    quick, labelled_file, encoder_folder, tmp_path, capsys
+):
+    words = [labelled_file, "--text", "text", "--label", "area", "--id", "id", "--model", encoder_folder]
+    with pytest.raises(SystemExit) as left:
+        main(["train", *map(str, words), "--learning-rate", "5e-3", "--device", "cpu", "--output", str(tmp_path / "r")])
+    out, err = capsys.readouterr()
+    assert left.value.code in (0, None)
+    assert "Few labels (36 of the rarest class, under 50): frozen, contrastive, full are compared on train" in err
+    assert "seconds, at most" in err
+    assert "Recipes by cross-validation on train (macro-f1, 2 folds;" in err
+    assert "tfidf-logistic" in out
+    with pytest.raises(SystemExit) as left:
+        main(["train", *map(str, words), "--recipe", "frozen", "--epochs", "3", "--output", str(tmp_path / "x")])
+    assert left.value.code == 2
+    assert "Leave --epochs or --recipe frozen out." in capsys.readouterr().err
+
+
+def test_the_estimator_compares_recipes_too(quick, encoder_folder):
+    texts, labels = zip(*make_rows(40), strict=True)
+    found = sc.SentenceClassifier(**options(encoder_folder)).fit(texts, labels)
+    assert found.recipes_.fewest == 16
+    named = sc.SentenceClassifier(**options(encoder_folder, recipe=found.recipes_.chosen)).fit(texts, labels)
+    assert named.recipes_ is None
+    assert (named.predict_proba(texts) == found.predict_proba(texts)).all()
