@@ -46,6 +46,24 @@ def read_rows(n: int = 120, seed: int = 0):
     return sc.read(rows, text="text", label="area", id="id")
 
 
+def test_a_run_from_before_there_were_windows_is_read_reported_and_resumed(copied, encoder_folder):
+    info = json.loads((copied.folder / "run.json").read_text())
+    settings, lengths = info["settings"]["train"], info["results"]["lengths"]
+    assert settings.pop("long_texts") == lengths.pop("long_texts") == "truncate"
+    assert [settings.pop(name) for name in ("window_overlap", "window_pooling")] == [None, None]
+    settings["truncation"] = lengths["truncation"] = "head"
+    lengths["share_truncated"] = lengths.pop("share_longer")
+    (copied.folder / "run.json").write_text(json.dumps(info))
+    old = Run(copied.folder)
+    old.write_report()
+    assert "None is cut" in (old.folder / "report.html").read_text(encoding="utf-8")
+    options = {"model": str(encoder_folder), "learning_rate": 5e-3, "epochs": 4, "device": "cpu", "seed": 5}
+    split = sc.split(read_rows(), seed=7)
+    assert sc.train(split, output=old.folder, resume=True, **options).status == "complete"
+    with pytest.raises(RunError, match="long_texts 'truncate', now 'head-tail'"):
+        sc.train(split, output=old.folder, resume=True, long_texts="head-tail", **options)
+
+
 def test_a_run_leaves_what_the_architecture_promises(run):
     names = {path.name for path in run.folder.iterdir()}
     assert names == {

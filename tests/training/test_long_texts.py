@@ -25,14 +25,14 @@ from tests.training.test_loop import settings_for, start, weights
 
 MAX_LENGTH = 16
 PLENTY = 100_000
-HUGE = " ".join([*(FILLER * 30)[:560], "tax"])
-ROWS = [*make_rows(23, seed=3, longest=120), (HUGE, "economic")]
+HUGE = " ".join([*(FILLER * 60)[:1100], "tax"])  # a hundred windows
+ROWS = [*make_rows(9, seed=3, longest=100), (HUGE, "economic")]
 ALL = np.arange(len(ROWS))
 
 
 @pytest.fixture
 def make_stepper(encoder_folder):
-    """Make a stepper over 24 texts of up to 50 windows, in float64: only rounding may tell two of them apart."""
+    """Make a stepper over ten texts of up to 100 windows, in float64: only rounding may tell two of them apart."""
 
     def make(pooling: str = "mean", dropout: float = 0.0, budget: int = PLENTY) -> Stepper:
         settings = settings_for(encoder_folder, long_texts="windows", max_length=MAX_LENGTH, window_pooling=pooling)
@@ -100,11 +100,11 @@ def test_what_is_computed_twice_has_the_same_dropout_both_times(make_stepper, mo
     assert gradients(make_stepper(dropout=0.3, budget=64), seed=1)[1] != loss
 
 
-def test_a_text_of_fifty_windows_is_trained_within_the_budget_of_one_of_two(make_stepper):
+def test_a_text_of_a_hundred_windows_is_trained_within_the_budget_of_one_of_two(make_stepper):
     stepper = make_stepper(budget=64)
     counts = stepper.inputs.windows.counts
-    two, huge = int(np.flatnonzero(counts == 2)[0]), int(counts.argmax())
-    assert counts[huge] >= 50
+    two, huge = int(np.flatnonzero(counts <= 3)[0]), int(counts.argmax())
+    assert counts[huge] >= 100
     budget = stepper.token_budget
     sizes, kept, alive = [], [], []
 
@@ -210,7 +210,7 @@ def test_windows_learn_what_stands_behind_the_first_window(encoder_folder, tmp_p
 @pytest.mark.parametrize("freeze_", [0.0, 0.5])
 def test_a_training_that_was_cut_off_ends_with_the_same_bits(encoder_folder, train_and_dev, tmp_path, freeze_):
     settings = long_settings(encoder_folder, epochs=2, freeze=freeze_, checkpoint_minutes=0, token_budget=64)
-    train, dev = train_and_dev[0].take(range(48)), train_and_dev[1]
+    train, dev = train_and_dev[0].take(range(40)), train_and_dev[1]
 
     def run(folder, resume=False):
         model = start(settings)
@@ -222,7 +222,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_bits(encoder_folder, tra
 
     def cut_off(self, *given, **named):
         calls.append(given)
-        if len(calls) == 5:
+        if len(calls) == 4:
             raise KeyboardInterrupt
         return real(self, *given, **named)
 

@@ -31,6 +31,7 @@ from secondcoder.training.loop import fit
 from secondcoder.training.ranks import ALONE, LeaderFailedError, Ranks, join_ranks
 from tests.tiny import make_rows
 
+WINDOWS = {"long_texts": "windows", "max_length": 8}  # most texts have several
 LONGEST = 40  # padded tokens that the second process has memory for, where it has little
 WRITING = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree"}
 
@@ -173,6 +174,7 @@ def take_part(index: int, port: int, folder: Path, encoder: Path) -> None:
         "even": exact_weights(ranks, encoder, folder / "even"),
         "accumulated": exact_weights(ranks, encoder, folder / "accumulated", token_budget=64),
         "uneven": exact_weights(ranks, encoder, folder / "uneven", n_train=76, batch_size=15),
+        "windows": exact_weights(ranks, encoder, folder / "windows", token_budget=64, **WINDOWS),
         "memory": exact_weights(ranks, encoder, folder / "memory", short_of_memory=index == 1),
     }
     histories = {}
@@ -313,9 +315,10 @@ def test_processes_know_their_place(found):
     assert [one["ranks"] for one in found] == [[0, 2, 2], [1, 2, 2]]
 
 
-@pytest.mark.parametrize("name", ["even", "accumulated", "uneven", "memory"])
+@pytest.mark.parametrize("name", ["even", "accumulated", "uneven", "windows", "memory"])
 def test_two_processes_follow_the_path_of_one(name, two_processes, encoder_folder, tmp_path):
-    changes = {"n_train": 76, "batch_size": 15} if name == "uneven" else {}  # six steps, the last one of a single text
+    # Uneven: six steps, the last one of a single text.
+    changes = {"uneven": {"n_train": 76, "batch_size": 15}, "windows": WINDOWS}.get(name, {})
     alone = exact_weights(ALONE, encoder_folder, tmp_path, **changes)
     first, second = weights_of(two_processes, name)
     assert difference(first, second) == 0
