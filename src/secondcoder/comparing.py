@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from secondcoder.bounds import check_choice
-from secondcoder.corpus.corpus import PARTS
+from secondcoder.corpus.corpus import PARTS, SEPARATOR
 from secondcoder.errors import RunError
 from secondcoder.evaluation import comparison
 from secondcoder.evaluation.comparison import Comparison
+from secondcoder.evaluation.comparison_sets import compare_sets
+from secondcoder.evaluation.deciding import indicators
 from secondcoder.recipes import TrainSettings
 from secondcoder.run_folder import RunFolder
 
@@ -59,15 +61,24 @@ def compare(
     if len(positives) > 1:
         notes.append("The runs have other positive classes; the main figure is macro-f1 instead.")
     groups = _groups(one, two, notes)
-    found = comparison.compare(
-        one.gold,
-        one.probabilities,
-        two.probabilities,
-        one.label_names,
-        positive=positives.pop() if len(positives) == 1 else None,
-        groups=groups,
-        given=(one.given, two.given),
-    )
+    if one.task == "multi-label":
+        found = compare_sets(
+            one.sets(one.labels),
+            (one.probabilities, two.probabilities),
+            (one.sets(one.predicted), two.sets(two.predicted)),
+            one.label_names,
+            groups=groups,
+        )
+    else:
+        found = comparison.compare(
+            one.gold,
+            one.probabilities,
+            two.probabilities,
+            one.label_names,
+            positive=positives.pop() if len(positives) == 1 else None,
+            groups=groups,
+            given=(one.given, two.given),
+        )
     names = str(runs[0].folder), str(runs[1].folder)
     return replace(found, names=names, part=part, notes=(*found.notes, *notes))
 
@@ -95,6 +106,15 @@ class _Judged:
     def given(self) -> NDArray[np.int64]:
         """Positions of the labels that the run's model gave, shape (n,)."""
         return self._positions(self.predicted)
+
+    @property
+    def task(self) -> str:
+        """``"multi-class"``, ``"ordinal"`` or ``"multi-label"``."""
+        return str(self.run.info["data"].get("task", "multi-class"))
+
+    def sets(self, labels: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which classes each of the labels names, shape (n, k), where these are sets."""
+        return indicators(labels, self.label_names, self.run.info["data"].get("separator", SEPARATOR))
 
     def _positions(self, labels: Sequence[str]) -> NDArray[np.int64]:
         place = {name: i for i, name in enumerate(self.label_names)}
@@ -160,6 +180,10 @@ def _require_same(one: _Judged, two: _Judged) -> None:
     cure = (
         "Train both on the same file with the same split options and --seed, so that they are judged on the same rows."
     )
+    if (one.task == "multi-label") != (two.task == "multi-label"):
+        raise RunError(
+            f"In one of {both} a text has one label, in the other it may have several.", "Compare runs of one task."
+        )
     if one.label_names != two.label_names:
         raise RunError(
             f"{both} know different labels: {list(one.label_names)} and {list(two.label_names)}.",

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.evaluation.comparison import compare
-from secondcoder.evaluation.deciding import decide_class, labels_decided
+from secondcoder.evaluation.comparison_sets import compare_sets
+from secondcoder.evaluation.deciding import decide_class, decide_set, labels_decided
 from secondcoder.evaluation.evaluate import evaluate_rows
 from secondcoder.evaluation.figures import Evaluation
-from secondcoder.evaluation.given import Thresholds, given_classes
-from secondcoder.training.fitting import class_indices
+from secondcoder.evaluation.given import Thresholds, given_classes, set_thresholds_of
+from secondcoder.training.fitting import class_indices, gold_of
 
 
 def judge(
@@ -40,7 +41,12 @@ def lead_of(
 
     The thresholds are the model's; of an array, shape (n, k), each row has its own.
     """
-    gold, names = class_indices(rows, rows.label_names), rows.label_names
+    names = rows.label_names
+    if rows.multi_label:
+        limits = set_thresholds_of(thresholds, names)
+        sets = decide_set(baseline), decide_set(model, limits)
+        return compare_sets(gold_of(rows, names), (baseline, model), sets, names, groups=rows.units).to_dict()
+    gold = class_indices(rows, names)
     labels = decide_class(baseline), given_classes(model, thresholds, names, rows.positive)
     return compare(gold, baseline, model, names, positive=rows.positive, groups=rows.units, given=labels).to_dict()
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import SEPARATOR, Corpus, Part, Source
 from secondcoder.errors import RunError
-from secondcoder.evaluation.given import Thresholds
 from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.given import Thresholds
 from secondcoder.judging import judge, lead_of, predictions
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
@@ -228,9 +228,6 @@ class RunFolder:
             ).to_dict()
             for who, found in given.items()
         }
-        if rows.multi_label:  # leads are of one label a text
-            write_json(self.folder / "evaluation.json", stored)
-            return
         leads = self.leads | {part: {who: lead_of(rows, given[who], given[MODEL_NAME], thresholds) for who in given}}
         leads[part].pop(MODEL_NAME)
         write_json(self.folder / LEADS_FILE, leads)

@@ -97,3 +97,17 @@ def test_a_threshold_of_the_positive_class_decides_everywhere():
     assert found.risk_coverage.points[-1].error == 0.25
     assert min(b.confidence for b in found.calibration.bins) == pytest.approx(np.mean([0.4, 0.3, 0.8, 0.9]))
     assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+def test_intervals_end_where_figures_do_and_who_always_says_the_same_has_none_of_kappa():
+    gold, groups = np.array([0, 2, 2, 0, 1, 2, 0, 2]), list("aaaabbbb")
+    for given_groups in (None, groups):
+        found = evaluate(
+            [NAMES[i] for i in gold], np.eye(3)[np.ones(8, int)], NAMES[:3], task="ordinal", groups=given_groups
+        )
+        assert found.figure("quadratic-kappa") == 0.0
+        assert found.interval("quadratic-kappa") is None
+    apart = evaluate(
+        [NAMES[i] for i in gold], np.eye(3)[[2, 0, 0, 2, 1, 2, 0, 2]], NAMES[:3], task="ordinal", groups=groups
+    )
+    assert apart.interval("mean-absolute-error").high == 2.0

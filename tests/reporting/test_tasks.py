@@ -27,7 +27,7 @@ def test_the_page_of_sets_is_whole_and_says_what_holds_for_them(sets_page):
     for said in (
         "rightly not given", "How many classes a text has", "Most frequent set", "a regression for each class",
         "exact match", "Hamming loss", "from 0, best, to 1", "have not exactly the classes given by hand",
-        "from which probability on each class is given", "shares need not add up", "threshold",
+        "from which probability on each class is given", "shares need not add up", "given from",
         "sure that it is not", "confident learning, for each class by itself", "its least sure decision",
         "share that has the class",
     ):  # fmt: skip
@@ -55,7 +55,7 @@ def test_with_many_classes_the_most_given_one_leads():
 def test_before_test_is_opened_the_thresholds_are_said_to_flatter():
     content = sets_content()
     page = Page(render(sets_content(evaluations={"dev": content.evaluations["dev"]}, test_openings=0)))
-    assert "chosen on dev, so that these figures flatter" in page.text
+    assert "it was chosen on dev, so that these figures flatter" in page.text
 
 
 def test_the_card_and_the_methods_of_sets():

@@ -65,9 +65,10 @@ def _row(difference: "Difference", *, main: str) -> list[object]:
 
 def _say_mcnemar(found: "Comparison") -> None:
     test = found.mcnemar
+    what = "set of labels" if found.of_sets else "label"
     if test is not None:
         say(
-            f"Both give {found.agreement:.1%} of the texts the same label. The first alone is right on "
+            f"Both give {found.agreement:.1%} of the texts the same {what}. The first alone is right on "
             f"{test.first_only:,}, the second alone on {test.second_only:,} (exact McNemar p = {test.p_value:.3f}, "
             f"mid-p {test.mid_p:.3f})."
         )

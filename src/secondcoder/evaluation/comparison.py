@@ -14,58 +14,10 @@ from numpy.typing import NDArray
 from secondcoder.errors import DataError, nearest
 from secondcoder.evaluation import metrics, paired
 from secondcoder.evaluation.deciding import decide_class
+from secondcoder.evaluation.difference import Difference as Difference
+from secondcoder.evaluation.difference import difference_of, notes_on_groups
 from secondcoder.evaluation.interval import Interval
-from secondcoder.evaluation.paired import FEWEST_GROUPS, FEWEST_GROUPS_TO_TEST, Floats, McNemar
-
-LOWER_IS_BETTER = ("log-loss",)
-_FEW_GROUPS = 10
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One figure of both, and how far they differ.
-
-    Attributes
-    ----------
-    name
-        Of the figure, as in `secondcoder.evaluation.metrics.metric_names`.
-    first, second
-        Its values; None where the figure is undefined.
-    difference
-        Second minus first. For log loss, less is better.
-    interval
-        Paired 95 % interval of the difference; None where none can be given.
-    p_value
-        Two-sided, of no difference at all; None where it would not be honest.
-    detectable
-        Size of the difference that a test set like this would have shown in 80 % of cases; None where there is no
-        spread to tell it from, or both give every text the same label.
-    """
-
-    name: str
-    first: float | None
-    second: float | None
-    difference: float | None
-    interval: Interval | None = None
-    p_value: float | None = None
-    detectable: float | None = None
-
-    @property
-    def shown(self) -> bool:
-        """Whether the interval leaves out 0, and there are enough groups to say so."""
-        return self.p_value is not None and self.leaves_out_0
-
-    @property
-    def leaves_out_0(self) -> bool:
-        """Whether the interval leaves out 0, however few the groups."""
-        return self.interval is not None and not self.interval.low <= 0 <= self.interval.high
-
-    @property
-    def better(self) -> str | None:
-        """``"first"`` or ``"second"``, whichever has the better value; None if neither."""
-        if not self.difference:
-            return None
-        return "second" if (self.difference > 0) != (self.name in LOWER_IS_BETTER) else "first"
+from secondcoder.evaluation.paired import Floats, McNemar
 
 
 @dataclass(frozen=True)
@@ -84,9 +36,10 @@ class Comparison:
     differences
         The main figure first.
     agreement
-        Share of texts that both give the same label.
+        Share of texts that both give the same label, or the same set of them.
     mcnemar
-        The exact test of the accuracies; None where texts come in groups, as it takes them as independent.
+        The exact test of the accuracies, or exact matches; None where texts come in groups, as it takes them as
+        independent.
     n_groups
         Number of groups, or None where the texts are taken as independent.
     names
@@ -125,6 +78,11 @@ class Comparison:
         return known[name]
 
     @property
+    def of_sets(self) -> bool:
+        """Whether a text may have several labels."""
+        return any(d.name == "exact-match" for d in self.differences)
+
+    @property
     def verdict(self) -> str:
         """A sentence on the main figure."""
         main = self.difference(self.main)
@@ -139,7 +97,8 @@ class Comparison:
             many = f"{self.n:,} texts" if self.n_groups is None else f"{self.n_groups} groups"
             return f"Whether they differ cannot be said: {many} are too few to tell ({said})."
         if self.agreement == 1:
-            return f"No difference can be shown: both give every text the same label ({said})."
+            same = "the same set of labels" if self.of_sets else "the same label"
+            return f"No difference can be shown: both give every text {same} ({said})."
         could = "" if main.detectable is None else f"; this test set could have shown {main.detectable:.2g}"
         return f"No difference can be shown: {said}{could}."
 
@@ -236,14 +195,14 @@ def compare(
         found = paired.jackknife(paired.differences, sums[:, :-3], np.ones(units))
         # Few groups can be more alike than texts that are drawn one by one, and even all the same, by chance.
         errors = np.maximum(errors, np.append(found, paired.loss_errors(sums[:, -3:])))
-        notes = _notes_on_groups(units)
+        notes = notes_on_groups(units)
     main = metrics.resolve_metric("auto", positive, names)
     figures = ("accuracy", "macro-f1", *(f"f1:{name}" for name in names), "log-loss")
     undefined = {f"f1:{names[i]}" for i in np.flatnonzero(np.bincount(gold, minlength=len(names)) == 0)}
     differences = {
         name: Difference(name, None, None, None)
         if name in undefined
-        else _difference(name, values[:, i], error=float(errors[i]), units=units, degrees=degrees, method=method)
+        else difference_of(name, values[:, i], error=float(errors[i]), units=units, degrees=degrees, method=method)
         for i, name in enumerate(figures)
     }
     agreement = float((labels[0] == labels[1]).mean())
@@ -278,23 +237,3 @@ def _check(
         raise DataError(f"There are {len(groups)} groups for {len(gold)} texts.", "Give one group for each text.")
     if not len(gold):
         raise DataError("There are no texts to compare on.", "Give at least one labelled text.")
-
-
-def _difference(name: str, values: Floats, *, error: float, units: int, degrees: float, method: str) -> Difference:
-    first, second = (float(value) for value in values)
-    found = Difference(name, first, second, second - first)
-    if units < FEWEST_GROUPS or error < 1e-9 * abs(second - first):
-        return found  # a difference that is the same in every text, to the last digit, has no spread to judge by
-    return replace(
-        found,
-        interval=paired.t_interval(second - first, error, degrees, method),
-        p_value=None if units < FEWEST_GROUPS_TO_TEST else paired.t_test(second - first, error, degrees),
-        detectable=paired.detectable(error, degrees),
-    )
-
-
-def _notes_on_groups(n_groups: int) -> tuple[str, ...]:
-    if n_groups >= _FEW_GROUPS:
-        return ()
-    many = "is only 1 group" if n_groups == 1 else f"are only {n_groups} groups"
-    return (f"There {many}: what is said here holds for these texts, hardly for those of other groups.",)

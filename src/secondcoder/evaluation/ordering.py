@@ -5,6 +5,7 @@ In: class positions, from low to high. Out: `OrderFigures`, and the `Interval`s 
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from secondcoder.evaluation.uncertainty import mean_interval
 
 Counts = NDArray[np.int64]
 _STEP = 1e-4  # of a text, in derivatives
+_NONE = 1e-9  # a smaller standard error is rounding: that of a classifier that always says the same
 
 
 def order_figures(matrix: Counts) -> OrderFigures:
@@ -39,9 +41,10 @@ def order_intervals(
     groups
         The group of each text, or None where texts are independent.
     """
+    off = mean_interval(np.abs(gold - given), groups, level=level, lowest=0.0)
     return {
         "quadratic-kappa": kappa_interval(gold, given, k, groups=groups, level=level),
-        "mean-absolute-error": mean_interval(np.abs(gold - given), groups, level=level, lowest=0.0),
+        "mean-absolute-error": None if off is None else replace(off, high=min(off.high, k - 1.0)),
     }
 
 
@@ -78,7 +81,7 @@ def kappa_interval(
         effect = (over_groups / error) ** 2 if error > 0 else 1.0
         freedom = np.asarray(degrees_of_freedom(sizes / n, np.asarray(effect)))
         error = max(error, over_groups)
-    if error == 0:
+    if error < _NONE:
         return None
     reach = float(quantile_of(level, freedom)) * error / (1 - kappa**2)
     low, high = (math.tanh(math.atanh(kappa) + sign * reach) for sign in (-1, 1))

@@ -6,6 +6,7 @@ studies, u units, k classes.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -143,7 +144,9 @@ def set_intervals(
         if groups is not None:
             method = f"grouped-{method}"
         if name in of_texts:
-            found[name] = mean_interval(of_texts[name], groups, level=level, lowest=0.0)
+            mean = mean_interval(of_texts[name], groups, level=level, lowest=0.0)
+            most = 1.0 if name == "samples-f1" else np.inf
+            found[name] = None if mean is None else replace(mean, high=min(mean.high, most))
         elif not limits:
             found[name] = None
         else:
