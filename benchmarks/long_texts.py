@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus, Part
 from secondcoder.environment import machine, versions
+from secondcoder.judging import judge, lead_of
 from secondcoder.model.loading import load_encoder
-from secondcoder.run_folder import judge, lead_of
 from secondcoder.runs import Run
 
 SECONDCODER = str(Path(sys.executable).with_name("secondcoder"))
