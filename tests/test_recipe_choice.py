@@ -76,6 +76,7 @@ def test_a_named_recipe_gives_an_ordinary_model_at_any_number_of_labels(recipe, 
     assert ("stayed as pre-trained; its head is a logistic regression" in text) == (recipe == "frozen")
 
 
+@pytest.mark.slow
 def test_a_run_stopped_while_it_compares_or_trains_ends_as_one_that_was_not(
     quick, parts, encoder_folder, tmp_path, monkeypatch
 ):
@@ -105,6 +106,7 @@ def test_a_run_stopped_while_it_compares_or_trains_ends_as_one_that_was_not(
     assert run.info["recipes"]["figures"] == whole.info["recipes"]["figures"]
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_compares_and_how_long_that_takes(
     quick, labelled_file, encoder_folder, tmp_path, capsys
 ):
@@ -123,6 +125,7 @@ def test_the_command_says_what_it_compares_and_how_long_that_takes(
     assert "Leave --epochs or --recipe frozen out." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_estimator_compares_recipes_too(quick, encoder_folder):
     texts, labels = zip(*make_rows(40), strict=True)
     found = sc.SentenceClassifier(**options(encoder_folder)).fit(texts, labels)

@@ -160,8 +160,10 @@ class _Tuning:
         model = start_for(self.train, settings, seed=self.seed)
         longest = int(model.encoder.encode([*self.train.texts, *self.dev.texts]).full_lengths.max())
         better = is_better(self.metric, 1.0, 0.0)
-        # Sized only where a recipe was named: else the epochs stay unnamed, and more than the effort's are tried.
-        return search_for(settings, model, longest=longest, higher_is_better=better, seed=self.seed)
+        found = search_for(settings, model, longest=longest, higher_is_better=better, seed=self.seed)
+        if not found.first:
+            raise SettingsError("Everything that is searched was named, so there is nothing to tune.", "Name less.")
+        return found
 
     def _try(self, number: int, search: Search, done: list[Trial], plan: TuneSettings, progress: Progress) -> Trial:
         """Make a trial, or go on with it."""

@@ -51,7 +51,14 @@ def pretended(monkeypatch):
         said = [label if hit else 1 - label for label, hit in zip(gold, hits, strict=True)]
         return SimpleNamespace(best_scores=SimpleNamespace(probabilities=np.eye(2)[said] * 0.8 + 0.1))
 
+    made, start = [], recipe_folds.start_for
+
+    def start_once(*args, **named):
+        made.extend([] if made else [start(*args, **named)])
+        return made[0]
+
     monkeypatch.setattr(recipe_folds, "fit", fit)
+    monkeypatch.setattr(recipe_folds, "start_for", start_once)
     return given
 
 
