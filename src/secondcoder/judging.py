@@ -45,7 +45,8 @@ def lead_of(
     if rows.multi_label:
         limits = set_thresholds_of(thresholds, names)
         sets = decide_set(baseline), decide_set(model, limits)
-        return compare_sets(gold_of(rows, names), (baseline, model), sets, names, groups=rows.units).to_dict()
+        own = gold_of(rows, names).astype(np.bool_)
+        return compare_sets(own, (baseline, model), sets, names, groups=rows.units).to_dict()
     gold = class_indices(rows, names)
     labels = decide_class(baseline), given_classes(model, thresholds, names, rows.positive)
     return compare(gold, baseline, model, names, positive=rows.positive, groups=rows.units, given=labels).to_dict()

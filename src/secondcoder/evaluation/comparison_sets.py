@@ -88,7 +88,7 @@ def compare_sets(
         errors = np.maximum(errors, np.concatenate([found, *means]))
         notes = notes_on_groups(units)
     figures = ("macro-f1", "micro-f1", *(f"f1:{name}" for name in names), *_OF_TEXTS)
-    undefined = {f"f1:{name}" for name, there in zip(names, gold.any(axis=0), strict=True) if not there}
+    undefined = {f"f1:{name}" for name, there in zip(names, gold.sum(axis=0).tolist(), strict=True) if not there}
     agreement = float((given[0] == given[1]).all(axis=1).mean())
     differences = {
         name: Difference(name, None, None, None)

@@ -30,7 +30,6 @@ SUM_TOLERANCE = 1e-3
 Labels = Sequence[str] | Sequence[Collection[str]]
 
 
-
 def evaluate(
     labels: Labels,
     probabilities: ArrayLike,
