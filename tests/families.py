@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from secondcoder.model.pretrained import quiet_transformers
-from tests.tiny import make_rows, make_wordpiece_tokenizer
+from tests.tiny import WORDS, make_rows, make_wordpiece_tokenizer
 
 TEXTS = [text for text, _ in make_rows(200)]
 LENGTH = 64
@@ -89,6 +89,9 @@ def train_unigram(special: tuple[str, ...]) -> list[tuple[str, float]]:
     tokenizer.train_from_iterator(TEXTS, trainer)
     # Rounded, as the last bits of the scores differ from process to process.
     pieces = [(piece, round(score, 4)) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    # And the words, which a trainer wants more text to take for pieces.
+    known = {"<unk>", *(piece for piece, _ in pieces)}
+    pieces += [(f"▁{word}", -5.0) for word in WORDS if f"▁{word}" not in known]
     ordered = sorted((p for p in pieces if p[0] != "<unk>"), key=lambda piece: (-piece[1], piece[0]))
     return [*((token, 0.0) for token in special), *ordered]
 
@@ -222,7 +225,7 @@ FAMILIES = {
     "xlm-roberta": Tiny("xlm-roberta", xlm_roberta, OFFSET),
     "camembert": Tiny("camembert", camembert, OFFSET),
     "longformer": Tiny("longformer", roberta, OFFSET | {"attention_window": [8, 8]}),
-    "albert": Tiny("albert", albert, SIZE | {"embedding_size": 16}),
+    "albert": Tiny("albert", albert, SIZE | {"embedding_size": 16}, rate=2e-3),
     "deberta": Tiny(
         "deberta",
         deberta,

@@ -36,7 +36,7 @@ ALL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for
 DECODERS = [name for name, tiny in FAMILIES.items() if BY_TYPE[tiny.model_type].kind == "decoder"]
 LABELS = ("economic", "social")
 ROWS = make_rows(32, seed=3, longest=8)
-# Of many lengths, with some of one length that fill whole batches, and with words that are in no vocabulary.
+# Of many lengths, and with words that are in no vocabulary.
 TEXTS = [text for text, _ in make_rows(80, seed=7, longest=30)] + [
     "tax",
     "We, Σ 日本 </s> [SEP] <pad> en_XX!",
@@ -227,7 +227,9 @@ def test_a_step_in_bf16_moves_the_weights_or_the_precision_is_refused(folder_of,
     assert {parameter.dtype for parameter in model.network.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    "name", [name if name == "gpt2" else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+)
 def test_the_whole_way_from_training_to_a_labelled_file(folder_of, tmp_path, name):
     split = sc.split(corpus_of(make_rows(60, seed=5)), dev=20, test=10)
     run = sc.train(split, output=tmp_path / "run", model=str(folder_of(name)), epochs=1, device="cpu", effort="quick")
@@ -275,7 +277,14 @@ def test_the_side_that_a_tokenizer_pads_on_does_not_matter(folder_of, tmp_path, 
     assert np.array_equal(*found)
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gpt2",
+        "llama-3",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in DECODERS if name not in ("gpt2", "llama-3")),
+    ],
+)
 def test_a_decoder_classifies_the_last_token_that_is_not_padding(folder_of, name):
     """Also where the end of sentence pads: the last token is what is read, however far the row is filled up."""
     model = start(folder_of(name))
@@ -302,7 +311,10 @@ def test_a_checkpoint_in_bf16_is_trained_in_fp32_weights(tmp_path, name):
     assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", ["xlm-roberta", "mpnet", "longformer", "roberta", "camembert"])
+@pytest.mark.parametrize(
+    "name",
+    ["xlm-roberta", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mpnet", "longformer", "roberta"))],
+)
 def test_positions_behind_the_padding_are_not_promised(folder_of, name):
     assert load_encoder(str(folder_of(name))).max_length == LENGTH
     with pytest.raises(SettingsError, match=f"at most {LENGTH} tokens"):
