@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -92,6 +93,8 @@ def test_a_stopped_tuning_goes_on_to_the_same_end(tuned, parts, settings, tmp_pa
         with pytest.raises(InterruptedRunError, match=r"Trial \d of 3: ") as caught:
             sc.tune(parts, output=tmp_path / "run", trials=3, settings=settings, seed=5)
     assert "same command" in caught.value.cure
+    with pytest.raises(RunError, match="other data or settings"):  # the checkpoints are of these
+        sc.tune(parts, output=tmp_path / "run", trials=3, settings=replace(settings, epochs=3), seed=5)
     again = sc.tune(parts, output=tmp_path / "run", trials=3, settings=settings, seed=5)
     assert trials_of(again.folder) == trials_of(tuned[0].folder)
     assert weights(again) == weights(tuned[0])

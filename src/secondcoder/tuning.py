@@ -121,7 +121,7 @@ class _Tuning:
 
     @property
     def metric(self) -> str:
-        return resolve_metric(self.settings.metric, self.train.positive, self.train.label_names)
+        return resolve_metric(self.settings.metric, self.train.positive, self.train.label_names, self.train.task)
 
     def search(self, plan: TuneSettings, progress: Progress) -> tuple[Trial, Search, list[Trial]]:
         """Return the best trial, what was searched, and all trials, making those that are not done."""
@@ -137,13 +137,15 @@ class _Tuning:
             progress.say(f"{self.folder} has its best of {len(done)} trials already; more need another --output.")
             plan = replace(plan, trials=len(done))
         search = self._search()
+        stored |= {"metric": self.metric, "searched": search.to_dict()}
+        if not path.is_file():
+            write_json(path, stored)  # before the first trial: its checkpoints belong to these settings
         for number in range(len(done), plan.trials):
             if plan.timeout is not None and done and sum(t.seconds for t in done) > 60 * plan.timeout:
                 progress.say(f"The time is over after {number} of {plan.trials} trials.")
                 break
             done.append(self._try(number, search, done, plan, progress))
-            stored |= {"metric": self.metric, "searched": search.to_dict(), "trials": [t.to_dict() for t in done]}
-            write_json(path, stored)
+            write_json(path, stored | {"trials": [trial.to_dict() for trial in done]})
             self._keep_best_only(done)
         if (best := self._best(done)) is None:
             raise ModelError(
