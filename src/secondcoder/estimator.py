@@ -17,23 +17,21 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from secondcoder.corpus.arrays import InputError, corpus_of, label_name, list_of_texts
-from secondcoder.corpus.corpus import Corpus
-from secondcoder.corpus.dividing import Draft
-from secondcoder.corpus.findings import Finding
+from secondcoder.corpus.array_sets import corpus_for
+from secondcoder.corpus.arrays import label_name, list_of_texts
 from secondcoder.corpus.reserving import set_aside
-from secondcoder.errors import InterruptedRunError, SettingsError, SplitError, StorageError
-from secondcoder.evaluation.deciding import class_threshold, decide_class
+from secondcoder.corpus.taking_dev import take_dev
+from secondcoder.errors import InterruptedRunError, SettingsError, StorageError
+from secondcoder.evaluation.deciding import class_threshold, decide_class, decide_set, threshold_array
 from secondcoder.finishing import promise, set_thresholds, temper, tempered
 from secondcoder.model.choosing import Judges, choose_backend
-from secondcoder.model.loading import start_model
 from secondcoder.progress import LiveProgress, Progress, default_progress
 from secondcoder.recipes import DEFAULT_MODEL, Effort, HeadStart, LongTexts, RecipeName, TrainSettings, WindowPooling
 from secondcoder.settings import DEFAULT_SEED, Backend, Device, Precision, SplitSettings
 from secondcoder.training.class_weights import settle_classes, what_weights_do
-from secondcoder.training.fitting import class_indices
+from secondcoder.training.fitting import gold_of
 from secondcoder.training.recipe_folds import settle
-from secondcoder.training.studies import fit_seeds
+from secondcoder.training.studies import fit_seeds, start_for
 
 
 class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -67,7 +65,7 @@ checkpoint_activations
     Attributes
     ----------
     classes_ : ndarray of shape (k,)
-        The labels, sorted, of the type that they had in y.
+        The labels, sorted, of the type that they had in y; the columns of an indicator matrix.
     model_ : secondcoder.Model
         The fine-tuned model, with the weights of its best epoch. Its label names are strings, in natural order.
     history_ : list of dict
@@ -166,8 +164,9 @@ checkpoint_activations
         ----------
         X : array-like of str of shape (n,)
             Texts, none of them empty.
-        y : array-like of shape (n,)
-            Their labels, of two classes or more.
+        y : array-like of shape (n,) or (n, k)
+            Their labels, of two classes or more. Where a text may have several: a matrix of 0 and 1 with a column for
+            each class, or a list of sets.
         groups : array-like of shape (n,), optional
             The document, author or film that each text comes from: none will stand in train and in dev. In a pipeline
             or a search it has to be passed on, as fit parameters are.
@@ -183,9 +182,9 @@ checkpoint_activations
         KeyboardInterrupt
             If the user stopped it; what was fitted before stays as it was.
         """
-        corpus, classes = corpus_of(X, y, groups, positive=self.positive)
+        corpus, classes = corpus_for(X, y, groups, positive=self.positive)
         settings, seed = settle_classes(self._settings(), corpus), _plain(self.seed)
-        train, dev, findings = _divide(corpus, SplitSettings(dev=_plain(self.dev)), seed)
+        train, dev, findings = take_dev(corpus, SplitSettings(dev=_plain(self.dev)), seed)
         reserved = None
         if settings.max_error is not None:
             dev, reserved, noticed = set_aside(dev, seed=seed)
@@ -196,9 +195,7 @@ checkpoint_activations
                     settings, train, seed=seed, folder=Path(folder) / "recipes", progress=self._progress()
                 )
                 model, result = fit_seeds(
-                    lambda seed: start_model(
-                        settings, label_names=corpus.label_names, seed=seed, positive=corpus.positive
-                    ),
+                    lambda seed: start_for(train, settings, seed=seed),
                     train,
                     dev,
                     settings=settings,
@@ -213,7 +210,7 @@ checkpoint_activations
         findings += [*temper(model, dev, result.best_scores), *what_weights_do(result.class_weights)]
         scores = tempered(model, result.best_scores)
         findings += set_thresholds(model, dev, scores, tune=settings.tune_threshold)
-        judges = Judges(train.texts, dev.texts, class_indices(dev, model.label_names), scores, model.card.decide)
+        judges = Judges(train.texts, dev.texts, gold_of(dev, model.label_names), scores, model.card.decide)
         choose_backend(model, settings.backend, judges, self._progress())
         self.promise_ = promise(model, reserved, settings.max_error)
         self.model_, self.classes_ = model, classes
@@ -223,14 +220,22 @@ checkpoint_activations
         return self
 
     def predict(self, X: Iterable[str]) -> NDArray[Any]:  # noqa: N803
-        """Return the label of each text, ndarray of shape (n,), of the type that the labels had in y."""
+        """Return the label of each text, ndarray of shape (n,), of the type that the labels had in y.
+
+        Where a text may have several: ndarray of shape (n, k), 0 and 1, columns as ``classes_``.
+        """
         p = self.predict_proba(X)  # first of all, as it asks whether there is a model
-        threshold, at = class_threshold(self.model_.card.thresholds, list(map(label_name, self.classes_.tolist())))
+        names, card = list(map(label_name, self.classes_.tolist())), self.model_.card
+        if card.multi_label:
+            return decide_set(p, threshold_array(card.thresholds, names)).astype(np.int64)
+        threshold, at = class_threshold(card.thresholds, names)
         found: NDArray[Any] = self.classes_[decide_class(p, threshold, positive=at)]
         return found
 
     def predict_proba(self, X: Iterable[str]) -> NDArray[np.float64]:  # noqa: N803
         """Return the probability of each class for each text, ndarray of shape (n, k), columns as ``classes_``.
+
+        Rows sum to 1, but where a text may have several classes.
 
         Raises
         ------
@@ -262,6 +267,7 @@ checkpoint_activations
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
         tags.input_tags.two_d_array = False
@@ -285,26 +291,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-
-def _divide(corpus: Corpus, settings: SplitSettings, seed: int) -> tuple[Corpus, Corpus, list[Finding]]:
-    """Return train and dev, made by the rules of `secondcoder.split`, without a test part: that is the caller's."""
-    draft = Draft(corpus, settings, seed)
-    by: Literal["stratified", "group"] = "stratified" if corpus.groups is None else "group"
-    try:
-        draft.divide(draft.rows, by, draft.wanted(len(draft.rows), ("dev",)))
-    except SplitError as error:
-        raise InputError(
-            f"The {len(corpus)} rows cannot be divided into train and dev. {error.what}",
-            "Give more texts of each class (and of more groups), leave out rare classes, or change dev.",
-        ) from error
-    train, dev = (
-        corpus.take([row for row in draft.rows if draft.part_of.get(row) == part]) for part in ("train", "dev")
-    )
-    learned = [name for name, count in train.label_counts().items() if count]
-    if len(learned) < 2 or not len(dev):
-        raise InputError(
-            f"Divided by group, train has {len(train)} rows with the labels {learned}, and dev has {len(dev)} rows.",
-            "Give more groups, choose another seed, or leave the groups out.",
-        )
-    return train, dev, draft.findings

@@ -5,7 +5,8 @@ Nothing is left out silently: predictions must stand beside the rows that were g
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -47,18 +48,30 @@ def corpus_of(
     """
     texts = list_of_texts(X)
     labels, classes = _labels_of(y, len(texts))
+    corpus = numbered(texts, labels, groups)
+    name = None if positive is None else label_name(positive)
+    return replace(corpus, label_names=natural_order(set(labels)), positive=name), classes
+
+
+def numbered(texts: Sequence[str], labels: Sequence[str], groups: Iterable[Any] | None) -> Corpus:
+    """Return texts with their labels as a corpus without label names, rows numbered from 1.
+
+    Raises
+    ------
+    InputError
+        If there is not one label and one group for each text.
+    """
+    _require_length("labels", len(labels), len(texts))
     ids = [str(row) for row in range(1, len(texts) + 1)]
-    corpus = Corpus(
+    return Corpus(
         ids=tuple(ids),
         texts=tuple(texts),
         labels=tuple(labels),
-        label_names=natural_order(set(labels)),
+        label_names=(),
         columns=pa.table({"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())}),
         source=Source("texts in memory", sha256_strings(ids, texts, labels)),
         groups=None if groups is None else _groups_of(groups, len(texts)),
-        positive=None if positive is None else label_name(positive),
     )
-    return corpus, classes
 
 
 def list_of_texts(given: Iterable[str]) -> list[str]:
