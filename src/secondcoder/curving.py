@@ -23,7 +23,7 @@ from secondcoder.corpus.reserving import set_aside
 from secondcoder.corpus.splits import Split
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.evaluation.learning_curve import LearningCurve, fit_power_law
-from secondcoder.evaluation.metrics import is_better, resolve_metric
+from secondcoder.evaluation.metrics import LOWER_IS_BETTER, is_better, resolve_metric
 from secondcoder.progress import Progress
 from secondcoder.recipes import TrainSettings
 from secondcoder.runs import Run
@@ -91,10 +91,10 @@ class Study:
 
     @property
     def figure(self) -> str:
-        """The figure that the curve is of: the one that chooses epochs, or macro-F1 in the place of log loss."""
+        """The figure that the curve is of: the one that chooses epochs, or macro-F1 in the place of a loss."""
         rows = self.train
         metric = resolve_metric(self.settings.metric, rows.positive, rows.label_names, rows.task)
-        return "macro-f1" if metric == "log-loss" else metric
+        return "macro-f1" if metric in LOWER_IS_BETTER else metric
 
     @property
     def key(self) -> str:

@@ -84,7 +84,7 @@ def compare_recipes(
     InterruptedRunError
         If the user stopped it; everything is saved.
     """
-    metric = resolve_metric(settings.metric, train.positive, train.label_names)
+    metric = resolve_metric(settings.metric, train.positive, train.label_names, train.task)
     work = _Work(train, replace(settings, seeds=1), seed, folder)
     try:
         rounds = work.rounds()
@@ -245,8 +245,8 @@ class _Work:
         """Return the figure of rows and what is said about them."""
         labels = [str(self.train.labels[row]) for rows, _ in said for row in rows]
         probabilities = np.concatenate([found for _, found in said])
-        found = evaluate_points(labels, probabilities, self.train.label_names, positive=self.train.positive)
-        return found.figure(metric)
+        names, positive, task = self.train.label_names, self.train.positive, self.train.task
+        return evaluate_points(labels, probabilities, names, positive=positive, task=task).figure(metric)
 
     def _expect(self, n_rounds: int) -> float:
         """Return how many seconds it will take, by the time that it takes to read some of the texts."""

@@ -1,0 +1,76 @@
+"""Runs in which a text may have several labels, compared; and their leads over baselines."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.special import expit
+
+import secondcoder as sc
+from secondcoder.cli.main import main
+from secondcoder.errors import RunError
+from secondcoder.run_folder import RunFolder
+from secondcoder.training.baselines import fit_baselines
+
+NAMES = ("economic", "social", "other")
+
+
+def write_run(folder: Path, signal: float, *, task: str = "multi-label") -> Path:
+    """Write a run whose test part is open."""
+    folder.mkdir()
+    gold = np.random.default_rng(0).random((160, 3)) < (0.5, 0.3, 0.2)
+    labels = [";".join(np.array(NAMES)[row]) if task == "multi-label" else NAMES[row.argmax()] for row in gold]
+    rows = [
+        {"id": f"{i}", "part": "test" if i < 120 else "train", "text": f"text {i}", "label": label, "group": None}
+        for i, label in enumerate(labels)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema([(n, pa.string()) for n in rows[0]])), folder / "data.parquet")
+    data = {"label_names": NAMES, "positive": None, "task": task, "separator": ";", "source": "made up", "sha256": "0"}
+    data |= {"columns": {"text": "text", "label": "label"}}
+    info = {"format": 1, "status": "complete", "seed": 1, "settings": {"train": {}}, "data": data, "test_openings": 1}
+    (folder / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    run = RunFolder(folder)
+    p = expit(np.where(gold[:120], signal, -signal) + np.random.default_rng(3).normal(0, 1.5, (120, 3)))
+    if task != "multi-label":
+        p /= p.sum(axis=1, keepdims=True)
+    thresholds = dict.fromkeys(NAMES, 0.4) if task == "multi-label" else None
+    baselines = fit_baselines(run.part("train"))
+    run.store_evaluation("test", run.part("test"), p, baselines=baselines, thresholds=thresholds)
+    return folder
+
+
+def test_runs_with_sets_are_compared_by_what_they_gave(tmp_path, capsys):
+    first, second = write_run(tmp_path / "first", 0.5), write_run(tmp_path / "second", 2.0)
+    found = sc.compare(first, second)
+    for i, run in enumerate((first, second)):
+        held = RunFolder(run).evaluations["test"]["model"]
+        assert held.thresholds == dict.fromkeys(NAMES, 0.4)
+        for d in found.differences:
+            assert (d.first, d.second)[i] == pytest.approx(held.figure(d.name)), d.name
+    assert found.difference("macro-f1").better == "second"
+    with pytest.raises(SystemExit) as done:
+        main(["compare", str(first), str(second)])
+    assert done.value.code == 0
+    said = capsys.readouterr().out
+    assert "the same set of labels" in said
+    assert "exact-match" in said
+
+
+def test_the_lead_over_each_baseline_is_stored(tmp_path):
+    run = RunFolder(write_run(tmp_path / "run", 2.0))
+    leads = run.leads["test"]
+    assert set(leads) == {"majority", "tfidf-logistic"}
+    figures = run.evaluations["test"]
+    first = leads["majority"]["differences"][0]
+    assert first["name"] == "macro-f1"
+    expected = figures["model"].figure("macro-f1") - figures["majority"].figure("macro-f1")
+    assert first["difference"] == pytest.approx(expected)
+
+
+def test_runs_of_other_tasks_are_refused(tmp_path):
+    first, second = write_run(tmp_path / "first", 1.0), write_run(tmp_path / "second", 1.0, task="multi-class")
+    with pytest.raises(RunError, match="may have several"):
+        sc.compare(first, second)
