@@ -87,8 +87,9 @@ def test_our_own_model_folders_are_held_against_the_same_list(encoder_folder, tm
     start(encoder_folder).save(tmp_path / "model")
     bad = changed(tmp_path / "model", tmp_path / "bad", auto_map={"AutoConfig": "code.Evil"})
     monkeypatch.setattr(pretrained, "AutoConfig", None)
-    with pytest.raises(ModelError, match="code of its own"):
-        load_model(bad, device="cpu")
+    for load in (lambda: load_model(bad, device="cpu"), lambda: load_encoder(str(bad))):
+        with pytest.raises(ModelError, match="code of its own"):
+            load()
 
 
 def test_a_tokenizer_with_code_of_its_own_is_refused(encoder_folder, tmp_path):

@@ -179,6 +179,7 @@ def load_encoder(
         folder = _find_model_folder(Path(name))
         card, _, _ = _read_card(folder)
         with explain_loading(name), quiet_transformers():
+            read_config(str(folder))  # refused as it would be with its weights
             tokenizer = load_tokenizer(str(folder))
         limit = choose_max_length(max_length or card.max_length, tokenizer, card.max_length)
         long_texts, overlap = long_texts or card.long_texts, card.window_overlap
