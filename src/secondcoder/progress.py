@@ -51,9 +51,11 @@ class BarsOnly(Progress):
     def __init__(self, shown: Progress) -> None:
         self._shown = shown
 
-    def task(self, description: str, total: int | None, unit: str = "texts") -> contextlib.AbstractContextManager[Task]:
-        """Return the other's task."""
-        return self._shown.task(description, total, unit)
+    @contextlib.contextmanager
+    def task(self, description: str, total: int | None, unit: str = "texts") -> Iterator[Task]:
+        """Yield the other's task."""
+        with self._shown.task(description, total, unit) as task:
+            yield task
 
 
 class LiveProgress(Progress):
