@@ -94,7 +94,9 @@ def show(folder: Path, /, *, json: Json = False) -> None:
         stored = {part: {who: e.to_dict() for who, e in by.items()} for part, by in figures.items()}
         print_json({**facts, "labels": list(model.label_names), "parts": dict(layers), "evaluations": stored})
         return
-    print_table(["", str(folder)], ([name, "" if value is None else value] for name, value in facts.items()))
+    if not model.card.multi_label:
+        facts.pop("separator", None)
+    print_table(["", str(folder)], ([name, _shown(value)] for name, value in facts.items()))
     print_table(["part of the network", "parameters"], layers)
     for part, by in figures.items():
         print_figures(by, title=f"Figures on {part}")
@@ -163,3 +165,10 @@ def _seconds(speed: "Speed", seconds: float) -> str:
     """Return seconds in two figures, marked where they are an estimate."""
     shown = f"{seconds:.1f}" if seconds < 10 else f"{float(f'{seconds:.2g}'):,.0f}"
     return shown if speed.measured else f"~{shown}"
+
+
+def _shown(value: object) -> object:
+    """Return a fact as a table shows it: of several, each with its name."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:.3f}" for name, number in value.items())
+    return "" if value is None else value
