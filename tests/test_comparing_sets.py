@@ -74,3 +74,14 @@ def test_runs_of_other_tasks_are_refused(tmp_path):
     first, second = write_run(tmp_path / "first", 1.0), write_run(tmp_path / "second", 1.0, task="multi-class")
     with pytest.raises(RunError, match="may have several"):
         sc.compare(first, second)
+
+
+def test_runs_with_ordered_classes_are_compared_by_kappa_and_steps_too(tmp_path):
+    first, second = (write_run(tmp_path / name, s, task="ordinal") for name, s in (("first", 0.3), ("second", 2.0)))
+    found = sc.compare(first, second)
+    for name in ("quadratic-kappa", "mean-absolute-error"):
+        d = found.difference(name)
+        held = [RunFolder(run).evaluations["test"]["model"].figure(name) for run in (first, second)]
+        assert (d.first, d.second) == pytest.approx(tuple(held))
+        assert d.better == "second"
+        assert d.interval.low < d.difference < d.interval.high

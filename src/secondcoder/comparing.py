@@ -18,6 +18,7 @@ from secondcoder.corpus.corpus import PARTS, SEPARATOR
 from secondcoder.errors import RunError
 from secondcoder.evaluation import comparison
 from secondcoder.evaluation.comparison import Comparison
+from secondcoder.evaluation.comparison_ordered import with_order
 from secondcoder.evaluation.comparison_sets import compare_sets
 from secondcoder.evaluation.deciding import indicators
 from secondcoder.recipes import TrainSettings
@@ -79,6 +80,12 @@ def compare(
             groups=groups,
             given=(one.given, two.given),
         )
+    orders = [run.info["data"]["label_names"] for run in runs]
+    if one.task == two.task == "ordinal" and orders[0] == orders[1]:
+        low_to_high = tuple(orders[0])
+        labels = (one.labels, one.predicted, two.predicted)
+        gold, *given = (positions(own, low_to_high) for own in labels)
+        found = with_order(found, gold, (given[0], given[1]), len(low_to_high), groups)
     names = str(runs[0].folder), str(runs[1].folder)
     return replace(found, names=names, part=part, notes=(*found.notes, *notes))
 
@@ -100,12 +107,12 @@ class _Judged:
     @property
     def gold(self) -> NDArray[np.int64]:
         """Positions of the labels among the label names, shape (n,)."""
-        return self._positions(self.labels)
+        return positions(self.labels, self.label_names)
 
     @property
     def given(self) -> NDArray[np.int64]:
         """Positions of the labels that the run's model gave, shape (n,)."""
-        return self._positions(self.predicted)
+        return positions(self.predicted, self.label_names)
 
     @property
     def task(self) -> str:
@@ -116,9 +123,11 @@ class _Judged:
         """Return which classes each of the labels names, shape (n, k), where these are sets."""
         return indicators(labels, self.label_names, self.run.info["data"].get("separator", SEPARATOR))
 
-    def _positions(self, labels: Sequence[str]) -> NDArray[np.int64]:
-        place = {name: i for i, name in enumerate(self.label_names)}
-        return np.array([place[label] for label in labels], dtype=np.int64)
+
+def positions(labels: Sequence[str], label_names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the positions of labels among the names, shape (n,)."""
+    place = {name: i for i, name in enumerate(label_names)}
+    return np.array([place[label] for label in labels], dtype=np.int64)
 
 
 def _judged(run: RunFolder, part: ComparedPart) -> _Judged:
