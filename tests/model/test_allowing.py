@@ -130,6 +130,14 @@ def test_a_configuration_that_makes_no_sense_is_refused_without_a_traceback(enco
             start(changed(encoder_folder, tmp_path / str(i), **values))
 
 
+def test_weights_in_a_pickle_are_refused_with_the_way_to_convert_them(encoder_folder, tmp_path):
+    folder = changed(encoder_folder, tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="weights are a pickle") as caught:
+        start(folder)
+    assert "save_pretrained" in caught.value.cure
+
+
 def test_an_unknown_kind_is_told_which_there_are_and_which_was_probably_meant():
     with pytest.raises(ModelError) as caught:
         check_config({"model_type": "robertta"}, "somebody/model")

@@ -62,7 +62,6 @@ FAMILIES: tuple[Family, ...] = (
         (
             Checkpoint("xlm-roberta-base", 278.0, 85.1, "100 languages"),
             Checkpoint("xlm-roberta-large", 559.9, 302.3, "100 languages"),
-            Checkpoint("intfloat/multilingual-e5-small", 117.7, 21.3, "100 languages"),
             Checkpoint("intfloat/multilingual-e5-base", 278.0, 85.1, "100 languages"),
         ),
         f"{_ABSOLUTE} A control token written in a text is read as unknown.",
@@ -73,10 +72,7 @@ FAMILIES: tuple[Family, ...] = (
         "camembert",
         "CamemBERT",
         "encoder",
-        (
-            Checkpoint("camembert-base", 110.6, 85.1, "French"),
-            Checkpoint("almanach/camembertv2-base", 111.6, 85.1, "French"),
-        ),
+        (Checkpoint("camembert-base", 110.6, 85.1, "French"),),
         f"{_ABSOLUTE} A control token written in a text is read as unknown.",
         "French.",
         positions_behind_padding=True,
@@ -178,7 +174,6 @@ FAMILIES: tuple[Family, ...] = (
         "decoder",
         (
             Checkpoint("meta-llama/Llama-3.2-1B", 1235.8, 973.1, "8 languages"),
-            Checkpoint("TinyLlama/TinyLlama_v1.1", 1100.0, 968.9),
             Checkpoint("HuggingFaceTB/SmolLM2-135M", 134.5, 106.2),
             Checkpoint("HuggingFaceTB/SmolLM2-360M", 361.8, 314.6),
         ),

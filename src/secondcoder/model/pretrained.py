@@ -177,6 +177,12 @@ def explain_loading(name: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, StrictDataclassError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if "safetensors" in first_line and "file named" in first_line:
+            raise ModelError(
+                f"{name} has no safetensors: its weights are a pickle, which can run code when it is read.",
+                "Choose another model; or, if you trust it, convert it once in Python: transformers' AutoModel and "
+                "AutoTokenizer, from_pretrained and then save_pretrained into a folder, which --model takes.",
+            ) from error
         if Path(name).is_dir():
             raise ModelError(
                 f"Cannot load the model in {name}: {first_line}", "Check that the folder is whole."
