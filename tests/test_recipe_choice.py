@@ -61,7 +61,7 @@ def test_a_run_with_few_labels_is_one_of_the_recipe_that_did_best_on_train(quick
     assert "recipes" not in named.info
 
 
-@pytest.mark.parametrize("recipe", ["frozen", "contrastive", "full"])
+@pytest.mark.parametrize("recipe", ["frozen", "contrastive", pytest.param("full", marks=pytest.mark.slow)])
 def test_a_named_recipe_gives_an_ordinary_model_at_any_number_of_labels(recipe, quick, encoder_folder, tmp_path):
     rows = [{"text": text, "area": label} for text, label in make_rows(180)]
     parts = sc.split(sc.read(rows, text="text", label="area"), seed=7)  # 54 texts of each class in train
