@@ -127,3 +127,16 @@ def test_without_the_extra_torch_labels_and_asking_for_openvino_is_an_error(mode
     monkeypatch.setattr("secondcoder.model.converted._is_there", lambda name: False)
     with pytest.raises(MissingExtraError, match=r"secondcoder\[fast\]"):
         choose_backend(model, "openvino", given, Progress())
+
+
+def test_sets_of_labels_agree_where_all_decisions_do_at_their_thresholds():
+    logits = np.zeros((4, 2), np.float32)
+    plain = Scores(logits, np.zeros(4, bool), np.ones(4, int), multi_label=True)
+    other = replace(plain, logits=logits + np.array([[0, 0], [0, 0], [0, 0], [-0.5, 0]], np.float32))
+    gold = np.array([[True, True]] * 4)
+    given = Judges([], ["x"] * 4, gold, plain, lambda p: p >= np.array([0.45, 0.5]))
+    found = choosing.compare(other, given, backend="openvino", precision="fp32", k=2)
+    assert (found.agreement, found.reference_macro_f1, found.passed) == (0.75, 1.0, False)
+    assert found.macro_f1 == pytest.approx((6 / 7 + 1) / 2)
+    lower = replace(given, decide=lambda p: p >= 0.3)
+    assert choosing.compare(other, lower, backend="openvino", precision="fp32", k=2).agreement == 1.0

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,21 @@ def test_a_class_without_rows_keeps_its_weights(model):
     before = model.network.classifier.weight[1].clone()
     start(model, texts, [0, 2] * 20)
     assert torch.equal(model.network.classifier.weight[1], before)
+
+
+def test_where_a_text_may_have_several_classes_each_has_a_regression_of_its_own(model):
+    texts = [text for text, _ in make_rows(6)]
+    model.card = replace(model.card, task="multi-label")
+    before = model.network.classifier.weight[2].clone()
+    sets = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=bool)
+    features = pooled(model, texts)
+    scaled = (features - features.mean(axis=0)) / features.std(axis=0)
+    start(model, texts, sets)
+    p = model.predict_proba(texts)
+    for i in range(2):
+        reference = LogisticRegression(C=0.01, max_iter=1000).fit(scaled, sets[:, i])
+        assert np.allclose(p[:, i], reference.predict_proba(scaled)[:, 1], atol=1e-4)
+    assert torch.equal(model.network.classifier.weight[2], before)
 
 
 @pytest.fixture
