@@ -153,9 +153,7 @@ def test_folds_have_thresholds_of_their_own(encoder_folder, tmp_path):
 
 def test_shares_of_coders_are_learned_and_kept(encoder_folder, tmp_path):
     texts, _ = made_sets(60)
-    rows = [
-        {"text": text, "a": 3 if "tax" in text else 1, "b": 1, "c": 0 if i % 2 else 1} for i, text in enumerate(texts)
-    ]
+    rows = [{"text": text, "a": 3 if i % 3 else 1, "b": 2, "c": i % 2} for i, text in enumerate(texts)]
     corpus = sc.read(rows, text="text", label_shares=["a", "b", "c"])
     made = sc.train(sc.split(corpus), model=str(encoder_folder), output=tmp_path / "run", **(SETTINGS | {"epochs": 1}))
     train = made.part("train")
