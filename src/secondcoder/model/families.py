@@ -230,6 +230,7 @@ FAMILIES: tuple[Family, ...] = (
         f"{_LAST_TOKEN} Most layers see a window of 512 tokens. Those of 4 billion weights and more read pictures too, "
         "and are refused.",
         "The small one: many languages for little work, though its vocabulary takes memory.",
+        converts=False,
     ),
     Family(
         "mbart",
@@ -253,7 +254,6 @@ FAMILIES: tuple[Family, ...] = (
         "As mBART.",
         "To compare with; RoBERTa does as much for less.",
         explained=False,
-        converts=False,
     ),
 )
 
