@@ -180,6 +180,12 @@ def full_content(**changes: Any) -> ReportContent:
 
 def sets_content(*, names: tuple[str, ...] = ("economic", "social", "other"), **changes: Any) -> ReportContent:
     """A report of a task in which a text may have several classes."""
+    return content(**{**judged_sets(names), **changes})
+
+
+@cache
+def judged_sets(names: tuple[str, ...]) -> dict[str, Any]:
+    """What is particular to such a report."""
     random = np.random.default_rng(1)
     n, k = 200, len(names)
     gold = random.random((n, k)) < np.linspace(0.5, 0.1, k)
@@ -211,7 +217,7 @@ def sets_content(*, names: tuple[str, ...] = ("economic", "social", "other"), **
         "occlusion": 0.4,
     }
     counts = dict(zip(names, gold.sum(axis=0).tolist(), strict=True))
-    whole: dict[str, Any] = {
+    return {
         "task": "multi-label",
         "label_names": names,
         "parts": {part: PartContent(n, counts, groups=12) for part in ("train", "dev", "test")},
@@ -219,7 +225,6 @@ def sets_content(*, names: tuple[str, ...] = ("economic", "social", "other"), **
         "mistakes": {"test": found},
         "temperature": 1.4,
     }
-    return content(**{**whole, **changes})
 
 
 def ordered_content(**changes: Any) -> ReportContent:
