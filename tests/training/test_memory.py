@@ -181,8 +181,10 @@ def test_the_estimate_is_near_what_three_steps_of_minilm_take():
 
 
 def test_layers_that_are_computed_again_leave_room_for_longer_passes(network, has_free):
-    has_free(20_000_000)
+    has_free(4 * GB)
     settings = TrainSettings(model="tiny")
     again = replace(settings, checkpoint_activations=True)
     budgets = [fitting_budget(network, s, wanted=10**6, longest=20)[0] for s in (settings, again)]
-    assert budgets[1] / budgets[0] == pytest.approx(24 * 2 / (24 + 2), rel=0.01)  # the tiny model has two layers
+    assert budgets[1] > 1.5 * budgets[0]  # the tiny model has two layers
+    adapters = fitting_budget(network, replace(settings, lora=2), wanted=10**6, longest=20)[0]
+    assert adapters < 0.6 * budgets[0]
