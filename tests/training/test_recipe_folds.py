@@ -133,6 +133,13 @@ def test_a_stopped_comparison_repeats_no_training_that_was_finished(corpus, sett
     assert other.trainings == 15
 
 
+def test_folds_of_long_texts_are_made_once(corpus, settings, pretended, tmp_path):
+    train = few(corpus)
+    train = replace(train, texts=tuple(f"{text} {'the ' * 200}" for text in train.texts))
+    found = compare_recipes(train, settings, seed=1, folder=tmp_path, progress=Progress())
+    assert (found.repeats, found.trainings) == (1, 5)
+
+
 def test_when_the_time_is_over_whole_folds_decide(corpus, settings, pretended, tmp_path, monkeypatch):
     monkeypatch.setattr(recipe_folds._Work, "_expect", lambda work, n: -recipe_folds._LEAST_PATIENCE)
     progress = Told()

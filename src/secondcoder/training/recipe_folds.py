@@ -35,6 +35,8 @@ COMPARED: tuple[RecipeName, ...] = ("frozen", "contrastive", "full")
 FOLDS = 5
 # Folds of few texts are noise: they are made again in other ways until so many texts were judged, up to three times.
 _JUDGED, _MOST_REPEATS = 200, 3
+# But only where that is cheap: where train has no more characters than these, such as 100 sentences.
+_CHEAP = 20_000
 # A text that is learned from costs so many times what it costs to be read; a contrastive one is computed twice.
 _LEARNING: dict[RecipeName, int] = {"frozen": 0, "full": 3, "contrastive": 4}
 _PROBED = 16
@@ -148,6 +150,8 @@ class _Work:
 
     @property
     def repeats(self) -> int:
+        if sum(map(len, self.train.texts)) > _CHEAP:
+            return 1
         return min(_MOST_REPEATS, max(1, _JUDGED // len(self.train)))
 
     def rounds(self) -> list[_Round]:
