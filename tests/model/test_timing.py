@@ -32,7 +32,7 @@ def test_an_estimate_goes_by_the_work_from_the_network_nearest_in_size():
     assert estimate(slow, Checkpoint("", 0, 10.0), references).label == slow.cost
 
 
-@pytest.mark.parametrize("name", ["bert", "gpt2", "mbart"])
+@pytest.mark.parametrize("name", ["mbart", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bert", "gpt2"))])
 def test_a_folder_is_timed_and_named_first(tmp_path, name):
     folder = str(build(name, tmp_path / name))
     state = torch.random.get_rng_state()
