@@ -10,6 +10,7 @@ from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.model.scores import Scores
 from secondcoder.training.baselines import MajorityClass
+from secondcoder.training.fitting import dev_thresholds
 
 
 def predicts_one_class(dev: Corpus, scores: Scores, epoch: int) -> Finding | None:
@@ -17,7 +18,8 @@ def predicts_one_class(dev: Corpus, scores: Scores, epoch: int) -> Finding | Non
     if len(scores.logits) < 2:
         return None
     separator, several = dev.separator, dev.multi_label
-    given = set(labels_decided(scores.probabilities, dev.label_names, multi_label=several, separator=separator))
+    limits = dev_thresholds(dev, scores)
+    given = set(labels_decided(scores.probabilities, dev.label_names, limits, multi_label=several, separator=separator))
     if len(given) > 1:
         return None
     (label,) = given

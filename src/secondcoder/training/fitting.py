@@ -13,6 +13,7 @@ from secondcoder.corpus.corpus import Corpus, Task
 from secondcoder.corpus.findings import Finding
 from secondcoder.evaluation.deciding import indicators
 from secondcoder.evaluation.evaluate import points_of_rows
+from secondcoder.evaluation.thresholds import tune_thresholds
 from secondcoder.model.scores import Scores
 
 
@@ -151,8 +152,19 @@ class State:
 
 def dev_figures(dev: Corpus, scores: Scores, metric: str) -> dict[str, float]:
     """Return the figures that go into the history: the choosing one and the usual ones."""
-    evaluation = points_of_rows(dev, scores.probabilities)
+    evaluation = points_of_rows(dev, scores.probabilities, thresholds=dev_thresholds(dev, scores))
     return {name: evaluation.figure(name) for name in history_names(metric, dev.task)}
+
+
+def dev_thresholds(dev: Corpus, scores: Scores) -> dict[str, float]:
+    """Return from which probability on each class is given where a text may have several, chosen on dev; else nothing.
+
+    Epochs are compared by what their labels would be: from 0.5 on, rare classes are given by none of the first ones.
+    """
+    if not dev.multi_label:
+        return {}
+    found = tune_thresholds(gold_of(dev, dev.label_names), scores.probabilities)
+    return dict(zip(dev.label_names, found.tolist(), strict=True))
 
 
 def history_names(metric: str, task: Task) -> tuple[str, ...]:

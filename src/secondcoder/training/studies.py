@@ -19,7 +19,7 @@ from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
 from secondcoder.recipes import TrainSettings
 from secondcoder.training.alarms import below_majority
-from secondcoder.training.fitting import Fit
+from secondcoder.training.fitting import Fit, dev_thresholds
 from secondcoder.training.loop import fit
 from secondcoder.training.ranks import ALONE, Ranks
 
@@ -200,4 +200,5 @@ def fit_seeds(
 def _figures(dev: Corpus, result: Fit) -> dict[str, float]:
     """Return every figure of a training's best epoch on dev, by name."""
     assert result.best_scores is not None
-    return points_of_rows(dev, result.best_scores.probabilities).figures()
+    scores = result.best_scores
+    return points_of_rows(dev, scores.probabilities, thresholds=dev_thresholds(dev, scores)).figures()
