@@ -131,7 +131,7 @@ def _time_folder(name: str, say: Callable[[str], None]) -> Timed:
     location = str(within) if (within / "config.json").is_file() else at_hand(name) or locate(name)
     speed, network = _time_checkpoint(location)
     total = sum(p.numel() for p in network.parameters()) / 1e6
-    table = network.get_input_embeddings().weight.numel() / 1e6
+    table = sum(p.numel() for p in network.get_input_embeddings().parameters()) / 1e6
     return Timed(
         BY_TYPE[network.config.model_type], Checkpoint(name, round(total, 1), round(total - table, 1), ""), speed
     )
@@ -146,7 +146,7 @@ def _time_checkpoint(location: str) -> tuple[Speed, PreTrainedModel]:
 
 def _time_size(size: dict[str, int]) -> tuple[float, Speed]:
     """Return how many millions of weights a token is multiplied with in a network of this size, and its speed."""
-    config: PretrainedConfig = BertConfig(vocab_size=1000, attention_probs_dropout_prob=0.0, **size)
+    config: PretrainedConfig = BertConfig.from_dict(size | {"vocab_size": 1000, "attention_probs_dropout_prob": 0.0})
     with quiet_transformers(), torch.random.fork_rng():
         network = AutoModelForSequenceClassification.from_config(config)
     computed = sum(p.numel() for p in network.base_model.encoder.parameters()) / 1e6
@@ -161,7 +161,7 @@ def _time(network: PreTrainedModel) -> Speed:
     place(network, device)
     rows = _ROWS[device.type]
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, network.get_input_embeddings().num_embeddings, (rows, TOKENS), generator=generator)
+    ids = torch.randint(5, network.config.vocab_size, (rows, TOKENS), generator=generator)
     ends = getattr(network.config, "eos_token_id", None)
     if network.config.is_encoder_decoder and isinstance(ends, int):  # one end of sentence for each, as it wants
         ids[ids == ends] = 5
@@ -196,4 +196,5 @@ def _fastest(work: Callable[[], None]) -> float:
 
 def _fits(parameters: float) -> bool:
     """Return whether a network of so many millions of weights can be timed beside what runs here."""
-    return parameters * 1e6 * _BYTES_PER_WEIGHT < psutil.virtual_memory().available / 2
+    available: int = psutil.virtual_memory().available
+    return parameters * 1e6 * _BYTES_PER_WEIGHT < available / 2
