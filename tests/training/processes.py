@@ -25,7 +25,7 @@ from typing import Any
 
 PLACES = {
     "beginning the run": ("secondcoder.workflow", "start_run"),
-    "loading the model": ("secondcoder.workflow", "start_model"),
+    "loading the model": ("secondcoder.workflow", "start_for"),
     "going back": ("secondcoder.training.keeping", "Keeper.newest"),
     "frozen layers": ("secondcoder.training.activations", "cache_activations"),
     "head": ("secondcoder.training.loop", "start_from_logistic"),

@@ -33,6 +33,8 @@ def sets_of(given: Any) -> tuple[list[list[str]], NDArray[Any]] | None:
     """
     if getattr(given, "ndim", 1) == 2:
         return None if given.shape[1] == 1 else _of_matrix(given)
+    if isinstance(given, Sequence) and given and all(getattr(row, "ndim", 0) == 1 for row in given):
+        given = [list(row) for row in given]  # the rows of a matrix, one by one
     if isinstance(given, Sequence) and given and isinstance(given[0], set | frozenset | tuple | list):
         return _of_matrix(np.array(given)) if _are_rows(given) else _of_sets(given)
     if isinstance(given, np.ndarray) or hasattr(given, "iloc"):  # an array or a column of sets
