@@ -7,11 +7,13 @@ import pytest
 
 import secondcoder as sc
 from secondcoder.cli.main import main
+from secondcoder.curving import study_split
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.model.encoding import TextEncoder
 from secondcoder.recipes import TrainSettings
 from secondcoder.settings import TuneSettings
 from secondcoder.training.steps import Stepper
+from secondcoder.tuning import _Tuning
 from tests.tiny import make_rows
 
 pytest.importorskip("optuna")
@@ -120,6 +122,41 @@ def test_what_cannot_be_tuned_is_refused(parts, settings, tmp_path, encoder_fold
     for wrong in ({"trials": 0}, {"timeout": 0.0}):
         with pytest.raises(SettingsError):
             TuneSettings(**wrong)
+
+
+def test_what_train_would_refuse_is_refused_before_the_first_trial(parts, settings, tmp_path, monkeypatch):
+    """Not after hours of them, when the run of the best one is made."""
+    monkeypatch.setattr("secondcoder.tuning.fit_pretrained", lambda *_, **__: pytest.fail("a trial was begun"))
+    with pytest.raises(SettingsError, match="tune_threshold"):
+        sc.tune(parts, output=tmp_path / "a", settings=replace(settings, tune_threshold=True))
+    with pytest.raises(SettingsError, match="no weight for 'social'"):
+        sc.tune(parts, output=tmp_path / "a", settings=replace(settings, class_weights={"economic": 2.0}))
+    sets = [{"text": text, "area": [label]} for text, label in make_rows(60)]
+    several = sc.split(sc.read(sets, text="text", label="area"), seed=7)
+    contrastive = replace(settings, recipe="contrastive", epochs=None)
+    with pytest.raises(SettingsError, match="may have several"):
+        sc.tune(several, output=tmp_path / "a", settings=contrastive)
+    with pytest.raises(SettingsError, match="may have several"):
+        study_split(several, contrastive, seed=1)
+    assert not (tmp_path / "a").exists()
+
+
+def test_shares_of_coders_belong_to_what_a_tuning_is_of(settings, tmp_path):
+    """Other shares with the same most frequent classes are other data."""
+
+    def of(parts):
+        return _Tuning(parts.train, parts.dev, settings, 5, tmp_path)._key
+
+    def shared(most):
+        rows = [
+            {"text": text, "e": most if label == "economic" else 0, "s": 1 if label == "social" else 1 - most}
+            for text, label in make_rows(60)
+        ]
+        return sc.split(sc.read(rows, text="text", label_shares=("e", "s")), seed=7)
+
+    one, two = shared(0.75), shared(1.0)
+    assert one.train.labels == two.train.labels
+    assert of(one) == of(shared(0.75)) != of(two)
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from secondcoder.recipes import TrainSettings
 from secondcoder.runs import Run
 from secondcoder.settings import CurveSettings, check_seed
 from secondcoder.storage import locked, read_json, sha256_strings, write_json
+from secondcoder.training.few_labels import settled_for
 from secondcoder.training.fitting import Fit, history_names
 from secondcoder.training.studies import fit_pretrained
 
@@ -113,7 +114,7 @@ class Study:
 def study_split(split: Split, settings: TrainSettings, *, seed: int) -> Study:
     """Return the study of a recipe on a split."""
     check_seed(seed)
-    dev = split.dev
+    settings, dev = settled_for(split.train, settings), split.dev
     if settings.max_error is not None:
         dev = set_aside(dev, seed=seed)[0]  # the other half chooses no epoch
     return Study(split.train, dev, replace(settings.sized(len(split.train)).resolved(), seeds=1), seed)

@@ -29,10 +29,11 @@ from secondcoder.run_folder import CHECKPOINTS, RUN_FILE
 from secondcoder.runs import Run
 from secondcoder.settings import DEFAULT_SEED, TuneSettings, check_seed
 from secondcoder.storage import locked, read_json, sha256_strings, write_json
+from secondcoder.training.few_labels import settled_for, wants_comparison
 from secondcoder.training.ranks import join_ranks
 from secondcoder.training.searching import Search, State, Trial, load_optuna, search_for
 from secondcoder.training.studies import fit_pretrained, start_for
-from secondcoder.workflow import train_with
+from secondcoder.workflow import require_learnable, train_with
 
 TUNING_FILE = "tuning.json"
 TUNING = "tuning"
@@ -94,8 +95,13 @@ def tune(
     check_seed(seed)
     load_optuna()
     settings, folder = _of_one_seed(settings or TrainSettings()), Path(output)
+    require_learnable(split)
+    few = wants_comparison(settings, split.train)
+    settings = settled_for(split.train, settings)
     dev = split.dev if settings.max_error is None else set_aside(split.dev, seed=seed)[0]
     _require_ours(folder)
+    if few:
+        progress.say("Few labels: train would compare recipes, trials do not; --recipe names one for all of them.")
     with locked(folder):
         best, search, done = _Tuning(split.train, dev, settings, seed, folder).search(plan, progress)
         work = folder / TUNING / _name(best)
@@ -228,7 +234,9 @@ class _Tuning:
         """Hash of everything that trials depend on."""
         settings = {name: value for name, value in self.settings.to_dict().items() if name not in _FREE}
         columns = [c for rows in (self.train, self.dev) for c in (rows.ids, rows.texts, rows.labels)]
-        about = json.dumps([settings, self.seed], sort_keys=True)
+        if self.train.shares is not None:
+            columns.append(tuple(self.train.shares.ravel().astype(str).tolist()))
+        about = json.dumps([settings, self.seed, self.train.task, self.train.positive], sort_keys=True)
         return sha256_strings([about], self.train.label_names, *columns)
 
 

@@ -143,7 +143,7 @@ def train_with(
     Launched in several processes, all train and the first one writes; they return when it is done.
     """
     check_seed(seed)
-    _require_learnable(split)
+    require_learnable(split)
     few = wants_comparison(settings, split.train)
     settings = settle_classes(settings, split.train).sized(len(split.train)).resolved()
     dev, reserved, findings = split.dev, None, list[Finding]()
@@ -199,7 +199,8 @@ def _start(split: Split, settings: TrainSettings, seed: int, run: Run | None) ->
     return model
 
 
-def _require_learnable(split: Split) -> None:
+def require_learnable(split: Split) -> None:
+    """Raise `DataError` unless train and dev can be learned from."""
     for finding in (*split.train.findings, *split.findings):
         if finding.severity == "error":
             raise DataError(finding.message, finding.cure)

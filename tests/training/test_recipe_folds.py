@@ -184,6 +184,11 @@ def test_recipes_are_compared_where_labels_are_few_and_nothing_was_named(corpus,
     with pytest.raises(SettingsError, match="2 processes"):
         require_possible(replace(settings, recipe="contrastive"), few(corpus), processes=2)
     require_possible(replace(settings, recipe="full"), several, processes=2)
+    soft = replace(few(corpus), shares=np.full((len(few(corpus)), 2), 0.5))
+    for named in ({"recipe": "frozen"}, {"epochs": 0, "head_start": "logistic"}):
+        with pytest.raises(SettingsError, match="shares of coders would not be used"):
+            require_possible(replace(settings, **named), soft, processes=1)
+    require_possible(replace(settings, recipe="full"), soft, processes=1)
 
 
 def test_a_recipe_takes_enough_steps_and_never_fewer_epochs_than_the_effort():

@@ -70,3 +70,6 @@ def test_what_is_named_is_kept_or_is_the_most(encoder_folder, corpus):
     assert named.choices == {"epochs": (1, 2, 3)}
     assert named.first == {"epochs": 3}
     assert search(epochs=1, learning_rate=1e-3, batch_size=4).first == {}
+    adapters = search(lora=4)  # which train by ten times the rate
+    assert adapters.first["learning_rate"] == pytest.approx(1e-3)
+    assert adapters.ranges == {"learning_rate": pytest.approx((2e-4, 5e-3))}

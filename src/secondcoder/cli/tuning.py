@@ -36,7 +36,7 @@ def tune(
     """Try hyper-parameters and keep the best run, chosen on dev (extra tune). The test part stays closed.
 
     Learning rate, epochs, batch size and length are tried; what the options name of them is kept, or is the most that
-    is tried. The first trial is train as it would be. After an interruption, the same command goes on where it was.
+    is tried. The first trial has the settings as given. After an interruption, the same command goes on where it was.
 
     Parameters
     ----------
@@ -104,11 +104,7 @@ def _print(run: "Run", *, as_json: bool) -> None:
             ]
             for trial in found["trials"]
         ],
-        title="Trials on dev; the first one is train as it would be",
+        title="Trials on dev; the first one has the settings as they were given",
     )
     say("Dev chose among these trials, so the figures below flatter more than those of a single training.")
     print_run(run, as_json=False)
-
-
-def _shown(value: float) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else f"{value:,}"

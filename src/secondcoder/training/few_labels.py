@@ -9,6 +9,7 @@ from typing import Any, Self
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import SettingsError
 from secondcoder.recipes import TrainSettings
+from secondcoder.training.class_weights import settle_classes
 
 FEW = 50
 """Labels are few where the rarest class of train that occurs at all has fewer texts than these."""
@@ -100,8 +101,20 @@ def wants_comparison(settings: TrainSettings, train: Corpus) -> bool:
     )
 
 
+def settled_for(train: Corpus, settings: TrainSettings) -> TrainSettings:
+    """Return the settings held against the rows that they are for, in one process; see `settle_classes`."""
+    require_possible(settings, train, processes=1)
+    return settle_classes(settings, train)
+
+
 def require_possible(settings: TrainSettings, train: Corpus, *, processes: int) -> None:
     """Raise `SettingsError` if a recipe was named that cannot be used here."""
+    if train.shares is not None and settings.planned.epochs == 0:
+        raise SettingsError(
+            "Without epochs the head is a logistic regression, which learns one class a text: shares of coders would "
+            "not be used.",
+            "Take --recipe full, or name the column with the most frequent class by --label.",
+        )
     if settings.recipe == "contrastive":
         if processes > 1:
             raise SettingsError(

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from secondcoder.errors import MissingExtraError
 from secondcoder.model.model import Model
-from secondcoder.model.pretrained import rate_for
 from secondcoder.recipes import TrainSettings
+from secondcoder.training.sparing import peak_rate
 
 if TYPE_CHECKING:
     import optuna
@@ -195,7 +195,7 @@ def search_for(settings: TrainSettings, model: Model, *, longest: int, higher_is
     """
     ranges, rate = {}, settings.learning_rate
     if rate == "auto":
-        rate = rate_for(model.network.config)
+        rate = peak_rate(model.network.config, settings)
         ranges["learning_rate"] = (rate / RATES, rate * RATES)
     planned = settings.planned.epochs
     most = planned if settings.epochs is not None else planned + MORE_EPOCHS
