@@ -1,5 +1,6 @@
 """A threshold of the positive class: chosen on dev, and the same wherever a label is given."""
 
+import json
 import shutil
 
 import numpy as np
@@ -121,7 +122,8 @@ def test_two_runs_are_compared_by_the_labels_that_they_gave(run, plain):
     assert any("tune_threshold" in note for note in found.notes)
 
 
-def test_folds_are_judged_by_the_thresholds_of_their_models(run):
+def test_folds_are_judged_by_the_thresholds_of_their_models(run, monkeypatch):
+    monkeypatch.setattr("secondcoder.finishing.tune_threshold", middle)
     found = sc.cross_fit(run, folds=2)
     table = pq.read_table(run.folder / "folds.parquet").to_pydict()
     limits = {i: each["thresholds"]["economic"] for i, each in enumerate(run.info["folds"]["each"], 1)}
@@ -129,6 +131,9 @@ def test_folds_are_judged_by_the_thresholds_of_their_models(run):
     assert [label == "economic" for label in table["predicted"]] == by_it
     right = np.mean([a == b for a, b in zip(table["label"], table["predicted"], strict=True)])
     assert found.accuracy == pytest.approx(right)
+    wrong = sum(a != b for a, b in zip(table["label"], table["predicted"], strict=True))
+    stored = json.loads((run.folder / "mistakes.json").read_text())["folds"]["mistakes"]
+    assert stored["overall"]["errors"] == wrong
 
 
 def test_without_a_positive_class_it_is_refused(encoder_folder, tmp_path):

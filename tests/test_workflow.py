@@ -291,6 +291,10 @@ def test_a_run_is_resumed_with_the_data_and_options_it_was_begun_with(copied, en
         sc.train(sc.split(read_rows(), seed=7), output=copied.folder, resume=True, **options | {"epochs": 5})
     with pytest.raises(RunError, match="other data"):
         sc.train(sc.split(read_rows(110), seed=7), output=copied.folder, resume=True, **options)
+    read = copied.info["settings"]["read"] | {"ordinal": "natural"}  # begun with an order, which is missed now
+    copied.update(settings=copied.info["settings"] | {"read": read})
+    with pytest.raises(RunError, match="ordinal 'natural', now None"):
+        sc.train(sc.split(read_rows(), seed=7), output=copied.folder, resume=True, **options)
 
 
 def test_resume_with_nothing_there_begins(tmp_path, encoder_folder):

@@ -245,7 +245,7 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
         )
     _write_table(run.folder / PREDICTIONS, _predictions(rows, of_row, labels, said[MODEL_NAME]))
     run.store_figures(FOLDS, rows, said, thresholds=limits if tuned else None)
-    store_mistakes(run, FOLDS, judged_rows(rows, said[MODEL_NAME], thresholds=limits if rows.multi_label else None))
+    store_mistakes(run, FOLDS, judged_rows(rows, said[MODEL_NAME], thresholds=limits if tuned else None))
     run.update(
         folds={
             "n_folds": len(folds),

@@ -121,14 +121,16 @@ def _require_same(run: Run, described: dict[str, Any]) -> None:
         }
         for d in (run.info, described)
     )
-    changed = [name for name in now_ if name not in _FREE_TO_CHANGE and before.get(name) != now_[name]]
+    # An option that was given only then, as an order of the classes, is missed now.
+    names = [name for name in dict.fromkeys([*now_, *before]) if name not in _FREE_TO_CHANGE]
+    changed = [name for name in names if before.get(name) != now_.get(name)]
     if "data" in changed:
         raise RunError(
             f"{run.folder} was begun with other data: {run.info['data']['source']} has changed, or is another file.",
             "Resume with the file as it was, or train into another --output.",
         )
     if changed:
-        said = ", ".join(f"{name.split()[-1]} {before.get(name)!r}, now {now_[name]!r}" for name in changed)
+        said = ", ".join(f"{name.split()[-1]} {before.get(name)!r}, now {now_.get(name)!r}" for name in changed)
         raise RunError(
             f"{run.folder} was begun with other options: {said}.",
             "Resume with the same ones, or train into another --output.",
