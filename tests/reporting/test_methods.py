@@ -1,10 +1,11 @@
+from dataclasses import replace
 from typing import Any
 
 from secondcoder.reporting.content import ReportContent
 from secondcoder.reporting.methods import methods
 from secondcoder.reporting.references import INTERVALS, REFERENCES
 from secondcoder.reporting.showing import read
-from tests.reporting.made import NAMES, content, full_content, judged
+from tests.reporting.made import NAMES, content, full_content, judged, sets_content
 
 
 def said(made: ReportContent) -> tuple[str, str]:
@@ -49,3 +50,29 @@ def test_every_kind_of_interval_that_is_given_has_its_words_and_its_paper() -> N
     given = {i["method"].removeprefix("grouped-") for e in evaluations for i in e["intervals"].values() if i}
     assert given <= set(INTERVALS)
     assert all(key in REFERENCES for _, keys in INTERVALS.values() for key in keys)
+
+
+def test_how_it_was_chosen_and_what_it_learned_is_told() -> None:
+    made = content()
+    plain, _ = said(made)
+    assert "share of coders" not in plain
+    assert "cross-validation on the train part" not in plain
+    assert "trials" not in plain
+    more = {
+        "recipe": "full",
+        "recipes_on_train": "frozen 0.800, full 0.820",
+        "tuned": "the best on dev of 20 trials",
+        "label_shares": ["n_e", "n_s"],
+        "class_weights": "balanced",
+    }
+    text, _ = said(replace(made, settings=made.settings | more))
+    assert "The recipe “full” was chosen by cross-validation on the train part (frozen 0.800, full 0.820)." in text
+    assert "they are the best on dev of 20 trials." in text
+    assert "It learned the share of coders that gave each class" in text
+    assert "so that each counts the same" in text
+    assert "share of coders" not in said(replace(made, settings=made.settings | more, best_epoch=0))[0]
+    frozen = made.settings | more | {"epochs": 0, "recipe": "frozen"}
+    assert "The recipe “frozen” was chosen" in said(replace(made, settings=frozen))[0]
+    sets = sets_content()
+    text, _ = said(replace(sets, settings=sets.settings | {"class_weights": "balanced"}))
+    assert "so that having and not having it count the same" in text

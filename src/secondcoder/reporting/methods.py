@@ -18,6 +18,7 @@ from secondcoder.reporting.references import (
     REFERENCES,
 )
 from secondcoder.reporting.showing import Shown
+from secondcoder.reporting.training_told import training_told
 
 _LONGEST_LIST = 6
 _NAMED = {
@@ -54,7 +55,7 @@ def methods(content: ReportContent, shown: Shown) -> Methods:
                 _task(content),
                 _parts(content),
                 _lengths(content),
-                _training(content, cited),
+                training_told(content, cited),
                 _temperature(content, cited),
             ),
             (
@@ -135,42 +136,6 @@ def _lengths(c: ReportContent) -> str:
         )
     kept = "their beginning and end were kept" if c.lengths.long_texts == "head-tail" else "their beginning was kept"
     return f"{longer} cut; {kept}."
-
-
-def _training(c: ReportContent, cited: list[str]) -> str:
-    s = c.settings
-    if s.get("epochs") == 0:
-        return "The encoder stayed as pre-trained; its head is a logistic regression on what the encoder says."
-    epochs, batch, rate = s.get("epochs"), s.get("batch_size"), s.get("learning_rate")
-    how = f"{epochs} epoch{'s' if epochs != 1 else ''}" if epochs else "some epochs"
-    how += f" in steps of {batch} texts" if batch else ""
-    how += f" by AdamW with a peak learning rate of {rate:g}" if isinstance(rate, float) else ""
-    text = f"Training took {how}."
-    if s.get("recipe") == "contrastive":
-        cited.append("tunstall2022")
-        text += (
-            " It drew texts of one class together and pushed those of different classes apart, by the cosine of what "
-            "the head reads; the head is a logistic regression on that (after Tunstall et al. 2022)."
-        )
-    if s.get("freeze"):
-        text += f" The lower {s['freeze']:.0%} of the layers stayed as pre-trained."
-    if s.get("lora"):
-        cited.append("hu2022")
-        text += f" Low-rank adapters (rank {s['lora']}) and the head were trained, and merged (Hu et al. 2022)."
-    if s.get("class_weights"):
-        each = ", so that each counts the same" if s["class_weights"] == "balanced" else ""
-        text += f" Classes were weighted in the loss{each}; probabilities are those of so weighted classes."
-    if c.metric and c.best_epoch is not None:
-        text += f" The epoch with the best {format_metric(c.metric)} on dev was kept (epoch {c.best_epoch})."
-    if len(c.seed_figures) > 1:
-        values = list(c.seed_figures.values())
-        mean = sum(values) / len(values)
-        spread = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
-        text += (
-            f" Of {len(values)} trainings with different random seeds (on dev: mean {mean:.3f}, standard deviation "
-            f"{spread:.3f}) the best on dev was kept."
-        )
-    return text.strip()
 
 
 def _temperature(c: ReportContent, cited: list[str]) -> str:
