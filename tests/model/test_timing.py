@@ -90,3 +90,19 @@ def test_the_command_names_every_family_and_marks_estimates(capsys, encoder_fold
 def test_what_is_no_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match="not a model folder"):
         time_models([str(tmp_path)])
+
+
+def test_what_cannot_be_had_is_refused_without_a_traceback(monkeypatch):
+    def absent(location):
+        raise OSError(f"{location} is not there")
+
+    monkeypatch.setattr(timing, "read_config", absent)
+    with pytest.raises(ModelError, match="Cannot get the model 'nobody/nothing'"):
+        time_models(["nobody/nothing"])
+
+
+def test_a_path_is_never_taken_for_a_hub_name(monkeypatch, tmp_path):
+    monkeypatch.undo()  # the hub's own check of names raises for such
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="not a model folder"):
+        time_models(["./nothing"])

@@ -20,7 +20,14 @@ from secondcoder.errors import MissingExtraError
 from secondcoder.model.backends import computing, place, resolve_device, resolve_precision
 from secondcoder.model.families import BY_TYPE, FAMILIES
 from secondcoder.model.family import Checkpoint, Family
-from secondcoder.model.pretrained import MINILM, load_pretrained, locate, quiet_transformers, read_config
+from secondcoder.model.pretrained import (
+    MINILM,
+    explain_loading,
+    load_pretrained,
+    locate,
+    quiet_transformers,
+    read_config,
+)
 
 TOKENS = 32
 """Length of the sentences that are timed, in tokens."""
@@ -128,8 +135,11 @@ def at_hand(name: str) -> str | None:
 def _time_folder(name: str, say: Callable[[str], None]) -> Timed:
     say(f"Timing {name}.")
     within = Path(name) / "model"  # of a run
-    location = str(within) if (within / "config.json").is_file() else at_hand(name) or locate(name)
-    speed, network = _time_checkpoint(location)
+    location = str(within) if (within / "config.json").is_file() else locate(name)
+    if not Path(location).is_dir():
+        location = at_hand(name) or location
+    with explain_loading(name):
+        speed, network = _time_checkpoint(location)
     total = sum(p.numel() for p in network.parameters()) / 1e6
     table = sum(p.numel() for p in network.get_input_embeddings().parameters()) / 1e6
     return Timed(
