@@ -1,6 +1,7 @@
 import copy
 import json
 import logging
+import queue
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,21 @@ def test_where_tall_batches_give_other_bits_all_are_low(encoder_folder, monkeypa
     alone = np.concatenate([model.logits([text]) for text in TEXTS])
     assert max(rows * tokens for rows, tokens in heights) > 64  # some were tall, and were not believed
     assert np.array_equal(together[: len(TEXTS)], alone)
+
+
+def test_what_computes_goes_back_to_those_who_wait_for_it_when_the_number_of_threads_changes():
+    backend = OpenVINOBackend(None, (), "fp32")
+    waited_for: queue.SimpleQueue = queue.SimpleQueue()
+
+    class Request:
+        def infer(self, inputs):
+            backend._requests = queue.SimpleQueue()  # as `at_once` does in another thread meanwhile
+            return [np.zeros((1, 2), np.float32)]
+
+    waited_for.put(Request())
+    backend._requests, backend._threads = waited_for, 1
+    backend._infer([])
+    assert (waited_for.qsize(), backend._requests.qsize()) == (1, 0)
 
 
 def test_labels_are_those_of_torch(encoder_folder, backends):

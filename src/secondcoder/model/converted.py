@@ -118,13 +118,14 @@ class OpenVINOBackend:
     def _infer(self, inputs: list[NDArray[np.int64]]) -> NDArray[np.float32]:
         if not self._threads:
             self.at_once  # noqa: B018
-        request = self._requests.get()
+        requests = self._requests  # another number of threads puts other ones in its place
+        request = requests.get()
         try:
             found: NDArray[np.float32] = request.infer(inputs)[0].copy()
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot compute this network: {first_line(error)}.", BY_TORCH) from error
         finally:
-            self._requests.put(request)
+            requests.put(request)
         return found
 
     def _compile(self, threads: int) -> Any:
