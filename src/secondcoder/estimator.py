@@ -28,7 +28,8 @@ from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.progress import LiveProgress, Progress, default_progress
 from secondcoder.recipes import DEFAULT_MODEL, Effort, HeadStart, LongTexts, RecipeName, TrainSettings, WindowPooling
 from secondcoder.settings import DEFAULT_SEED, Backend, Device, Precision, SplitSettings
-from secondcoder.training.class_weights import settle_classes, what_weights_do
+from secondcoder.training.class_weights import what_weights_do
+from secondcoder.training.few_labels import settled_for
 from secondcoder.training.fitting import gold_of
 from secondcoder.training.recipe_folds import settle
 from secondcoder.training.studies import fit_seeds, start_for
@@ -183,7 +184,7 @@ checkpoint_activations
             If the user stopped it; what was fitted before stays as it was.
         """
         corpus, classes = corpus_for(X, y, groups, positive=self.positive)
-        settings, seed = settle_classes(self._settings(), corpus), _plain(self.seed)
+        settings, seed = settled_for(corpus, self._settings()), _plain(self.seed)
         train, dev, findings = take_dev(corpus, SplitSettings(dev=_plain(self.dev)), seed)
         reserved = None
         if settings.max_error is not None:
@@ -207,7 +208,10 @@ checkpoint_activations
                 # A search takes any other error for one failed candidate, and goes on with the next.
                 raise KeyboardInterrupt from None
         assert result.best_scores is not None  # a training that came to its end was evaluated
-        findings += [*temper(model, dev, result.best_scores), *what_weights_do(result.class_weights)]
+        findings += [
+            *temper(model, dev, result.best_scores),
+            *what_weights_do(result.class_weights, positive=dev.positive),
+        ]
         scores = tempered(model, result.best_scores)
         findings += set_thresholds(model, dev, scores, tune=settings.tune_threshold)
         judges = Judges(train.texts, dev.texts, gold_of(dev, model.label_names), scores, model.card.decide)

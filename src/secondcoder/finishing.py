@@ -61,7 +61,10 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progr
     """Calibrate and save the model, judge it and the baselines on dev, and write the report."""
     assert result.best_scores is not None  # a training that came to its end was evaluated
     dev = judged.dev
-    result.findings += [*temper(model, dev, result.best_scores), *what_weights_do(result.class_weights)]
+    result.findings += [
+        *temper(model, dev, result.best_scores),
+        *what_weights_do(result.class_weights, positive=dev.positive),
+    ]
     temperature = model.card.temperature
     scores = tempered(model, result.best_scores)
     settings = run.info["settings"]["train"]

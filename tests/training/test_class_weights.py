@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from secondcoder.errors import SettingsError
-from secondcoder.training.class_weights import named_weights, resolve_weights
+from secondcoder.training.class_weights import named_weights, resolve_weights, what_weights_do
 from secondcoder.training.losses import loss_for
 
 NAMES = ("left", "right", "none")
@@ -119,3 +119,12 @@ def test_where_several_classes_are_possible_only_having_one_is_weighted():
     logits = torch.tensor([[0.5, -1.0]])
     loss = loss_for("multi-label", {"a": 3.0, "b": 7.0})(logits, torch.tensor([[1.0, 0.0]])).item()
     assert loss == pytest.approx((3 * np.log1p(np.exp(-0.5)) + np.log1p(np.exp(-1.0))) / 2)
+
+
+@pytest.mark.parametrize(("positive", "cure"), [("right", "--tune-threshold"), (None, "Leave the weights out")])
+def test_a_cure_is_one_that_the_task_has(positive, cure):
+    """A threshold is tuned on demand for a positive class only."""
+    (found,) = what_weights_do({"left": 0.5, "right": 1.5}, positive=positive)
+    assert cure in found.cure
+    assert "'right' 1.5" in found.message
+    assert what_weights_do(None, positive=positive) == []

@@ -118,8 +118,8 @@ def resolve_weights(
     return dict(zip(label_names, weights.tolist(), strict=True))
 
 
-def what_weights_do(weights: Mapping[str, float] | None) -> list[Finding]:
-    """Return what is to be known of a model that was trained with class weights."""
+def what_weights_do(weights: Mapping[str, float] | None, *, positive: str | None) -> list[Finding]:
+    """Return what is to be known of a model that was trained with class weights; `positive` is the positive class."""
     if weights is None:
         return []
     each = ", ".join(f"{name!r} {weight:.3g}" for name, weight in weights.items())
@@ -129,7 +129,9 @@ def what_weights_do(weights: Mapping[str, float] | None) -> list[Finding]:
             "note",
             f"Classes were weighted in the loss ({each}): probabilities lean to the weighty ones, and the temperature "
             "does not set that right. Do not add them up to shares.",
-            "For the F1 of a rare class alone, --tune-threshold does as well and leaves probabilities as they are.",
+            "Leave the weights out where probabilities matter."
+            if positive is None  # then no threshold is tuned on demand
+            else "For the F1 of a rare class alone, --tune-threshold does as well and leaves probabilities alone.",
         )
     ]
 
