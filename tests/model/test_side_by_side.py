@@ -1,7 +1,9 @@
 import threading
+from concurrent.futures import wait
 
 import pytest
 
+from secondcoder.model import backends
 from secondcoder.model.backends import side_by_side
 
 
@@ -27,3 +29,29 @@ def test_an_error_ends_it_and_what_has_not_begun_is_not_begun():
     with pytest.raises(ValueError, match="no"):
         list(side_by_side(compute, range(1000), 2))
     assert len(begun) < 100
+
+
+def test_what_is_under_way_is_waited_for_whatever_else_is_pressed(monkeypatch):
+    begun, may_end, finished, pressed = threading.Event(), threading.Event(), [], []
+
+    def compute(i):
+        begun.set()
+        may_end.wait(30)
+        finished.append(i)
+
+    def items():
+        yield 0
+        begun.wait(30)
+        raise KeyboardInterrupt
+
+    def interrupted(futures):
+        if len(pressed) < 2:
+            pressed.append(not finished)
+            raise KeyboardInterrupt
+        may_end.set()
+        return wait(futures)
+
+    monkeypatch.setattr(backends, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(side_by_side(compute, items(), 2))
+    assert (finished, pressed) == ([0], [True, True])

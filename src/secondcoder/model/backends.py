@@ -7,8 +7,8 @@ import contextlib
 import functools
 import platform
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
@@ -140,16 +140,38 @@ def side_by_side(compute: Callable[[T], U], items: Sequence[T], at_once: int) ->
         yield from map(compute, items)
         return
     pool = ThreadPoolExecutor(at_once)
+    coming: deque[Future[U]] = deque()
     try:
-        coming: deque[Future[U]] = deque()
         for item in items:
             coming.append(pool.submit(compute, item))
             if len(coming) > 2 * at_once:  # enough that none waits, and results do not pile up
-                yield coming.popleft().result()
+                found = coming[0].result()
+                coming.popleft()
+                yield found
         while coming:
-            yield coming.popleft().result()
+            found = coming[0].result()
+            coming.popleft()
+            yield found
     finally:
-        pool.shutdown(cancel_futures=True)
+        _end(pool, coming)
+
+
+def _end(pool: ThreadPoolExecutor, coming: Iterable[Future[U]]) -> None:
+    """Begin nothing more, and wait for what is under way, whatever else is pressed.
+
+    A process that ends while a thread of it computes in C++ is aborted. Python's own wait for threads does not do:
+    interrupted, it takes them for finished.
+    """
+    running, again = [future for future in coming if not future.cancel()], None
+    while True:
+        try:
+            wait(running)
+            break
+        except KeyboardInterrupt as pressed:
+            again = pressed
+    pool.shutdown(cancel_futures=True)
+    if again is not None:
+        raise again
 
 
 class TorchBackend:
