@@ -144,7 +144,7 @@ def test_shares_sum_to_one_and_the_most_frequent_class_is_the_label():
     }
 
 
-@pytest.mark.parametrize("cells", [(-1, 2), ("x", 1), (0, 0), ("inf", 0), (True, 1), (None, 1)])
+@pytest.mark.parametrize("cells", [(-1, 2), ("x", 1), (0, 0), ("inf", 0), ("1_0", 1), (True, 1), (None, 1)])
 def test_what_is_no_share_is_an_error_with_its_row(cells):
     data = [{"text": "a", "A": 1, "B": 2}, {"text": "b", "A": cells[0], "B": cells[1]}]
     with pytest.raises(DataError, match="Row '2'"):

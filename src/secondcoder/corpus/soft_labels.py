@@ -128,7 +128,9 @@ def _findings(absent: list[str], k: int, tied: list[str], scaled: list[str]) -> 
 
 def _number(id_: str, column: str, cell: Any) -> float:
     try:
-        number = math.nan if isinstance(cell, bool | list | dict) else float(cell)
+        # Python would read 1_000, which nobody writes in data, as a thousand.
+        strange = isinstance(cell, bool | list | dict) or (isinstance(cell, str) and "_" in cell)
+        number = math.nan if strange else float(cell)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number) or number < 0:
