@@ -76,3 +76,10 @@ def test_label_names_are_spelled_as_pairs():
     for wrong in ("0", "0=", "=a", "0=a,0=b", "0=a,1=a", ""):
         with pytest.raises(SettingsError):
             parse_label_names(wrong)
+
+
+@pytest.mark.parametrize("option", [{"lora": 4}, {"checkpoint_activations": True}])
+def test_what_serves_layers_that_learn_is_refused_where_none_does(option):
+    with pytest.raises(SettingsError, match="with 0 epochs no layer is trained"):
+        TrainSettings(epochs=0, head_start="logistic", **option)
+    TrainSettings(epochs=1, head_start="logistic", **option)

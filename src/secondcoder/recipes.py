@@ -145,6 +145,12 @@ class TrainSettings(Settings):
                 f"lora is {self.lora!r}, and all layers are frozen: none is left for adapters.",
                 "Leave --lora out, or freeze fewer layers.",
             )
+        for name in ("lora", "checkpoint_activations"):
+            if getattr(self, name) and self.planned.epochs == 0:
+                raise SettingsError(
+                    f"{name} is {getattr(self, name)!r}, and with 0 epochs no layer is trained.",
+                    f"Leave --{name.replace('_', '-')} out, or train for 1 epoch at least.",
+                )
         if isinstance(self.class_weights, Mapping):
             check_weights("class_weights", self.class_weights)
 
