@@ -70,7 +70,7 @@ class OpenVINOBackend:
 
     name = "openvino"
     device = torch.device("cpu")
-    # One thread for each batch, and a batch for each core: 1.3 to 1.6 times as fast as all cores on one batch, whose
+    # One thread for each batch, and a batch for each core: 1.1 to 1.5 times as fast as all cores on one batch, whose
     # threads wait for each other (docs/backends.md). So scores do not depend on the number of threads either.
     token_budget = 1024
     rest_budget: int | None = 256
