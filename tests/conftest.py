@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# The tests import torch first, which secondcoder would warn of.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import pyarrow as pa
 import pytest

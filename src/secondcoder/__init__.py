@@ -50,7 +50,7 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_module(f"{__name__}.settings").keep_quiet()  # before transformers reads its environment
+    import_module(f"{__name__}.environment").prepare_environment()  # before transformers reads its environment
     module, _, attribute = _HOMES[name].partition(":")
     return getattr(import_module(f"{__name__}.{module}"), attribute or name)
 

@@ -1,9 +1,52 @@
-"""``python -m secondcoder``: the command line, where a launcher wants a module.
+"""The program ``secondcoder``, also as ``python -m secondcoder``: the command line, which Ctrl-C leaves at any moment.
 
-In: what the user typed. Out: as ``secondcoder``.
+In: what the user typed. Out: the exit code of `secondcoder.cli.main.main`; 130 where Ctrl-C came while it was starting.
 """
 
-from secondcoder.cli.main import main
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+
+def main() -> None:
+    """Run the command line."""
+    pressed: list[int] = []
+
+    def heed(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    def lost(unraisable: "sys.UnraisableHookArgs") -> None:
+        """Raise an interrupt again that came where Python drops errors, such as in a finaliser."""
+        if unraisable.exc_type is KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
+        else:
+            sys.__unraisablehook__(unraisable)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as under nohup
+        signal.signal(signal.SIGINT, heed)
+        sys.unraisablehook = lost
+    try:
+        from secondcoder.cli.main import main as run
+
+        run()
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else 0
+    except BaseException:
+        if not pressed:
+            raise
+        # While packages are imported, an interrupt may come out as an error of theirs.
+        sys.stderr.write("Interrupted. Whatever was finished is saved; no file is half written.\n")
+        code = 130
+    if pressed:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more, while Python cleans up, leaves at once
+    if any(thread.name.startswith("secondcoder-") for thread in threading.enumerate()):  # one that stands still
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
 
 if __name__ == "__main__":
     main()

@@ -1,10 +1,13 @@
-"""What the work was done with: package versions and machine.
+"""What the work is done with: package versions, machine, and the variables that packages read when they are imported.
 
-In: nothing. Out: plain values for run folders and manifests, so that a result can be repeated and explained.
+In: nothing. Out: plain values for run folders and manifests, so that a result can be repeated and explained; and an
+environment in which dependencies stay quiet and leave the processor to others.
 """
 
 import os
 import platform
+import sys
+import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -25,6 +28,37 @@ _PACKAGES = (
     "openvino",
     "nncf",
 )
+# OpenMP's threads spin while they wait for each other, by default for so long that beside two other programs training
+# all but stops (benchmarks/results/2026-11-29-busy-machine.md). GNU's and LLVM's (macOS, Windows) are told each in its
+# own way; the second counts in milliseconds.
+_SPINNING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+_SPINNING_IS_SET = ("OMP_WAIT_POLICY", *_SPINNING)
+
+
+def prepare_environment() -> None:
+    """Set what dependencies read when they are imported, where the user has not; to be called before they are.
+
+    They are forbidden telemetry and background look-ups, and OpenMP's threads are told to wait without spinning long.
+    Where torch is there already, it has read its environment: then a warning names what to set, once.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    if any(name in os.environ for name in _SPINNING_IS_SET):
+        return
+    if "torch" not in sys.modules:
+        os.environ.update(_SPINNING)
+    elif not _warned:
+        _warned.append(True)
+        lines = "; ".join(f'os.environ["{name}"] = "{value}"' for name, value in _SPINNING.items())
+        warnings.warn(
+            "torch was imported before secondcoder: on a busy machine its threads will hinder each other. Put this "
+            f"line first, before torch is imported: import os; {lines}",
+            stacklevel=3,
+        )
+
+
+_warned: list[bool] = []
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,6 @@ stores them. The string under a field is its help text.
 """
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -245,10 +244,3 @@ def as_label_mapping(label_names: Mapping[str, str] | str | None) -> dict[str, s
 def check_seed(seed: int) -> None:
     """Raise `SettingsError` unless the seed is a whole number from 0 on."""
     check_count("seed", seed, least=0)
-
-
-def keep_quiet() -> None:
-    """Forbid dependencies their telemetry and background look-ups; to be called before they are imported."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
-    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")

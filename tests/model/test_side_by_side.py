@@ -4,7 +4,7 @@ from concurrent.futures import wait
 import pytest
 
 from secondcoder.model import backends
-from secondcoder.model.backends import side_by_side
+from secondcoder.model.backends import compute_batches, side_by_side
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
@@ -44,14 +44,64 @@ def test_what_is_under_way_is_waited_for_whatever_else_is_pressed(monkeypatch):
         begun.wait(30)
         raise KeyboardInterrupt
 
-    def interrupted(futures):
+    def interrupted(futures, timeout):
         if len(pressed) < 2:
             pressed.append(not finished)
             raise KeyboardInterrupt
         may_end.set()
-        return wait(futures)
+        return wait(futures, timeout)
 
     monkeypatch.setattr(backends, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(side_by_side(compute, items(), 2))
     assert (finished, pressed) == ([0], [True, True])
+
+
+class Counted:
+    """A backend that knows how many batches were under way beside each, and in which thread."""
+
+    at_once = 4
+
+    def __init__(self):
+        self.under_way, self.beside, self.lock = 0, {}, threading.Lock()
+
+    def compute(self, i):
+        with self.lock:
+            self.under_way += 1
+            self.beside[i] = self.under_way
+        for _ in range(1000):
+            with self.lock:
+                self.beside[i] = max(self.beside[i], self.under_way)
+        with self.lock:
+            self.under_way -= 1
+        return i
+
+
+def test_the_first_batch_of_a_backend_is_computed_alone_also_where_threads_begin_together():
+    backend, found = Counted(), []
+    threads = [
+        threading.Thread(target=lambda n=n: found.extend(compute_batches(backend, backend.compute, range(n, n + 20))))
+        for n in (0, 100)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first = next(iter(backend.beside))
+    assert backend.beside[first] == 1
+    assert sorted(found) == [*range(20), *range(100, 120)]
+
+
+def test_the_first_batch_is_computed_by_who_asks_and_later_ones_by_threads():
+    backend = Counted()
+    names = []
+
+    def compute(i):
+        names.append(threading.current_thread().name)
+        return backend.compute(i)
+
+    assert list(compute_batches(backend, compute, range(5))) == list(range(5))
+    asked = threading.current_thread().name
+    assert names[0] == asked
+    assert asked not in names[1:]
+    assert list(compute_batches(backend, compute, [])) == []

@@ -13,8 +13,8 @@ from typing import Any
 import cyclopts
 
 from secondcoder.cli import comparing, data, demo, exporting, labelling, models, studies, training, tuning
+from secondcoder.environment import prepare_environment
 from secondcoder.errors import InterruptedRunError, SecondcoderError, SettingsError, nearest
-from secondcoder.settings import keep_quiet
 
 CONFIG_FILE = Path("secondcoder.toml")
 
@@ -48,7 +48,7 @@ for _command in (
 def main(words: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
     words = list(sys.argv[1:] if words is None else words)
-    keep_quiet()
+    prepare_environment()
     try:
         _check_config()
         code: Any = app(words)

@@ -15,8 +15,8 @@ from secondcoder.corpus.corpus import PARTS, Part
 from secondcoder.corpus.files import FORMATS, read_table
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.frames import Rows, class_names, with_class_names
+from secondcoder.environment import prepare_environment
 from secondcoder.errors import DataError
-from secondcoder.settings import keep_quiet
 
 PREFIX = "hub:"
 PART_NAMES: dict[str, Part] = {
@@ -59,7 +59,7 @@ def from_hub(address: str) -> Rows:
     path, _, config = address.removeprefix(PREFIX).partition(":")
     if not path:
         raise DataError(f"{address!r} names no data set.", "Write hub:owner/name or hub:owner/name:config.")
-    keep_quiet()
+    prepare_environment()
     import datasets
 
     try:
@@ -93,7 +93,7 @@ def from_folder(folder: Path) -> Rows:
         If it is neither.
     """
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
-        keep_quiet()
+        prepare_environment()
         import datasets
 
         try:

@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from secondcoder.environment import machine, versions
+from secondcoder.environment import machine, prepare_environment, versions
 from secondcoder.errors import ModelError, RunError, SecondcoderError
 from secondcoder.labelling.columns import AddedColumns, Scorer
 from secondcoder.labelling.engines import Engine, label_cells, min_confidence, text_cells
@@ -28,7 +28,7 @@ from secondcoder.labelling.ray_cluster import Needs, choose_needs, connected
 from secondcoder.labelling.windows import Window
 from secondcoder.labelling.work import differences
 from secondcoder.progress import Progress, Task
-from secondcoder.settings import LabelSettings, keep_quiet
+from secondcoder.settings import LabelSettings
 
 START_SECONDS = 600.0  # for all workers to be there with the model loaded
 _AHEAD = 2  # windows given to one worker: one that it works on, one that is on its way
@@ -49,7 +49,7 @@ class Worker:
     """
 
     def __init__(self, load: Callable[[], Scorer], threads: int) -> None:
-        keep_quiet()
+        prepare_environment()
         os.environ["RAYON_NUM_THREADS"] = str(threads)  # those of the tokenizer
         self._load, self._threads = load, threads
 

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import queue
 import sys
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,12 +33,12 @@ WEIGHTS_NAME = "openvino_model.bin"
 # OpenVINO's names of what it computes in. An int8 network says itself which of its layers are int8.
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
-
 BY_TORCH = "Use --backend torch."
 # Neighbouring activations with a range of their own, where `quantising.compressed` left them to be measured on the
 # way. Tokens a second: 8,800 with 32, 10,100 with 128, where fixed ranges give 11,500 and fp32 6,700. IMDb dev labels
 # as in fp32: 99.6 %, 99.4 %, 98.2 % (docs/backends.md).
 _GROUP = 32
+_COMPILING = threading.Lock()  # of the process: compiling makes tables on first use too
 # What is converted must say what the network says, in every shape; logits of sane networks differ by 1e-5 and less.
 _TOLERANCE = 1e-3
 
@@ -87,11 +88,14 @@ class OpenVINOBackend:
     @property
     def at_once(self) -> int:
         """Batches that are computed side by side, each in a thread of its own."""
-        if self._threads != (threads := torch.get_num_threads()):  # what others set for torch, the user means for all
-            compiled, self._requests = self._compile(threads), queue.SimpleQueue()
-            for _ in range(threads):
-                self._requests.put(compiled.create_infer_request())
-            self._threads = threads
+        threads = torch.get_num_threads()  # what others set for torch, the user means for all
+        if self._threads != threads:
+            with _COMPILING:
+                if self._threads != threads:  # no other thread has done it meanwhile
+                    compiled, requests = self._compile(threads), queue.SimpleQueue[Any]()
+                    for _ in range(threads):
+                        requests.put(compiled.create_infer_request())
+                    self._requests, self._threads = requests, threads
         return threads
 
     def logits(self, batch: Mapping[str, torch.Tensor]) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from secondcoder.corpus.corpus import SEPARATOR, split_set
 from secondcoder.corpus.corpus import Task as LabelTask
 from secondcoder.errors import DataError
 from secondcoder.evaluation.deciding import class_threshold, decide_class, decide_set, labels_decided, threshold_array
-from secondcoder.model.backends import Backend, ResolvedPrecision, TorchBackend, side_by_side
+from secondcoder.model.backends import Backend, ResolvedPrecision, TorchBackend, compute_batches
 from secondcoder.model.batches import Batch, fixed_shapes
 from secondcoder.model.converted import FILE_NAME, WEIGHTS_NAME, OpenVINOBackend
 from secondcoder.model.encoding import Encoded, TextEncoder
@@ -264,10 +264,12 @@ class Model:
         def compute(batch: Batch) -> NDArray[np.float32]:
             return self.backend.logits(self.encoder.batch(encoded, batch.rows, batch.shape))[: len(batch.rows)]
 
-        for batch, found in zip(plan, side_by_side(compute, plan, self.backend.at_once), strict=True):
-            logits[batch.rows] = found
-            if progress is not None:
-                progress.advance(int(firsts[batch.rows].sum()))
+        # Closed whatever happens: an error holds this frame, and the frame would hold threads that wait for batches.
+        with contextlib.closing(compute_batches(self.backend, compute, plan)) as computed:
+            for batch, found in zip(plan, computed, strict=True):
+                logits[batch.rows] = found
+                if progress is not None:
+                    progress.advance(int(firsts[batch.rows].sum()))
         logits = windows.pool(logits, self.card.window_pooling or "mean")
         return Scores(logits, encoded.truncated, encoded.full_lengths, self.card.multi_label)
 

@@ -1,0 +1,35 @@
+"""Ctrl-C at any moment: the moments are those at which a package has been imported, as Python tells them."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process alone")
+@pytest.mark.parametrize("imported", ["secondcoder.errors", "cyclopts", "numpy", "torch._C", "torch", "transformers"])
+def test_ctrl_c_while_the_program_starts_leaves_with_130_and_no_traceback(imported, labelled_file, tmp_path):
+    words = ["label", str(tmp_path / "no-run"), str(labelled_file), "--output", str(tmp_path / "out.csv")]
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "secondcoder", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts what runs in the background with SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    with process:
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if line.rpartition("|")[2].strip() == imported:
+                process.send_signal(signal.SIGINT)
+                break
+        else:
+            pytest.fail(f"{imported} is not imported")
+        seen += process.stderr.readlines()
+    told = "".join(line for line in seen if not line.startswith("import time:"))
+    assert process.returncode == 130, told
+    assert told.startswith("Interrupted")
+    assert "Traceback" not in told
