@@ -14,7 +14,7 @@ from secondcoder.model.watchdog import Stall, stall_limit, watching
 # A worker stops in C, in its third batch, with Python's lock (PyDLL) or without it (CDLL).
 STALLS = """
 import ctypes
-from secondcoder.model.backends import compute_batches
+from secondcoder.model.concurrency import compute_batches
 
 class Backend:
     at_once = 2

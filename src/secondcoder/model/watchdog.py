@@ -121,14 +121,15 @@ class _Watchdog:
             if self._owner != os.getpid():  # not yet, or this is a fork of the one it watches
                 self._owner, self._pipe = os.getpid(), -1
                 with contextlib.suppress(OSError):
-                    self._start()
+                    if sys.executable:  # there is none where Python is part of another program
+                        self._start()
             return self._pipe
 
     def _start(self) -> None:
         reading, writing = os.pipe()
         try:
             self._watcher = subprocess.Popen(
-                [sys.executable, "-I", __file__, str(os.getpid()), str(stall_limit())],
+                [sys.executable, "-P", __file__, str(os.getpid()), str(stall_limit())],
                 stdin=reading,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C and Ctrl-Z are not for it
@@ -214,6 +215,7 @@ def watch(process: psutil.Process, signs: "queue.SimpleQueue[bytes]", limit: flo
 
 
 def _run(pid: int, limit: float) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows gives it to all
     signs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def read() -> None:

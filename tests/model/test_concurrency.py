@@ -3,8 +3,8 @@ from concurrent.futures import wait
 
 import pytest
 
-from secondcoder.model import backends
-from secondcoder.model.backends import compute_batches, side_by_side
+from secondcoder.model import concurrency
+from secondcoder.model.concurrency import compute_batches, side_by_side
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
@@ -51,7 +51,7 @@ def test_what_is_under_way_is_waited_for_whatever_else_is_pressed(monkeypatch):
         may_end.set()
         return wait(futures, timeout)
 
-    monkeypatch.setattr(backends, "wait", interrupted)
+    monkeypatch.setattr(concurrency, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(side_by_side(compute, items(), 2))
     assert (finished, pressed) == ([0], [True, True])
