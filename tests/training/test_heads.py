@@ -6,6 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from secondcoder.errors import InterruptedRunError
+from secondcoder.model.backends import computing
 from secondcoder.model.loading import start_model
 from secondcoder.progress import Progress
 from secondcoder.recipes import TrainSettings
@@ -14,6 +15,7 @@ from secondcoder.training.fitting import class_indices
 from secondcoder.training.heads import start_from_logistic
 from secondcoder.training.loop import fit
 from secondcoder.training.studies import fit_seeds
+from tests.precision import PRECISION
 from tests.tiny import make_rows
 
 
@@ -23,12 +25,13 @@ def model(encoder_folder):
 
 
 def pooled(model, texts):
+    """Return what the head reads, in the model's precision; in float64, as it differs by less than a thousandth."""
     encoded = model.encoder.encode(texts)
     shape = (len(texts), int(encoded.lengths.max()))
     model.network.eval()
-    with torch.no_grad():
+    with torch.no_grad(), computing(model.backend.device, model.precision):
         read = model.network.bert(**model.encoder.batch(encoded, np.arange(len(texts)), shape)).pooler_output
-    return read.numpy()
+    return read.double().numpy()
 
 
 def start(model, texts, targets):
@@ -85,7 +88,7 @@ def train_and_dev(corpus):
 def test_dev_may_choose_the_head_as_it_started(encoder_folder, train_and_dev, tmp_path):
     """At a rate of almost nothing the epochs can only be as good, and the first of the best is kept."""
     settings = TrainSettings(
-        model=str(encoder_folder), device="cpu", effort="quick", learning_rate=1e-12, epochs=1, precision="fp32"
+        model=str(encoder_folder), device="cpu", effort="quick", learning_rate=1e-12, epochs=1, precision=PRECISION
     )
     model = start_model(settings, label_names=train_and_dev[0].label_names, seed=1)
     result = fit(model, *train_and_dev, settings=settings, seed=1, checkpoints=tmp_path)
@@ -99,7 +102,7 @@ def test_the_best_of_several_seeds_is_kept_and_a_stop_between_them_costs_nothing
     encoder_folder, train_and_dev, tmp_path
 ):
     settings = TrainSettings(
-        model=str(encoder_folder), device="cpu", epochs=2, seeds=3, freeze=0.0, learning_rate=5e-3, precision="fp32"
+        model=str(encoder_folder), device="cpu", epochs=2, seeds=3, freeze=0.0, learning_rate=5e-3, precision=PRECISION
     )
 
     def run(folder, *, stop_at=99, resume=False):

@@ -34,12 +34,13 @@ def assert_same(found, expected):
     assert any(gradient.abs().max() > 0 for gradient in expected[0].values())
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "mpnet"])
-def test_gradients_are_the_same_to_the_last_bit_dropout_included(family):
+def test_gradients_are_the_same_to_the_last_bit_dropout_included(family, precision):
     network = network_of(family)
     with cheap_dropout(network):
-        expected = gradients(network, again=False)
-        assert_same(gradients(network, again=True), expected)
+        expected = gradients(network, again=False, precision=precision)
+        assert_same(gradients(network, again=True, precision=precision), expected)
         assert any(isinstance(m, ByteDropout) for m in network.modules()) or family == "llama"
 
 
