@@ -15,11 +15,14 @@ demo: $(VENV)/.demo
 	rm -rf runs/demo
 	$(OFFLINE) $(BIN)/secondcoder demo --output runs/demo
 
+# In fp32, and then what is about numbers in bf16, whatever this processor is fast at: both are computed everywhere.
 test: $(VENV)/.dev
-	$(PYTEST) $(SIDE_BY_SIDE)
+	SECONDCODER_TEST_PRECISION=fp32 $(PYTEST) $(SIDE_BY_SIDE)
+	SECONDCODER_TEST_PRECISION=bf16 $(PYTEST) $(SIDE_BY_SIDE) -m "numeric and not slow"
 
 test-all: $(VENV)/.all
-	$(PYTEST) $(SIDE_BY_SIDE) -m "slow or not slow"
+	SECONDCODER_TEST_PRECISION=fp32 $(PYTEST) $(SIDE_BY_SIDE) -m "slow or not slow"
+	SECONDCODER_TEST_PRECISION=bf16 $(PYTEST) $(SIDE_BY_SIDE) -m numeric
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from hypothesis import settings
 
 from secondcoder.corpus.corpus import Corpus, Source
 from secondcoder.model.converted import is_installed
+from tests.precision import PRECISION
 from tests.tiny import make_encoder, make_rows
 
 # Tiny models gain nothing from a second thread and lose much to its waiting.
@@ -28,6 +29,24 @@ settings.load_profile("secondcoder")
 def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny pre-trained encoder, without a head."""
     return make_encoder(tmp_path_factory.mktemp("encoder"), [text for text, _ in make_rows(200)])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_same_processor_everywhere() -> Iterator[None]:
+    """Let `auto` be the precision of the suite, and int8 be allowed, whatever this processor is fast at.
+
+    Tests of what is done without int8 say so themselves. Commands in processes of their own name their precision.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("secondcoder.model.backends._is_fast_at_bf16", lambda: PRECISION == "bf16")
+        for module in ("converted", "choosing", "exporting"):
+            patch.setattr(f"secondcoder.model.{module}.is_fast_at_int8", lambda: True)
+        yield
+
+
+def pytest_report_header() -> str:
+    """Say which of the two runs of `make test` this is."""
+    return f"precision: {PRECISION}"
 
 
 @pytest.fixture(scope="session", autouse=True)

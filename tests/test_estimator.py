@@ -67,6 +67,7 @@ def test_it_learns_32_sentences(tiny: Tiny) -> None:
     )
 
 
+@pytest.mark.numeric
 def test_it_gives_bit_for_bit_the_model_that_train_gives_on_the_same_parts(
     tiny: Tiny, parts: dict[str, Corpus], tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_it_gives_bit_for_bit_the_model_that_train_gives_on_the_same_parts(
     assert np.array_equal(run.model.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
 
 
+@pytest.mark.numeric
 def test_two_fits_with_one_seed_give_bit_identical_probabilities_and_another_seed_others(tiny: Tiny) -> None:
     first, second, other = (tiny(seed=seed).fit(TEXTS, LABELS).predict_proba(TEXTS) for seed in (1, 1, 2))
     assert np.array_equal(first, second)

@@ -166,6 +166,7 @@ def test_every_row_is_in_one_part_or_has_a_reason(run):
     assert [row["reason"] for row in table if row["id"] == "uncoded"] == ["no label"]
 
 
+@pytest.mark.numeric
 def test_training_reports_dev_beside_the_baselines(run):
     figures = run.evaluations
     assert list(figures) == ["dev"]
@@ -360,6 +361,7 @@ def test_every_figure_of_a_run_has_its_interval_or_none(run):
     assert evaluation.risk_coverage.points
 
 
+@pytest.mark.numeric
 def test_the_temperature_lowers_the_loss_on_dev_and_stands_in_the_weights(run):
     temperature = run.info["results"]["temperature"]
     assert temperature == run.model.card.temperature != 1.0

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from secondcoder.corpus.files import open_chunks, read_table
@@ -41,6 +41,10 @@ def write(path: Path, table: pa.Table, rows: int = 3) -> writing.Writer:
         nasty.filter(lambda name: name is not None and "\0" not in name), min_size=3, max_size=3, unique=True
     ),
 )
+# By the tab of its last name, the file is one of four columns; by the semicolons of its second, one of four too.
+@example(rows=[(None, None, "\t0")], names=["", "0", "\t\t"])
+@example(rows=[], names=["", ";;;", "0"])
+@example(rows=[("a|b|c", "1", "2")], names=["a|b|c|d", "x", "y"])
 def test_strings_are_read_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, ending: str, rows: list[tuple[str | None, ...]], names: list[str]
 ) -> None:

@@ -71,7 +71,9 @@ def test_one_text_one_score_whatever_its_neighbours_order_and_shard(encoder_fold
 
 
 def test_windows_of_long_texts_have_the_same_bits_in_any_company(encoder_folder, backends):
-    settings = TrainSettings(model=str(encoder_folder), device="cpu", long_texts="windows", max_length=16)
+    settings = TrainSettings(
+        model=str(encoder_folder), device="cpu", precision="fp32", long_texts="windows", max_length=16
+    )
     model = start_model(settings, label_names=("economic", "social"), seed=3)
     by_torch = model.logits(TEXTS)
     model.use(backends["fp32"])

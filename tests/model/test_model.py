@@ -14,6 +14,7 @@ from secondcoder.model import pretrained
 from secondcoder.model.loading import load_encoder, load_model, start_model
 from secondcoder.model.model import Model
 from secondcoder.recipes import TrainSettings
+from tests.precision import PRECISION
 from tests.tiny import make_rows
 
 LABELS = ("economic", "social")
@@ -26,7 +27,7 @@ def start(folder: Path, **settings) -> Model:
 
 @pytest.fixture(scope="module")
 def model(encoder_folder: Path) -> Model:
-    return start(encoder_folder, precision="fp32")
+    return start(encoder_folder, precision=PRECISION)
 
 
 @pytest.fixture
@@ -52,6 +53,7 @@ def test_dummy_rows_and_padding_do_not_change_a_score(model):
     assert np.allclose(model.logits([text]), bare, atol=1e-6)
 
 
+@pytest.mark.numeric
 def test_labels_follow_probabilities_and_any_iterable_will_do(model):
     probabilities = model.predict_proba(iter(TEXTS))
     assert probabilities.shape == (len(TEXTS), 2)
@@ -61,6 +63,7 @@ def test_labels_follow_probabilities_and_any_iterable_will_do(model):
     assert model.predict_proba([]).shape == (0, 2)
 
 
+@pytest.mark.numeric
 def test_more_texts_than_a_window_come_out_in_order(model, monkeypatch):
     expected = model.logits(TEXTS)
     monkeypatch.setattr("secondcoder.model.model._WINDOW", 7)
@@ -91,6 +94,7 @@ def test_attention_dropout_is_off_unless_asked_for(encoder_folder):
     assert start(encoder_folder, attention_dropout=0.2).network.config.attention_probs_dropout_prob == 0.2
 
 
+@pytest.mark.numeric
 def test_a_saved_model_gives_the_same_bits(model, saved):
     again = load_model(saved, device="cpu")
     assert np.array_equal(again.logits(TEXTS), model.logits(TEXTS))

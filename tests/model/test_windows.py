@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from secondcoder.cli.main import main
 from secondcoder.errors import SettingsError
 from secondcoder.model.attribution import explain, explain_all
+from secondcoder.model.backends import computing
 from secondcoder.model.batches import cut_step
 from secondcoder.model.encoding import Encoded, TextEncoder
 from secondcoder.model.loading import load_encoder, load_model, start_model
@@ -23,6 +24,7 @@ from secondcoder.model.windows import Windows, cut, pool_tensor
 from secondcoder.model.words import read_words
 from secondcoder.progress import Task
 from secondcoder.recipes import TrainSettings
+from tests.precision import PRECISION
 from tests.tiny import make_rows
 
 LABELS = ("economic", "social")
@@ -32,7 +34,7 @@ MAX_LENGTH = 16
 
 
 def start(folder: Path, **settings) -> Model:
-    given_ = {"device": "cpu", "precision": "fp32", "long_texts": "windows", "max_length": MAX_LENGTH, **settings}
+    given_ = {"device": "cpu", "precision": PRECISION, "long_texts": "windows", "max_length": MAX_LENGTH, **settings}
     return start_model(TrainSettings(model=str(folder), **given_), label_names=LABELS, seed=3)
 
 
@@ -104,13 +106,14 @@ def test_texts_of_one_window_are_untouched():
     assert pool_tensor(tensor, Windows.one_each(7).counts, "max") is tensor
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("pooling", ["mean", "max"])
 def test_a_text_has_the_pooled_logits_of_its_windows(encoder_folder, pooling):
     model = start(encoder_folder, window_pooling=pooling)
     encoded = model.encoder.encode(TEXTS)
     for i in (0, 12, 25, 39):
         rows = [torch.tensor([row.tolist()]) for row in encoded.rows_of(i)]
-        with torch.inference_mode():
+        with torch.inference_mode(), computing(model.backend.device, PRECISION):
             said = torch.cat([model.network.eval()(input_ids=row).logits for row in rows])
         expected = said.mean(dim=0) if pooling == "mean" else said.amax(dim=0)
         assert np.allclose(model.logits([TEXTS[i]])[0], expected.numpy(), atol=1e-6)
@@ -126,6 +129,7 @@ def test_a_text_has_the_same_bits_whatever_its_neighbours_and_order(encoder_fold
     assert np.array_equal(model.logits(TEXTS[::3]), expected[::3])
 
 
+@pytest.mark.numeric
 def test_short_texts_have_the_same_bits_as_without_windows(encoder_folder, model):
     plain = start(encoder_folder, long_texts="truncate")
     assert np.array_equal(model.logits(SHORT), plain.logits(SHORT))
@@ -163,6 +167,7 @@ def test_progress_counts_texts(model):
     assert task.done == len(TEXTS)
 
 
+@pytest.mark.numeric
 def test_a_saved_model_reads_and_pools_as_before_and_says_so(encoder_folder, tmp_path):
     model = start(encoder_folder, window_overlap=3, window_pooling="max")
     model.save(tmp_path / "model")

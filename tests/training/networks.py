@@ -22,12 +22,13 @@ SIZE: dict[str, Any] = {
     "intermediate_size": 32,
     "max_position_embeddings": 40,
     "pad_token_id": 0,
+    "use_cache": False,  # as models are loaded here: what goes through a cache is copied, and other kernels compute
 }
 
 
 def config_of(family: str, **more: Any) -> PretrainedConfig:
     if family == "gpt2":
-        size = {"n_embd": HIDDEN, "n_layer": 2, "n_head": 2, "n_positions": 40, "pad_token_id": 0}
+        size = {"n_embd": HIDDEN, "n_layer": 2, "n_head": 2, "n_positions": 40, "pad_token_id": 0, "use_cache": False}
         return GPT2Config(vocab_size=VOCABULARY, bos_token_id=1, eos_token_id=2, num_labels=2, **size | more)
     if family == "llama":
         return LlamaConfig(num_labels=2, attention_dropout=0.1, num_key_value_heads=1, **SIZE | more)

@@ -105,6 +105,7 @@ def flip(path, where=0.5):
     path.write_bytes(data)
 
 
+@pytest.mark.numeric
 def test_it_goes_on_from_the_newest_one_to_the_same_bits(settings, train_and_dev, checkpoints, expected):
     said = goes_on(settings, train_and_dev, checkpoints, expected)
     assert said[0] == "Going on from step 7 of 15."

@@ -16,12 +16,14 @@ from transformers import (
 )
 
 import secondcoder as sc
+from secondcoder.model.backends import computing
 from secondcoder.model.encoding import TextEncoder
 from secondcoder.progress import Progress
 from secondcoder.training import activations, loop
 from secondcoder.training.activations import TokenInputs, cache_activations
 from secondcoder.training.frozen import Frozen, freeze, upper_layers
 from secondcoder.training.loop import fit
+from tests.precision import PRECISION
 from tests.tiny import make_wordpiece_tokenizer
 from tests.training.test_loop import run, settings_for, start, weights
 
@@ -47,13 +49,14 @@ def cache(model, texts, share, folder, progress=None):
         model.encoder,
         encoded,
         frozen,
-        precision="fp32",
+        precision=PRECISION,
         path=folder / "activations.f16",
         progress=progress or Progress(),
     )
     return encoded, frozen, inputs
 
 
+@pytest.mark.numeric
 def test_frozen_weights_stay_as_pre_trained_and_the_others_move(encoder_folder, train_and_dev, tmp_path):
     settings = settings_for(encoder_folder, freeze=0.5, epochs=1)
     before = weights(start(settings))
@@ -78,6 +81,7 @@ def test_a_share_of_the_layers_is_rounded_down(model, share, layers):
     assert model.network.bert.embeddings.word_embeddings.weight.requires_grad == (share == 0)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("share", [0.5, 1.0])
 def test_kept_activations_give_the_logits_of_the_texts(model, corpus, tmp_path, share):
     """They are kept as float16, whose relative rounding is 2**-11."""
@@ -85,13 +89,14 @@ def test_kept_activations_give_the_logits_of_the_texts(model, corpus, tmp_path, 
     rows = np.arange(len(encoded))
     shape = (len(encoded), int(encoded.lengths.max()))
     model.network.eval()
-    with torch.no_grad():
+    with torch.no_grad(), computing(model.backend.device, PRECISION):
         whole = model.network(**model.encoder.batch(encoded, rows, shape)).logits
         with upper_layers(model.network, frozen):
             cut = model.network(**inputs.batch(rows, shape)).logits
     assert 0 < float((whole - cut).abs().max()) < 2e-3
 
 
+@pytest.mark.numeric
 def test_an_epoch_on_kept_activations_trains_what_one_on_the_texts_does(
     encoder_folder, train_and_dev, tmp_path, monkeypatch
 ):

@@ -56,6 +56,8 @@ def words(labelled_file, encoder_folder):
         "5e-3",
         "--device",
         "cpu",
+        "--precision",
+        "fp32",
         "--checkpoint-minutes",
         "0",
         "--backend",

@@ -12,6 +12,7 @@ from secondcoder.training import loop
 from secondcoder.training.fitting import Fit
 from secondcoder.training.loop import fit
 from secondcoder.training.steps import make_optimizer, schedule
+from tests.precision import PRECISION
 from tests.tiny import make_rows
 
 
@@ -28,7 +29,7 @@ def settings_for(encoder_folder, **changes) -> TrainSettings:
     defaults = {
         "model": str(encoder_folder),
         "device": "cpu",
-        "precision": "fp32",
+        "precision": PRECISION,
         "learning_rate": 5e-3,
         "epochs": 3,
         "freeze": 0.0,
@@ -54,6 +55,7 @@ def test_it_learns_what_a_tiny_model_can_learn(encoder_folder, train_and_dev, tm
     assert sum(right) > 54
 
 
+@pytest.mark.numeric
 def test_two_runs_with_one_seed_have_the_same_bits_and_another_seed_has_others(encoder_folder, train_and_dev, tmp_path):
     settings = settings_for(encoder_folder, epochs=2)
     (first, a), (again, b), (other, _) = (
@@ -87,6 +89,7 @@ def test_micro_batches_weigh_every_text_alike(encoder_folder, train_and_dev, tmp
     assert difference < 1e-8
 
 
+@pytest.mark.numeric
 def test_the_model_ends_with_the_weights_of_its_best_epoch(encoder_folder, train_and_dev, tmp_path, monkeypatch):
     fated = iter([0.5, 0.9, 0.7])
     monkeypatch.setattr(loop, "dev_figures", lambda dev, scores, metric: {metric: next(fated)})

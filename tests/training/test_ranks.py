@@ -405,6 +405,7 @@ def launch(
     words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
     words += ["-m", "secondcoder", "train", "rows.csv", "--text", "text", "--label", "area", "--output", name]
     words += ["--model", str(encoder), "--device", "cpu", "--epochs", "30", "--freeze", "0", "--backend", "torch"]
+    words += ["--precision", "fp32"]
     words += ["--learning-rate", "5e-3", "--metric", "log-loss", *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with errors.open("w") as stream:

@@ -7,10 +7,11 @@ from secondcoder.model.backends import attention_for, computing
 from secondcoder.training.dropout import ByteDropout, cheap_dropout
 from secondcoder.training.frozen import freeze
 from secondcoder.training.recomputing import recomputing
+from tests.precision import PRECISION
 from tests.training.networks import batch, network_of
 
 
-def gradients(network, *, again, precision="fp32", cheap=True):
+def gradients(network, *, again, precision=PRECISION, cheap=True):
     """Return gradients, loss, and the random number that is drawn after two passes."""
     network.zero_grad(set_to_none=True)
     torch.manual_seed(0)
@@ -34,12 +35,13 @@ def assert_same(found, expected):
     assert any(gradient.abs().max() > 0 for gradient in expected[0].values())
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "mpnet"])
-def test_gradients_are_the_same_to_the_last_bit_dropout_included(family):
+def test_gradients_are_the_same_to_the_last_bit_dropout_included(family, precision):
     network = network_of(family)
     with cheap_dropout(network):
-        expected = gradients(network, again=False)
-        assert_same(gradients(network, again=True), expected)
+        expected = gradients(network, again=False, precision=precision)
+        assert_same(gradients(network, again=True, precision=precision), expected)
         assert any(isinstance(m, ByteDropout) for m in network.modules()) or family == "llama"
 
 
@@ -51,6 +53,7 @@ def test_in_bf16_layers_are_computed_again_with_the_attention_that_they_had():
     assert network.config._attn_implementation == "sdpa"
 
 
+@pytest.mark.numeric
 def test_above_frozen_layers_it_works_too_and_frozen_ones_are_computed_once(monkeypatch):
     network = network_of("bert")
     frozen = freeze(network, 0.5)

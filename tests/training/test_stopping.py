@@ -25,7 +25,7 @@ def trainings(commands, encoder_folder, tmp_path_factory):
     rows = [f"{text},{label}" for text, label in make_rows(120)]
     (folder / "coded.csv").write_text("\n".join(["text,area", *rows]), encoding="utf-8")
     words = ["train", "coded.csv", "--text", "text", "--label", "area", "--model", encoder_folder, "--device", "cpu"]
-    words += ["--backend", "torch", "--epochs", "2", "--learning-rate", "5e-3"]
+    words += ["--precision", "fp32", "--backend", "torch", "--epochs", "2", "--learning-rate", "5e-3"]
 
     def train(output, *more, orders=()):
         return commands.run(*words, "--output", output, *more, folder=folder, orders=orders), folder / output

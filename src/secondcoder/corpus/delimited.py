@@ -9,6 +9,7 @@ an opening quote and refused files of mixed line ends, which a coder must not fi
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -109,19 +110,30 @@ def open_delimited(path: Path, *, tabs: bool, lenient: bool = False) -> Delimite
 
 
 def _sniff(path: Path, *, lenient: bool) -> str:
-    """Return the delimiter whose rows are most often as long as the header; the comma where nothing is delimited."""
+    """Return the delimiter whose rows are most often as long as the header; the comma where nothing is delimited.
+
+    Of those that fit alike, one by which quotes stand around whole cells, as a delimiter inside them is text; then the
+    one that makes more columns.
+    """
     with open_text(path, newline="", escape=lenient) as stream:
         lines = stream.readlines(_SAMPLE)
         whole = not stream.read(1)
-    best, best_score = ",", (0.0, 1)
+    best, best_score = ",", (0.0, False, 1)
     for delimiter in _CANDIDATES:
         counts = _row_lengths(lines, delimiter, whole=whole)
         if counts and counts[0] > 1:
             fitting = [n == counts[0] for n in counts]
-            score = (sum(fitting) / len(fitting), counts[0])
+            score = (sum(fitting) / len(fitting), _is_quoted_by_cell("".join(lines), delimiter), counts[0])
             if score > best_score:
                 best, best_score = delimiter, score
     return best
+
+
+def _is_quoted_by_cell(text: str, delimiter: str) -> bool:
+    """Return whether every quote belongs to the two around a cell, or is doubled between them; the last may be open."""
+    between = rf"[{delimiter}\r\n]"
+    cell = rf'(?>"(?:[^"]|"")*+"|[^"{delimiter}\r\n]*+)'
+    return re.fullmatch(rf'(?:{cell}{between})*+(?:{cell}|"(?:[^"]|"")*+)', text) is not None
 
 
 def _row_lengths(lines: list[str], delimiter: str, *, whole: bool) -> list[int]:

@@ -198,7 +198,9 @@ class _DelimitedWriter(_TextWriter):
         self._delimiter = delimiter
         # Blanks at the ends are quoted against readers that trim; U+FEFF, as it would be taken for a byte-order mark.
         self._to_quote = re.compile(rf'["\r\n\ufeff{delimiter}]|\A\s|\s\Z')
-        self._write_lines([[self._quoted(name)] for name in schema.names])
+        # In the header also around what a reader that looks for the delimiter there could take for it.
+        odd = re.compile(r"[,;\t|]")
+        self._write_lines([[self._quoted(name, always=bool(odd.search(name)))] for name in schema.names])
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._write_lines(
@@ -221,8 +223,8 @@ class _DelimitedWriter(_TextWriter):
             return "true" if value else "false"
         return repr(value) if isinstance(value, int | float) else self._quoted(self._json(value, column))
 
-    def _quoted(self, text: str) -> str:
-        return '"' + text.replace('"', '""') + '"' if self._to_quote.search(text) else text
+    def _quoted(self, text: str, *, always: bool = False) -> str:
+        return '"' + text.replace('"', '""') + '"' if always or self._to_quote.search(text) else text
 
 
 class _JsonLinesWriter(_TextWriter):

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from transformers import PreTrainedModel
 
 from secondcoder.errors import SettingsError
@@ -82,7 +83,7 @@ def place(network: torch.nn.Module, device: torch.device) -> None:
 
 @contextlib.contextmanager
 def computing(device: torch.device, precision: ResolvedPrecision) -> Iterator[None]:
-    """Compute in the given precision inside the block; weights stay fp32."""
+    """Compute in the given precision inside the block; weights stay fp32, and so do the logits of a `TorchBackend`."""
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         yield
 
@@ -102,6 +103,29 @@ def attention_for(network: PreTrainedModel, precision: ResolvedPrecision, length
         yield
     finally:
         network.config._attn_implementation = chosen
+
+
+def last_linear(network: PreTrainedModel) -> nn.Linear | None:
+    """Return the linear layer that gives the logits of a classifier, or None if there is none."""
+    k = network.config.num_labels
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear) and module.out_features == k]
+    return linear[-1] if linear else None
+
+
+class _LastLinear(nn.Linear):
+    """The layer that gives the logits, which computes in fp32 where all others compute in bf16.
+
+    A logit is what is left of a sum of larger numbers: rounded to the 8 bits of bf16, weights and bias of a logistic
+    regression give another regression, and those that a temperature was folded into other differences.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  # the base class's name
+        """Return the logits."""
+        device = input.device.type
+        if not torch.is_autocast_enabled(device):
+            return super().forward(input)
+        with torch.autocast(device, enabled=False):
+            return super().forward(input.to(self.weight.dtype))
 
 
 class Backend(Protocol):
@@ -148,6 +172,9 @@ class TorchBackend:
     def __init__(self, network: PreTrainedModel, precision: ResolvedPrecision) -> None:
         self.network = network
         self.precision = precision
+        last = last_linear(network)
+        if precision == "bf16" and type(last) is nn.Linear:
+            last.__class__ = _LastLinear
 
     @property
     def device(self) -> torch.device:

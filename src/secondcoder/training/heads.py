@@ -20,7 +20,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from secondcoder.errors import ModelError
-from secondcoder.model.backends import PREDICTION_TOKENS, computing
+from secondcoder.model.backends import PREDICTION_TOKENS, computing, last_linear
 from secondcoder.model.batches import fixed_shapes
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress
@@ -154,11 +154,10 @@ def last_layer(network: PreTrainedModel) -> nn.Linear:
     ModelError
         If there is none.
     """
-    k = network.config.num_labels
-    linear = [module for module in network.modules() if isinstance(module, nn.Linear) and module.out_features == k]
-    if not linear:
+    last = last_linear(network)
+    if last is None:
         raise ModelError(
             f"{type(network).__name__} has no last layer that a logistic regression could fill.",
             "Train with --head-start random.",
         )
-    return linear[-1]
+    return last
