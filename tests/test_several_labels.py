@@ -16,6 +16,7 @@ from secondcoder.folding import cross_fit
 from secondcoder.labelling.merging import merge
 from secondcoder.runs import Run
 from secondcoder.settings import ReadSettings
+from tests.precision import tolerance
 from tests.several import made_sets
 
 SETTINGS = {
