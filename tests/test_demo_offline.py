@@ -48,7 +48,7 @@ def test_the_guard_catches_a_connection(tmp_path):
 
 @pytest.mark.timeout(600)
 def test_the_demo_goes_the_whole_way_offline(tmp_path):
-    done = isolated(RUN, "demo", "--precision", "fp32", "--epochs", "1", cwd=tmp_path)
+    done = isolated(RUN, "demo", "--epochs", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "NETWORK" not in done.stderr
     folder = tmp_path / "runs" / "demo"
