@@ -9,6 +9,8 @@ import sys
 import threading
 from types import FrameType
 
+_INTERRUPTED = "Interrupted. Whatever was finished is saved; no file is half written.\n"
+
 
 def main() -> None:
     """Run the command line."""
@@ -19,11 +21,12 @@ def main() -> None:
         raise KeyboardInterrupt
 
     def lost(unraisable: "sys.UnraisableHookArgs") -> None:
-        """Raise an interrupt again that came where Python drops errors, such as in a finaliser."""
+        """Leave where an interrupt came in code whose errors Python drops, such as a finaliser."""
         if unraisable.exc_type is KeyboardInterrupt:
-            signal.raise_signal(signal.SIGINT)
-        else:
-            sys.__unraisablehook__(unraisable)
+            sys.stderr.write(_INTERRUPTED)
+            sys.stderr.flush()
+            os._exit(130)
+        sys.__unraisablehook__(unraisable)
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as under nohup
         signal.signal(signal.SIGINT, heed)
@@ -38,7 +41,7 @@ def main() -> None:
         if not pressed:
             raise
         # While packages are imported, an interrupt may come out as an error of theirs.
-        sys.stderr.write("Interrupted. Whatever was finished is saved; no file is half written.\n")
+        sys.stderr.write(_INTERRUPTED)
         code = 130
     if pressed:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more, while Python cleans up, leaves at once

@@ -33,3 +33,33 @@ def test_ctrl_c_while_the_program_starts_leaves_with_130_and_no_traceback(import
     assert process.returncode == 130, told
     assert told.startswith("Interrupted")
     assert "Traceback" not in told
+
+
+FINALISER = """
+import signal
+import secondcoder.cli.main
+from secondcoder.__main__ import main
+
+class Dropped:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def run():
+    Dropped()
+    print("went on")
+
+secondcoder.cli.main.main = run
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process alone")
+def test_ctrl_c_in_a_finaliser_whose_errors_python_drops_leaves_all_the_same():
+    done = subprocess.run(
+        [sys.executable, "-c", FINALISER],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.startswith("Interrupted")

@@ -20,6 +20,10 @@ THREAD_NAME = "secondcoder-batch-"
 """How the names of the threads begin."""
 
 
+class _StandsStillError(ModelError):
+    """A batch made no progress: its thread is not to be waited for again."""
+
+
 class Parallel(Protocol):
     """What computes so many batches at once."""
 
@@ -75,6 +79,7 @@ def side_by_side(compute: Callable[[T], U], items: Sequence[T], at_once: int) ->
         threading.Thread(target=_work, args=(compute, waiting), name=f"{THREAD_NAME}{i}", daemon=True)
         for i in range(at_once)
     ]
+    patience = GRACE
     try:
         for thread in threads:
             thread.start()
@@ -85,8 +90,11 @@ def side_by_side(compute: Callable[[T], U], items: Sequence[T], at_once: int) ->
                 yield _next(coming)
         while coming:
             yield _next(coming)
+    except _StandsStillError:
+        patience = 0.0
+        raise
     finally:
-        _end(threads, waiting, coming)
+        _end(threads, waiting, coming, patience)
 
 
 def _work(compute: Callable[[T], U], waiting: queue.SimpleQueue[tuple[T, Future[U]] | None]) -> None:
@@ -103,7 +111,7 @@ def _work(compute: Callable[[T], U], waiting: queue.SimpleQueue[tuple[T, Future[
 def _next(coming: deque[Future[U]]) -> U:
     """Return the next result, and take it out."""
     if _stands_still([coming[0]], limit := stall_limit()):
-        raise ModelError(f"No batch was finished in {limit:.0f} s: the computing stands still.", CURE)
+        raise _StandsStillError(f"No batch was finished in {limit:.0f} s: the computing stands still.", CURE)
     found = coming[0].result()
     coming.popleft()
     return found
@@ -123,8 +131,9 @@ def _end(
     threads: Sequence[threading.Thread],
     waiting: queue.SimpleQueue[tuple[T, Future[U]] | None],
     coming: Iterable[Future[U]],
+    patience: float,
 ) -> None:
-    """Begin nothing more, and wait for what is under way, whatever else is pressed, unless it stands still.
+    """Begin nothing more, and wait for what is under way, whatever else is pressed, unless it stands still so long.
 
     A process that ends while a thread of it computes in C++ is aborted. Python's own wait for threads does not do:
     interrupted, it takes them for finished.
@@ -134,7 +143,7 @@ def _end(
         waiting.put(None)
     while True:
         try:
-            if not _stands_still(running, GRACE):
+            if not _stands_still(running, patience):
                 for thread in threads:
                     if thread.ident is not None:
                         thread.join(GRACE)

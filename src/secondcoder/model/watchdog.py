@@ -22,7 +22,7 @@ VARIABLE = "SECONDCODER_STALL_SECONDS"
 DEFAULT_LIMIT = 120.0
 """Seconds without a finished batch, in which the process computes next to nothing, after which it is ended."""
 GRACE = 5.0
-"""As `DEFAULT_LIMIT`, after Ctrl-C."""
+"""As `DEFAULT_LIMIT`, after Ctrl-C; the second process gives twice that."""
 TICK = 0.5
 _MARGIN = 15.0  # the process itself may raise an error first, which says more
 # What still computes is given ten times as long: a batch of a large model on a busy machine.
@@ -208,8 +208,8 @@ def watch(process: psutil.Process, signs: "queue.SimpleQueue[bytes]", limit: flo
         if depth <= 0:
             continue
         seconds = stall.tick()
-        if interrupted and seconds >= GRACE:
-            return f"Interrupted; what was being computed did not end within {GRACE:.0f} s, so the process was ended."
+        if interrupted and seconds >= 2 * GRACE:
+            return f"Interrupted; the computing did not end within {2 * GRACE:.0f} s, so the process was ended."
         if seconds >= limit:
             return f"No batch was finished in {limit:.0f} s, and a thread holds up all others: the process was ended."
 
