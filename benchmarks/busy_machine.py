@@ -23,6 +23,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "spin 3,000": {"GOMP_SPINCOUNT": "3000"},
     "spin 10,000": {"GOMP_SPINCOUNT": "10000"},
     "spin 30,000": {"GOMP_SPINCOUNT": "30000"},
+    "spin 100,000": {"GOMP_SPINCOUNT": "100000"},
 }
 ROWS = 16
 
@@ -80,8 +81,9 @@ def main() -> None:
         found: dict[str, list[float]] = {name: [] for name in told.settings}
         neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
         try:
-            for _ in range(told.pairs):
-                for name in told.settings:
+            for pair in range(told.pairs):
+                turn = pair % len(told.settings)  # each comes first, last and between
+                for name in [*told.settings[turn:], *told.settings[:turn]]:
                     command = [sys.executable, __file__, "--measure", work, str(tokens), str(told.seconds)]
                     told_by = {**os.environ, **SETTINGS[name]}
                     done = subprocess.run(command, env=told_by, capture_output=True, text=True, check=True)
