@@ -40,7 +40,7 @@ def label_with_faults(faults: Faults, disk: Path, name: str, extent: str) -> Non
     output = disk / name
     expected: list[dict[str, bytes]] = []
 
-    def label() -> None:
+    def label_once() -> None:
         label_file(FakeModel(), source, output)
 
     def prepare() -> None:
@@ -54,16 +54,16 @@ def label_with_faults(faults: Faults, disk: Path, name: str, extent: str) -> Non
         if isinstance(stopped, StorageError):
             assert str(disk) in stopped.what
         if stopped is not None:
-            label()
+            label_once()
         assert output.exists()
         if not expected:
             expected.append(whole_files(disk))
         assert whole_files(disk) == expected[0]
 
     choose = every if extent == "all" else spread
-    refused = faults.sweep(disk, label, prepare=prepare, check=check, choose=choose)["refused"]
+    refused = faults.sweep(disk, label_once, prepare=prepare, check=check, choose=choose)["refused"]
     assert refused > 0
-    assert faults.sweep_kills(disk, label, prepare=prepare, check=check, choose=choose) > 0
+    assert faults.sweep_kills(disk, label_once, prepare=prepare, check=check, choose=choose) > 0
 
 
 def whole_files(disk: Path) -> dict[str, bytes]:

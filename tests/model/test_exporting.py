@@ -26,7 +26,7 @@ def model(encoder_folder):
     return start_model(settings, label_names=("economic", "social"), seed=3)
 
 
-def export(model, folder, form, precision="fp32"):
+def exported(model, folder, form, precision="fp32"):
     gold = np.array([model.label_names.index(label) for _, label in ROWS])
     judges = Judges(TEXTS, TEXTS, gold, torch_scores(model, TEXTS, Progress()))
     return export_model(model, folder, form=form, precision=precision, judges=judges, progress=Progress())
@@ -57,7 +57,7 @@ def test_the_folder_is_enough_to_get_the_same_logits_elsewhere(model, tmp_path, 
     elif not is_installed():
         pytest.skip("the extra fast is not installed")
     folder = tmp_path / "exported"
-    check = export(model, folder, form)
+    check = exported(model, folder, form)
     assert (check.backend, check.n, check.agreement, check.passed) == (form, 60, 1.0, True)
     assert np.allclose(compute_elsewhere(folder, form), model.logits(TEXTS), atol=1e-4)
     assert AutoConfig.from_pretrained(folder).id2label == {0: "economic", 1: "social"}
@@ -72,7 +72,7 @@ def test_what_labels_otherwise_is_not_written(model, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "LEAST_AGREEMENT", 2)
     monkeypatch.setattr("secondcoder.model.choosing.LEAST_AGREEMENT", 2)
     with pytest.raises(ModelError, match="does not label alike"):
-        export(model, tmp_path / "exported", "openvino")
+        exported(model, tmp_path / "exported", "openvino")
     assert not (tmp_path / "exported").exists()
 
 
@@ -80,11 +80,11 @@ def test_int8_takes_enough_rows_and_a_processor_made_for_it(model, tmp_path, mon
     pytest.importorskip("openvino")
     monkeypatch.setattr(exporting, "is_fast_at_int8", lambda: True)
     with pytest.raises(ModelError, match="dev has 60 rows, and it takes 500"):
-        export(model, tmp_path / "exported", "openvino", "int8")
+        exported(model, tmp_path / "exported", "openvino", "int8")
     monkeypatch.setattr(exporting, "LEAST_ROWS", 60)
     monkeypatch.setattr(exporting, "is_fast_at_int8", lambda: False)
     with pytest.raises(ModelError, match="VNNI"):
-        export(model, tmp_path / "exported", "openvino", "int8")
+        exported(model, tmp_path / "exported", "openvino", "int8")
 
 
 def test_int8_is_tried_two_ways(model, tmp_path, monkeypatch):
@@ -99,13 +99,13 @@ def test_int8_is_tried_two_ways(model, tmp_path, monkeypatch):
         return dataclasses.replace(tried[-1], passed=len(tried) == 2)
 
     monkeypatch.setattr(exporting, "compare", refuse_the_first)
-    assert export(model, tmp_path / "exported", "openvino", "int8").passed
+    assert exported(model, tmp_path / "exported", "openvino", "int8").passed
     assert len(tried) == 2
     assert "MatMul" in (tmp_path / "exported" / "openvino_model.xml").read_text()
 
 
 def test_what_stands_there_and_what_there_is_not_are_refused(model, tmp_path):
     with pytest.raises(SettingsError, match="already there"):
-        export(model, tmp_path, "openvino")
+        exported(model, tmp_path, "openvino")
     with pytest.raises(SettingsError, match="no int8 in ONNX"):
-        export(model, tmp_path / "exported", "onnx", "int8")
+        exported(model, tmp_path / "exported", "onnx", "int8")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from secondcoder import recipes
+from secondcoder import recipes as options
 from secondcoder.errors import InterruptedRunError, SettingsError
 from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.progress import Progress
@@ -192,7 +192,7 @@ def test_recipes_are_compared_where_labels_are_few_and_nothing_was_named(corpus,
 
 
 def test_a_recipe_takes_enough_steps_and_never_fewer_epochs_than_the_effort():
-    least = recipes.LEAST_STEPS["full"]
+    least = options.LEAST_STEPS["full"]
     for n, epochs in ((16, least), (32, least // 2), (10_000, 2)):
         assert TrainSettings(recipe="full").sized(n).epochs == epochs
     assert TrainSettings(recipe="full", epochs=7).sized(16).epochs == 7
