@@ -30,9 +30,8 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.splits import Split
 from secondcoder.environment import machine, versions
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
 from secondcoder.run_folder import judge
-from secondcoder.settings import SplitSettings
+from secondcoder.settings import SplitSettings, TrainSettings
 from secondcoder.training.baselines import TfidfLogistic
 from secondcoder.workflow import train_with
 

@@ -67,7 +67,7 @@ def measure(way: str, precision: str) -> dict[str, float]:
 
     from secondcoder.model.backends import attention_for, computing
     from secondcoder.model.pretrained import load_pretrained
-    from secondcoder.recipes import TrainSettings
+    from secondcoder.settings import TrainSettings
     from secondcoder.training.sparing import being_trained, hold
     from secondcoder.training.steps import make_optimizer
 

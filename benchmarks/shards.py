@@ -35,7 +35,7 @@ def make(folder: Path, data: Path) -> None:
     import pyarrow.parquet as pq
 
     from secondcoder.model.loading import start_model
-    from secondcoder.recipes import TrainSettings
+    from secondcoder.settings import TrainSettings
 
     sentences = pc.read_csv(data / "manifestos.csv", parse_options=pc.ParseOptions(newlines_in_values=True))
     texts = sentences["text"].to_pylist()[:SENTENCES]

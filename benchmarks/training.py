@@ -36,7 +36,7 @@ from secondcoder.model.batches import training_steps
 from secondcoder.model.loading import start_model
 from secondcoder.model.pretrained import rate_for, seeded
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.activations import TokenInputs, cache_activations
 from secondcoder.training.dropout import cheap_dropout
 from secondcoder.training.fitting import class_indices

@@ -13,9 +13,8 @@ from secondcoder.curving import choose_sizes, nested_order, study_run, study_spl
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.evaluation.learning_curve import LearningCurve
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
 from secondcoder.runs import Run
-from secondcoder.settings import CurveSettings
+from secondcoder.settings import CurveSettings, TrainSettings
 from secondcoder.training.steps import Stepper
 from tests.tiny import make_rows
 

@@ -23,8 +23,7 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.splits import Split
 from secondcoder.errors import DataError, SettingsError, StorageError
 from secondcoder.model.model import Model
-from secondcoder.recipes import TrainSettings
-from secondcoder.settings import DEFAULT_SEED, SplitSettings
+from secondcoder.settings import DEFAULT_SEED, SplitSettings, TrainSettings
 from secondcoder.training.fitting import Fit
 from secondcoder.training.steps import Stepper
 from tests.tiny import make_rows

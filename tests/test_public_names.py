@@ -6,8 +6,7 @@ import pytest
 import secondcoder as sc
 from secondcoder import settings
 from secondcoder.labelling.stream import label_file
-from secondcoder.recipes import TrainSettings
-from secondcoder.settings import LabelSettings, ReadSettings, SplitSettings
+from secondcoder.settings import LabelSettings, ReadSettings, SplitSettings, TrainSettings
 
 
 def test_the_public_names_are_these():

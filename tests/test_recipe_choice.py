@@ -5,7 +5,7 @@ import signal
 import pytest
 
 import secondcoder as sc
-from secondcoder import recipes
+from secondcoder import settings
 from secondcoder.cli.main import main
 from secondcoder.errors import InterruptedRunError
 from secondcoder.progress import Progress
@@ -20,8 +20,8 @@ def quick(monkeypatch):
     """A comparison in two folds, of recipes that take few steps."""
     monkeypatch.setattr(recipe_folds, "FOLDS", 2)
     monkeypatch.setattr(recipe_folds, "_MOST_REPEATS", 1)
-    for recipe in recipes.LEAST_STEPS:
-        monkeypatch.setitem(recipes.LEAST_STEPS, recipe, 4)
+    for recipe in settings.LEAST_STEPS:
+        monkeypatch.setitem(settings.LEAST_STEPS, recipe, 4)
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@ from dataclasses import fields
 import pytest
 
 from secondcoder.errors import SettingsError
-from secondcoder.recipes import TrainSettings
 from secondcoder.settings import (
     LabelSettings,
     ReadSettings,
     SplitSettings,
+    TrainSettings,
     as_label_mapping,
     parse_label_names,
 )

@@ -10,8 +10,7 @@ from secondcoder.cli.main import main
 from secondcoder.curving import study_split
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.model.encoding import TextEncoder
-from secondcoder.recipes import TrainSettings
-from secondcoder.settings import TuneSettings
+from secondcoder.settings import TrainSettings, TuneSettings
 from secondcoder.training.steps import Stepper
 from secondcoder.tuning import _Tuning
 from tests.tiny import make_rows

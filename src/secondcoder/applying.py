@@ -17,7 +17,7 @@ from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs import Run
-from secondcoder.settings import Backend, Device, Engine, LabelSettings, Precision
+from secondcoder.settings import BackendName, Device, EngineName, LabelSettings, Precision
 
 
 def label(
@@ -34,8 +34,8 @@ def label(
     allow_rejects: bool = False,
     device: Device = "auto",
     precision: Precision = "auto",
-    backend: Backend = "auto",
-    engine: Engine = "local",
+    backend: BackendName = "auto",
+    engine: EngineName = "local",
     address: str | None = None,
     workers: int | None = None,
     cpus: int | None = None,

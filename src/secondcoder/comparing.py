@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from secondcoder.bounds import check_choice
 from secondcoder.corpus.corpus import PARTS, SEPARATOR
 from secondcoder.errors import RunError
 from secondcoder.evaluation import comparison
@@ -21,8 +20,8 @@ from secondcoder.evaluation.comparison import Comparison
 from secondcoder.evaluation.comparison_ordered import with_order
 from secondcoder.evaluation.comparison_sets import compare_sets
 from secondcoder.evaluation.deciding import indicators
-from secondcoder.recipes import TrainSettings
 from secondcoder.run_folder import RunFolder
+from secondcoder.settings import TrainSettings, check_choice
 
 ComparedPart = Literal["test", "dev", "folds"]
 _SHOWN = 3  # ids in an error

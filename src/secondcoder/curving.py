@@ -25,9 +25,8 @@ from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.evaluation.learning_curve import LearningCurve, fit_power_law
 from secondcoder.evaluation.metrics import LOWER_IS_BETTER, is_better, resolve_metric
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
 from secondcoder.runs import Run
-from secondcoder.settings import CurveSettings, check_seed
+from secondcoder.settings import CurveSettings, TrainSettings, check_seed
 from secondcoder.storage import locked, read_json, sha256_strings, write_json
 from secondcoder.training.few_labels import settled_for
 from secondcoder.training.fitting import Fit, history_names

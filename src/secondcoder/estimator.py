@@ -26,8 +26,20 @@ from secondcoder.evaluation.deciding import class_threshold, decide_class, decid
 from secondcoder.finishing import promise, set_thresholds, temper, tempered
 from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.progress import LiveProgress, Progress, default_progress
-from secondcoder.recipes import DEFAULT_MODEL, Effort, HeadStart, LongTexts, RecipeName, TrainSettings, WindowPooling
-from secondcoder.settings import DEFAULT_SEED, Backend, Device, Precision, SplitSettings
+from secondcoder.settings import (
+    DEFAULT_MODEL,
+    DEFAULT_SEED,
+    BackendName,
+    Device,
+    Effort,
+    HeadStart,
+    LongTexts,
+    Precision,
+    RecipeName,
+    SplitSettings,
+    TrainSettings,
+    WindowPooling,
+)
 from secondcoder.training.class_weights import what_weights_do
 from secondcoder.training.few_labels import settled_for
 from secondcoder.training.fitting import gold_of
@@ -50,7 +62,7 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 max_grad_norm, attention_dropout, max_length, long_texts, window_overlap, window_pooling, metric, device, precision, \
 token_budget, deterministic, checkpoint_minutes, backend, max_error, class_weights, tune_threshold, lora, \
 checkpoint_activations
-        See `secondcoder.recipes.TrainSettings`.
+        See `secondcoder.settings.TrainSettings`.
     dev
         Size of dev: a share of the rows below 1, a number of rows from 1 on. Label shares are kept, and rows of the
         same text stay together; so do groups where `fit` is given any.
@@ -113,7 +125,7 @@ checkpoint_activations
         token_budget: int | None = None,
         deterministic: bool = False,
         checkpoint_minutes: float = 5.0,
-        backend: Backend = "auto",
+        backend: BackendName = "auto",
         max_error: float | None = None,
         class_weights: str | Mapping[str, float] | None = None,
         tune_threshold: bool = False,

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from secondcoder.bounds import check_count
 from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.corpus.folds import Fold, make_folds
 from secondcoder.errors import InterruptedRunError, RunError
@@ -30,16 +29,10 @@ from secondcoder.finishing import set_thresholds, temper, tempered
 from secondcoder.judging import predicted_labels
 from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.progress import Progress, default_progress
-from secondcoder.recipes import TrainSettings
 from secondcoder.run_folder import MODEL_NAME, RUN_FILE, now
 from secondcoder.runs import Run
-from secondcoder.storage import (
-    atomic_path,
-    locked,
-    read_json,
-    storage_errors,
-    write_json,
-)
+from secondcoder.settings import TrainSettings, check_count
+from secondcoder.storage import atomic_path, locked, read_json, storage_errors, write_json
 from secondcoder.training.baselines import fit_baselines
 from secondcoder.training.studies import fit_pretrained, spread
 

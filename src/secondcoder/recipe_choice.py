@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
 from secondcoder.run_folder import RunFolder
+from secondcoder.settings import TrainSettings
 from secondcoder.training.recipe_folds import compare_recipes
 
 RECIPES = "recipes"

@@ -23,7 +23,7 @@ from secondcoder.evaluation.given import Thresholds
 from secondcoder.judging import judge, lead_of, predictions
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
-from secondcoder.recipes import in_todays_words
+from secondcoder.settings import in_todays_words
 from secondcoder.storage import (
     append_json_line,
     atomic_path,

@@ -19,11 +19,23 @@ from secondcoder.model.model import Model
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress, default_progress
 from secondcoder.recipe_choice import choose_recipe
-from secondcoder.recipes import DEFAULT_MODEL, Effort, HeadStart, LongTexts, RecipeName, TrainSettings, WindowPooling
 from secondcoder.recording import recorded, require_ours, start_run
 from secondcoder.run_folder import CHECKPOINTS, TOKENS
 from secondcoder.runs import Run
-from secondcoder.settings import DEFAULT_SEED, Backend, Device, Precision, check_seed
+from secondcoder.settings import (
+    DEFAULT_MODEL,
+    DEFAULT_SEED,
+    BackendName,
+    Device,
+    Effort,
+    HeadStart,
+    LongTexts,
+    Precision,
+    RecipeName,
+    TrainSettings,
+    WindowPooling,
+    check_seed,
+)
 from secondcoder.storage import locked
 from secondcoder.training.class_weights import settle_classes
 from secondcoder.training.few_labels import require_possible, wants_comparison
@@ -58,7 +70,7 @@ def train(
     token_budget: int | None = None,
     deterministic: bool = False,
     checkpoint_minutes: float = 5.0,
-    backend: Backend = "auto",
+    backend: BackendName = "auto",
     max_error: float | None = None,
     class_weights: str | Mapping[str, float] | None = None,
     tune_threshold: bool = False,
@@ -80,7 +92,7 @@ def train(
 max_grad_norm, attention_dropout, max_length, long_texts, window_overlap, window_pooling, metric, device, precision, \
 token_budget, deterministic, checkpoint_minutes, backend, max_error, class_weights, tune_threshold, lora, \
 checkpoint_activations
-        See `secondcoder.recipes.TrainSettings`.
+        See `secondcoder.settings.TrainSettings`.
     seed
         Of the head's first weights, the order of the data, and dropout.
     resume

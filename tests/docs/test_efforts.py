@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from secondcoder.recipes import EFFORTS
+from secondcoder.settings import EFFORTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "efforts.md"
 

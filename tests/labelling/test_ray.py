@@ -27,8 +27,7 @@ from secondcoder.labelling import ray_engine, windows
 from secondcoder.labelling.ray_cluster import Needs, choose_needs
 from secondcoder.model.loading import start_model
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
-from secondcoder.settings import LabelSettings
+from secondcoder.settings import LabelSettings, TrainSettings
 from secondcoder.storage import read_json
 from tests.labelling.test_kills import everything
 from tests.tiny import make_encoder, make_rows

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 
 from secondcoder.labelling.stream import label_file
 from secondcoder.model.loading import start_model
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from tests.labelling.fake import put
 from tests.tiny import WORDS, make_encoder
 

@@ -12,7 +12,7 @@ from secondcoder.model import pretrained
 from secondcoder.model.allowing import check_config
 from secondcoder.model.families import BY_TYPE
 from secondcoder.model.loading import load_encoder, load_model, start_model
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 
 LABELS = ("economic", "social")
 # What real configurations on the hub carry beside what their networks read.

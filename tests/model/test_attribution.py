@@ -16,7 +16,7 @@ from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
 from secondcoder.model.occlusion import check_against_occlusion
 from secondcoder.model.words import read_words
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from tests.tiny import FILLER, make_rows
 
 LABELS = ("economic", "social")

@@ -9,7 +9,7 @@ from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.model.loading import start_model
 from secondcoder.model.scores import Scores
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from tests.tiny import make_rows
 
 ROWS = make_rows(520, seed=5)

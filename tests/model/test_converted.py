@@ -23,7 +23,7 @@ from secondcoder.model.batches import fixed_shapes
 from secondcoder.model.converted import OpenVINOBackend, convert, is_installed
 from secondcoder.model.loading import load_model, start_model
 from secondcoder.model.quantising import compressed, quantised
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from tests.tiny import make_rows
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason="the extra fast is not installed")

@@ -13,7 +13,7 @@ from secondcoder.model.converted import is_installed, load_openvino
 from secondcoder.model.exporting import export_model, torch_scores
 from secondcoder.model.loading import start_model
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from tests.tiny import make_rows
 
 ROWS = make_rows(60, seed=5)

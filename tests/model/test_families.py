@@ -21,7 +21,7 @@ from secondcoder.model.families import BY_TYPE
 from secondcoder.model.loading import load_encoder, load_model, start_model
 from secondcoder.model.model import Model
 from secondcoder.model.temperature import fold_temperature
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.activations import TokenInputs
 from secondcoder.training.fitting import class_indices
 from secondcoder.training.frozen import layers_of

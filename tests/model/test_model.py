@@ -13,7 +13,7 @@ from secondcoder.errors import DataError, MissingExtraError, ModelError, Setting
 from secondcoder.model import pretrained
 from secondcoder.model.loading import load_encoder, load_model, start_model
 from secondcoder.model.model import Model
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from tests.precision import PRECISION
 from tests.tiny import make_rows
 

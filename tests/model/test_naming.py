@@ -3,7 +3,7 @@ import pytest
 from secondcoder.errors import ModelError
 from secondcoder.model.loading import start_model
 from secondcoder.model.naming import known_names, suggest
-from secondcoder.recipes import DEFAULT_MODEL, TrainSettings
+from secondcoder.settings import DEFAULT_MODEL, TrainSettings
 
 
 @pytest.mark.parametrize(

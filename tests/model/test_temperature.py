@@ -24,7 +24,7 @@ from secondcoder.model.encoding import TextEncoder
 from secondcoder.model.loading import load_model, start_model
 from secondcoder.model.model import Model, ModelCard
 from secondcoder.model.temperature import fold_temperature, logits_layer
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from tests.precision import tolerance
 from tests.tiny import WORDS, make_rows, make_wordpiece_tokenizer
 

@@ -10,7 +10,7 @@ from secondcoder.model.families import BY_TYPE, FAMILIES
 from secondcoder.model.family import Checkpoint
 from secondcoder.model.loading import start_model
 from secondcoder.model.timing import Speed, estimate, time_models
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from tests.families import build
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}

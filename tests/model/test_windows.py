@@ -23,7 +23,7 @@ from secondcoder.model.token_cache import TokenCache
 from secondcoder.model.windows import Windows, cut, pool_tensor
 from secondcoder.model.words import read_words
 from secondcoder.progress import Task
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from tests.precision import PRECISION
 from tests.tiny import make_rows
 

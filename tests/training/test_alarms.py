@@ -12,8 +12,8 @@ from secondcoder.cli.main import main
 from secondcoder.model.loading import start_model
 from secondcoder.model.scores import Scores
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
 from secondcoder.runs import Run
+from secondcoder.settings import TrainSettings
 from secondcoder.training import loop
 from secondcoder.training.alarms import below_majority, predicts_one_class
 from tests.tiny import make_rows

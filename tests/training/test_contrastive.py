@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from secondcoder.model.batches import training_steps
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.activations import TokenInputs
 from secondcoder.training.contrastive import ContrastiveStepper, pair_loss
 from secondcoder.training.fitting import class_indices

@@ -10,7 +10,7 @@ from secondcoder.errors import InterruptedRunError
 from secondcoder.model.backends import computing
 from secondcoder.model.loading import start_model
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.activations import TokenInputs
 from secondcoder.training.fitting import class_indices
 from secondcoder.training.heads import start_from_logistic

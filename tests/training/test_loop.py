@@ -7,7 +7,7 @@ import torch
 from secondcoder.errors import ModelError
 from secondcoder.evaluation.evaluate import evaluate
 from secondcoder.model.loading import start_model
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training import loop
 from secondcoder.training.fitting import Fit
 from secondcoder.training.loop import fit

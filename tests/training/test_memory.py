@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from secondcoder.model.loading import start_model
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training import memory
 from secondcoder.training.memory import fitting_budget
 
@@ -146,7 +146,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from secondcoder.model.loading import start_model
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training import memory
 from secondcoder.training.activations import TokenInputs
 from secondcoder.training.ranks import ALONE

@@ -25,8 +25,8 @@ import secondcoder as sc
 from secondcoder.cli.main import main
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.model.loading import start_model
-from secondcoder.recipes import TrainSettings
 from secondcoder.runs import Run
+from secondcoder.settings import TrainSettings
 from secondcoder.training.loop import fit
 from secondcoder.training.ranks import ALONE, LeaderFailedError, Ranks, join_ranks
 from tests.tiny import make_rows

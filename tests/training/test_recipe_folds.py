@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from secondcoder import recipes as options
+from secondcoder import settings as options
 from secondcoder.errors import InterruptedRunError, SettingsError
 from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training import recipe_folds
 from secondcoder.training.few_labels import (
     FEW,

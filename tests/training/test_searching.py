@@ -1,6 +1,6 @@
 import pytest
 
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.searching import Search, Trial, search_for
 from secondcoder.training.studies import start_for
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from secondcoder.model.loading import load_model
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.loop import fit
 from secondcoder.training.sparing import hold, peak_rate
 from secondcoder.training.steps import Stepper

@@ -9,7 +9,7 @@ import torch
 
 from secondcoder.errors import ModelError
 from secondcoder.model.loading import start_model
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.activations import TokenInputs
 from secondcoder.training.fitting import class_indices
 from secondcoder.training.ranks import ALONE

@@ -6,7 +6,7 @@ import pytest
 
 from secondcoder.evaluation.metrics import metric_names
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.fitting import class_indices
 from secondcoder.training.studies import fit_pretrained, spread
 

@@ -13,8 +13,7 @@ from secondcoder.cli.labelling import label
 from secondcoder.cli.output import say
 from secondcoder.cli.training import evaluate, train
 from secondcoder.errors import RunError
-from secondcoder.recipes import TrainSettings
-from secondcoder.settings import DEFAULT_SEED, LabelSettings, ReadSettings
+from secondcoder.settings import DEFAULT_SEED, LabelSettings, ReadSettings, TrainSettings
 from secondcoder.storage import atomic_path
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from secondcoder.cli.output import Json, print_figures, print_json, print_table, say, tell
-from secondcoder.recipes import LongTexts
+from secondcoder.settings import LongTexts
 
 if TYPE_CHECKING:
     from secondcoder.model.timing import Speed

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from secondcoder.recipes import TrainSettings
-from secondcoder.settings import LabelSettings, ReadSettings, SplitSettings
+from secondcoder.settings import LabelSettings, ReadSettings, SplitSettings, TrainSettings
 
 if TYPE_CHECKING:
     from rich.console import Console

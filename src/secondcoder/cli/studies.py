@@ -26,13 +26,7 @@ from secondcoder.cli.output import (
 )
 from secondcoder.errors import DataError, SettingsError
 from secondcoder.progress import LiveProgress
-from secondcoder.recipes import TrainSettings
-from secondcoder.settings import (
-    DEFAULT_SEED,
-    CurveSettings,
-    ReadSettings,
-    SplitSettings,
-)
+from secondcoder.settings import DEFAULT_SEED, CurveSettings, ReadSettings, SplitSettings, TrainSettings
 
 if TYPE_CHECKING:
     from secondcoder.curving import Study

@@ -25,8 +25,7 @@ from secondcoder.cli.output import (
 from secondcoder.cli.studies import print_folds
 from secondcoder.errors import DataError, InterruptedRunError, SettingsError
 from secondcoder.progress import LiveProgress
-from secondcoder.recipes import TrainSettings
-from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings
+from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings, TrainSettings
 
 if TYPE_CHECKING:
     from secondcoder.corpus.corpus import Corpus

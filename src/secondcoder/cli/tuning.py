@@ -11,8 +11,7 @@ from cyclopts import Parameter
 from secondcoder.cli.output import Columns, Json, Parts, Training, print_json, print_table, say, tell_findings
 from secondcoder.errors import DataError
 from secondcoder.progress import LiveProgress
-from secondcoder.recipes import TrainSettings
-from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings, TuneSettings
+from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings, TrainSettings, TuneSettings
 
 if TYPE_CHECKING:
     from secondcoder.runs import Run

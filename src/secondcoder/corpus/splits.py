@@ -13,12 +13,7 @@ from secondcoder.corpus.dividing import Draft, Resolved
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.revealing import revealing_findings
 from secondcoder.errors import SplitError
-from secondcoder.settings import (
-    DEFAULT_SEED,
-    By,
-    SplitSettings,
-    check_seed,
-)
+from secondcoder.settings import DEFAULT_SEED, By, SplitSettings, check_seed
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, binom
 
-from secondcoder.bounds import check_range
 from secondcoder.errors import DataError
 from secondcoder.evaluation.calibration import top_class
 from secondcoder.evaluation.interval import Interval
 from secondcoder.evaluation.means import share_interval
+from secondcoder.settings import check_range
 
 MOST_POINTS = 50
 # The search for a confidence starts where an eighth of the texts is accepted. Earlier, one wrong among few would end

@@ -20,7 +20,7 @@ from secondcoder.model.model import Model
 from secondcoder.model.quantising import compressed, quantised
 from secondcoder.model.scores import Scores
 from secondcoder.progress import Progress
-from secondcoder.settings import Backend
+from secondcoder.settings import BackendName
 
 LEAST_ROWS = 500
 """Fewer rows of dev cannot show that labels agree at `LEAST_AGREEMENT`."""
@@ -105,7 +105,7 @@ class Judges:
     decide: Callable[[NDArray[np.float64]], NDArray[np.int64] | NDArray[np.bool_]] = decide_class
 
 
-def choose_backend(model: Model, asked: Backend, judges: Judges, progress: Progress) -> Choice:
+def choose_backend(model: Model, asked: BackendName, judges: Judges, progress: Progress) -> Choice:
     """Give the model the fastest backend that labels as fp32 does, and return what was compared.
 
     int8 by OpenVINO first, where the processor is made for it; then OpenVINO in bf16 or fp32, whichever is faster

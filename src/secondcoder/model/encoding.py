@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from secondcoder.errors import DataError, ModelError, SettingsError
 from secondcoder.model.specials import obeyed
 from secondcoder.model.windows import Windows, cut
-from secondcoder.recipes import DEFAULT_OVERLAP, LongTexts
+from secondcoder.settings import DEFAULT_OVERLAP, LongTexts
 
 Item = TypeVar("Item")
 # Probe for where a tokenizer puts its special tokens; any text of several tokens does.

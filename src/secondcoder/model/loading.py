@@ -25,8 +25,16 @@ from secondcoder.model.pretrained import (
     read_config,
 )
 from secondcoder.model.specials import give_padding
-from secondcoder.recipes import DEFAULT_OVERLAP, LongTexts, TrainSettings, check_overlap, in_todays_words
-from secondcoder.settings import Backend, Device, Precision
+from secondcoder.settings import (
+    DEFAULT_OVERLAP,
+    BackendName,
+    Device,
+    LongTexts,
+    Precision,
+    TrainSettings,
+    check_overlap,
+    in_todays_words,
+)
 from secondcoder.storage import read_json, sha256_file, sha256_strings
 
 
@@ -75,7 +83,7 @@ def start_model(
 
 
 def load_model(
-    folder: Path | str, *, device: Device = "auto", precision: Precision = "auto", backend: Backend = "auto"
+    folder: Path | str, *, device: Device = "auto", precision: Precision = "auto", backend: BackendName = "auto"
 ) -> Model:
     """Return a saved model.
 
@@ -199,7 +207,7 @@ def load_encoder(
     return _encoder(tokenizer, limit, long_texts, overlap)
 
 
-def _as_told(card: ModelCard, folder: Path, *, device: Device, precision: Precision, backend: Backend) -> ModelCard:
+def _as_told(card: ModelCard, folder: Path, *, device: Device, precision: Precision, backend: BackendName) -> ModelCard:
     """Return the card with the backend and the precision that will be computed with."""
     told = (device, precision) != ("auto", "auto")
     if backend == "openvino" and (told or card.backend != "openvino"):

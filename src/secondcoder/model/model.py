@@ -30,7 +30,7 @@ from secondcoder.model.encoding import Encoded, TextEncoder
 from secondcoder.model.pretrained import quiet_transformers
 from secondcoder.model.scores import Scores, probabilities_of
 from secondcoder.progress import Task
-from secondcoder.recipes import LongTexts, WindowPooling
+from secondcoder.settings import LongTexts, WindowPooling
 from secondcoder.storage import atomic_path, sha256_file, sha256_strings, storage_errors, write_json
 
 CARD_FILE = "secondcoder.json"

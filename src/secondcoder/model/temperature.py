@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from secondcoder.bounds import check_range
 from secondcoder.errors import ModelError
 from secondcoder.model.backends import TorchBackend
 from secondcoder.model.model import Model
+from secondcoder.settings import check_range
 
 _PROBES = ("one", "one two three", "What is read here does not matter, as long as it is not always the same.")
 _TOLERANCE = 1e-4

@@ -87,7 +87,7 @@ def stall_limit() -> float:
     except ValueError:
         asked = -1.0
     if not asked >= 0:
-        from secondcoder.errors import SettingsError  # the watching process knows no package
+        from secondcoder.errors import SettingsError
 
         raise SettingsError(f"{VARIABLE} is {told!r}.", "Set it to a number of seconds, or to 0 to wait for ever.")
     return asked or float("inf")

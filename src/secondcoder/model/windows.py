@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secondcoder.recipes import WindowPooling
+from secondcoder.settings import WindowPooling
 
 
 def cut(n: int, *, room: int, overlap: int) -> list[tuple[int, int]]:

@@ -9,14 +9,7 @@ from dataclasses import dataclass
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.reporting.content import ReportContent
 from secondcoder.reporting.formatting import MODEL, format_metric, joined, name_of
-from secondcoder.reporting.references import (
-    GROUPED,
-    GROUPED_REFERENCES,
-    INTERVALS,
-    KINDS,
-    KINDS_OF_SETS,
-    REFERENCES,
-)
+from secondcoder.reporting.references import GROUPED, GROUPED_REFERENCES, INTERVALS, KINDS, KINDS_OF_SETS, REFERENCES
 from secondcoder.reporting.showing import Shown
 from secondcoder.reporting.training_told import training_told
 

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secondcoder.bounds import check_weights
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import SettingsError, nearest
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings, check_weights
 
 BALANCED = "balanced"
 

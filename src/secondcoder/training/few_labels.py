@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import SettingsError
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.class_weights import settle_classes
 
 FEW = 50

@@ -25,7 +25,7 @@ from secondcoder.model.pretrained import seeded
 from secondcoder.model.scores import Scores
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
-from secondcoder.recipes import LEAST_STEPS, TrainSettings
+from secondcoder.settings import LEAST_STEPS, TrainSettings
 from secondcoder.training.activations import inputs_for
 from secondcoder.training.alarms import predicts_one_class
 from secondcoder.training.checkpoints import Checkpoint

@@ -12,7 +12,7 @@ import psutil
 from transformers import PreTrainedModel
 
 from secondcoder.model.backends import TRAINING_TOKENS
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 
 # Numbers that a transformer layer keeps for the backward pass, in hidden sizes per token: its input, query, key,
 # value, attention's result, two norms, and the feed-forward part before and behind its activation, with dropout masks.

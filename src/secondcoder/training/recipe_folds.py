@@ -25,7 +25,7 @@ from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.evaluation.metrics import is_better, resolve_metric
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress
-from secondcoder.recipes import RecipeName, TrainSettings
+from secondcoder.settings import RecipeName, TrainSettings
 from secondcoder.storage import append_json_line, read_json, read_json_lines, sha256_strings, write_json
 from secondcoder.training.few_labels import FEW, RecipeComparison, fewest_labels, wants_comparison
 from secondcoder.training.loop import fit

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from secondcoder.errors import MissingExtraError
 from secondcoder.model.model import Model
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.sparing import peak_rate
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from transformers import PretrainedConfig, PreTrainedModel
 
 from secondcoder.model.pretrained import rate_for
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.dropout import cheap_dropout
 from secondcoder.training.frozen import Frozen, freeze, upper_layers
 from secondcoder.training.lora import RATE, add_adapters, merge_adapters

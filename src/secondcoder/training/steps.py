@@ -18,7 +18,7 @@ from secondcoder.errors import ModelError
 from secondcoder.model.backends import ResolvedPrecision, attention_for, computing
 from secondcoder.model.batches import Batch, Pass, cut_step
 from secondcoder.model.windows import Windows, pool_tensor
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.losses import Loss, cross_entropy
 from secondcoder.training.ranks import Ranks
 

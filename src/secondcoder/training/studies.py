@@ -17,7 +17,7 @@ from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
-from secondcoder.recipes import TrainSettings
+from secondcoder.settings import TrainSettings
 from secondcoder.training.alarms import below_majority
 from secondcoder.training.fitting import Fit, dev_thresholds
 from secondcoder.training.loop import fit
