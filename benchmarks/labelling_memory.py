@@ -47,7 +47,7 @@ class StandIn:
 def make(path: Path, rows: int) -> None:
     import pyarrow as pa
 
-    from secondcoder.labelling.writing import open_writer
+    from secondcoder.formats.files import open_writer
 
     schema = pa.schema([("n", pa.string()), ("text", pa.string()), ("note", pa.string())])
     with open_writer(path, schema) as writer:

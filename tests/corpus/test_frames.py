@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from secondcoder.corpus.cells import values_of
 from secondcoder.corpus.frames import class_names, from_memory, with_class_names
-from secondcoder.corpus.jsonlines import is_json
 from secondcoder.errors import DataError
+from secondcoder.formats.jsonlines import is_json
 
 CELLS = st.one_of(
     st.none(),

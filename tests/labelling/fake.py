@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from secondcoder.labelling.writing import open_writer
+from secondcoder.formats.files import open_writer
 from secondcoder.progress import Task
 
 LABEL_NAMES = ("left", "right", "no, side")

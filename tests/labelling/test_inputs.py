@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from secondcoder.corpus.files import read_table
 from secondcoder.errors import DataError, SettingsError
+from secondcoder.formats.files import read_table
 from secondcoder.labelling import stream, windows
 from secondcoder.labelling.stream import label_file
 from tests.labelling.fake import LABEL_NAMES, ROWS, FakeModel, label_of, probabilities_of, put

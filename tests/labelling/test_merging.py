@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondcoder.corpus.files import read_table
 from secondcoder.errors import DataError, SettingsError, StorageError
+from secondcoder.formats.files import read_table
 from secondcoder.labelling import merging, windows, work
 from secondcoder.labelling.merging import merge
 from secondcoder.labelling.stream import label_file

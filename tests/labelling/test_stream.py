@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondcoder.corpus.files import read_table
+from secondcoder.formats.files import read_table
 from secondcoder.labelling import stream, windows
 from secondcoder.labelling.stream import label_file
 from secondcoder.progress import Progress, Task

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from secondcoder.corpus.corpus import natural_order
 from secondcoder.corpus.findings import Finding
-from secondcoder.corpus.jsonlines import is_json, to_json
 from secondcoder.errors import DataError
+from secondcoder.formats.jsonlines import is_json, to_json
 
 _MANY = 1000  # labels; no one codes by hand into more classes
 _SHOWN = 5  # examples of a fault

@@ -4,7 +4,7 @@ In: a list of dicts, a pandas or polars data frame, or anything that speaks Arro
 imported for it: pandas is recognised by the name of its module, everything else by `__arrow_c_stream__`.
 
 Values come out as they went in. Where Python values of several types stand in one column, which Arrow cannot hold, the
-column holds them as JSON text, as `secondcoder.corpus.jsonlines` does; NaN among values that are no floats, which is
+column holds them as JSON text, as `secondcoder.formats.jsonlines` does; NaN among values that are no floats, which is
 how pandas writes a missing cell, is null.
 """
 
@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from secondcoder.corpus.corpus import Part
 from secondcoder.corpus.findings import Finding
-from secondcoder.corpus.jsonlines import JSON_MARK, to_json
 from secondcoder.errors import DataError
+from secondcoder.formats.jsonlines import JSON_MARK, to_json
 
 _EXACT = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64(), bytes: pa.binary()}
 

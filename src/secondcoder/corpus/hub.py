@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 
 from secondcoder.corpus.corpus import PARTS, Part
-from secondcoder.corpus.files import FORMATS, read_table
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.frames import Rows, class_names, with_class_names
 from secondcoder.environment import prepare_environment
 from secondcoder.errors import DataError
+from secondcoder.formats.files import FORMATS, read_table
 
 PREFIX = "hub:"
 PART_NAMES: dict[str, Part] = {

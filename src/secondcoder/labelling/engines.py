@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from secondcoder.formats.files import json_values
 from secondcoder.labelling.columns import AddedColumns, Scorer
 from secondcoder.labelling.windows import Window
-from secondcoder.labelling.writing import json_values
 from secondcoder.progress import Progress, Task
 from secondcoder.settings import LabelSettings
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from secondcoder.errors import StorageError
+from secondcoder.formats.files import not_finite_findings
 from secondcoder.labelling.outputs import Output
 from secondcoder.labelling.summary import LabelSummary, confidence_findings, departure_findings
 from secondcoder.labelling.work import Work, differences
-from secondcoder.labelling.writing import not_finite_findings
 from secondcoder.progress import Progress
 from secondcoder.settings import LabelSettings
 from secondcoder.storage import read_json, storage_errors, write_json

@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from secondcoder.corpus.decoding import unreadable
-from secondcoder.corpus.files import common_schema, ending_of, find_format, open_chunks
-from secondcoder.corpus.pieces import Piece
 from secondcoder.errors import DataError, StorageError
+from secondcoder.formats.files import common_schema, ending_of, find_format, open_chunks
+from secondcoder.formats.records import Piece
+from secondcoder.formats.text_files import unreadable
 from secondcoder.labelling.outputs import SIDECARS, refuse_address
 from secondcoder.progress import Progress
 from secondcoder.storage import sha256_file, sha256_strings

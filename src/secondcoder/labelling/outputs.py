@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from secondcoder.corpus.decoding import PACKED
-from secondcoder.corpus.files import FORMATS, ending_of, find_format
 from secondcoder.errors import SettingsError, StorageError
+from secondcoder.formats.files import FORMATS, ending_of, find_format
+from secondcoder.formats.text_files import PACKED
 from secondcoder.storage import storage_errors
 
 MANIFEST_ENDING = ".manifest.json"

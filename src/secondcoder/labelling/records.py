@@ -1,6 +1,6 @@
 """Rows of labelled files as they stand, to be put in another order.
 
-In: files that `secondcoder.labelling.writing` wrote. Out: so many rows at a time, as lines of text or as Arrow tables,
+In: files that `secondcoder.formats.files` wrote. Out: so many rows at a time, as lines of text or as Arrow tables,
 and a file that is made of them. Text is copied, not parsed: of a CSV only the quotes are counted, since a row ends
 where a line ends outside quotes.
 """
@@ -14,9 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from secondcoder.corpus.decoding import open_text
-from secondcoder.corpus.files import find_format, open_chunks
-from secondcoder.labelling.writing import TextStream, open_writer
+from secondcoder.formats.files import TextStream, find_format, open_chunks, open_writer
+from secondcoder.formats.text_files import open_text
 from secondcoder.storage import atomic_path, storage_errors
 
 

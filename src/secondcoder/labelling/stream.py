@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from secondcoder.corpus.corpus import require_column
-from secondcoder.corpus.files import find_format
 from secondcoder.environment import versions
 from secondcoder.errors import DataError, InterruptedRunError, SecondcoderError, SettingsError, StorageError
+from secondcoder.formats.files import find_format
 from secondcoder.labelling.columns import AddedColumns, Deciding, Scorer
 from secondcoder.labelling.engines import Engine, LocalEngine
 from secondcoder.labelling.finishing import finish, finished

@@ -24,10 +24,10 @@ from typing import Any
 import pyarrow as pa
 
 from secondcoder.errors import StorageError
+from secondcoder.formats.files import open_writer
 from secondcoder.labelling.inputs import START, Cursor
 from secondcoder.labelling.outputs import Output
 from secondcoder.labelling.summary import Tally
-from secondcoder.labelling.writing import open_writer
 from secondcoder.progress import Progress, Task
 from secondcoder.storage import (
     append_json_line,

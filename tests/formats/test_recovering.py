@@ -6,10 +6,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from secondcoder.corpus import recovering
-from secondcoder.corpus.files import open_chunks
-from secondcoder.corpus.pieces import CUT, Rejected, cut_pieces
-from secondcoder.corpus.recovering import recovered_rows
+from secondcoder.formats import delimited
+from secondcoder.formats.delimited import recovered_rows
+from secondcoder.formats.files import open_chunks
+from secondcoder.formats.records import CUT, Rejected, cut_pieces
 
 WIDTH = 3
 # Texts as people write them: lines, quotes, delimiters; none begins with what would end a quoted cell, and none ends
@@ -110,7 +110,7 @@ def test_a_good_row_of_several_lines_before_a_faulty_one_stays_whole():
 
 
 def test_an_unclosed_quote_is_looked_ahead_for_no_further_than_the_longest_row(monkeypatch):
-    monkeypatch.setattr(recovering, "LONGEST_ROW", 1000)
+    monkeypatch.setattr(delimited, "LONGEST_ROW", 1000)
     read = 0
 
     def lines():

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondcoder.corpus.files import open_chunks, read_table
-from secondcoder.corpus.jsonlines import is_json
 from secondcoder.errors import DataError
+from secondcoder.formats.files import open_chunks, read_table
+from secondcoder.formats.jsonlines import is_json
 
 NASTY = st.text(
     st.one_of(st.sampled_from("\",;|\t\n\r\0 \\'#é\u2028\ufeff😀"), st.characters(codec="utf-8")), max_size=12

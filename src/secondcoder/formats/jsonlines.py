@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 
 import pyarrow as pa
 
-from secondcoder.corpus.decoding import open_text
-from secondcoder.corpus.pieces import CUT, Piece, Rejected, cut_pieces, readable
 from secondcoder.errors import DataError
+from secondcoder.formats.records import CUT, Piece, Rejected, cut_pieces, readable
+from secondcoder.formats.text_files import open_text
 
 JSON_MARK = {b"secondcoder": b"json"}
 _BLANKS = " \t\r\n"  # what JSON counts as blank

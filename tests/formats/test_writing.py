@@ -11,11 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from secondcoder.corpus.files import open_chunks, read_table
-from secondcoder.corpus.jsonlines import JSON_MARK
 from secondcoder.errors import DataError, SettingsError, StorageError
-from secondcoder.labelling import writing
-from secondcoder.labelling.writing import not_finite_findings, open_writer
+from secondcoder.formats import files
+from secondcoder.formats.files import not_finite_findings, open_chunks, open_writer, read_table
+from secondcoder.formats.jsonlines import JSON_MARK
 
 ENDINGS = ("csv", "tsv", "jsonl", "parquet", "csv.gz", "tsv.zst", "jsonl.zst")
 nasty = st.one_of(
@@ -26,7 +25,7 @@ nasty = st.one_of(
 )
 
 
-def write(path: Path, table: pa.Table, rows: int = 3) -> writing.Writer:
+def write(path: Path, table: pa.Table, rows: int = 3) -> files.Writer:
     with open_writer(path, table.schema) as writer:
         for batch in table.to_batches(max_chunksize=rows):
             writer.write(batch)
@@ -180,7 +179,7 @@ def test_batches_with_different_dictionaries_share_a_parquet_file(tmp_path: Path
 def test_parquet_row_groups_are_written_as_they_fill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(writing, limit, 10 if limit == "_ROW_GROUP_ROWS" else 80)  # bytes: 10 rows of 8
+    monkeypatch.setattr(files, limit, 10 if limit == "_ROW_GROUP_ROWS" else 80)  # bytes: 10 rows of 8
     table = pa.table({"i": range(35)})
     write(tmp_path / "a.parquet", table, rows=5)
     metadata = pq.ParquetFile(tmp_path / "a.parquet").metadata

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondcoder.labelling.values import plain_values
+from secondcoder.formats.values import plain_values
 
 BERLIN = pa.timestamp("us", "Europe/Berlin")
 
