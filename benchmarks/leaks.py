@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from secondcoder.corpus.near_duplicates import SHORTEST, find_near_duplicates, normalise
+from secondcoder.corpus.near_duplicates import SHORTEST, find_near_duplicates, normalise, similar_pairs
 from secondcoder.corpus.reading import read
-from secondcoder.corpus.shingles import similar_pairs
 from secondcoder.environment import machine, versions
 
 PLANTED = 200

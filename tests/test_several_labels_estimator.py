@@ -6,8 +6,7 @@ import pytest
 from sklearn.preprocessing import MultiLabelBinarizer
 
 import secondcoder as sc
-from secondcoder.corpus.array_sets import corpus_for
-from secondcoder.corpus.arrays import InputError
+from secondcoder.corpus.arrays import InputError, corpus_for
 from tests.several import made_sets
 
 TEXTS = ["one", "two", "three"]

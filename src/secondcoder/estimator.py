@@ -17,8 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from secondcoder.corpus.array_sets import corpus_for
-from secondcoder.corpus.arrays import label_name, list_of_texts
+from secondcoder.corpus.arrays import corpus_for, label_name, list_of_texts
 from secondcoder.corpus.reserving import set_aside
 from secondcoder.corpus.taking_dev import take_dev
 from secondcoder.errors import InterruptedRunError, SettingsError, StorageError

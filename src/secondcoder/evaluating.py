@@ -15,9 +15,8 @@ import pyarrow as pa
 from secondcoder.corpus.corpus import Corpus, Part, join_set
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.leaks import find_leaks, show_pairs
-from secondcoder.corpus.near_duplicates import find_near_duplicates
+from secondcoder.corpus.near_duplicates import SIMILAR, find_near_duplicates
 from secondcoder.corpus.reading import read
-from secondcoder.corpus.shingles import SIMILAR
 from secondcoder.errors import DataError
 from secondcoder.evaluation.figures import Evaluation
 from secondcoder.judging import judge

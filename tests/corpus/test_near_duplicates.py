@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondcoder.corpus.near_duplicates import NearDuplicates, find_near_duplicates, normalise
-from secondcoder.corpus.shingles import SIMILAR, similar_pairs
+from secondcoder.corpus.near_duplicates import SIMILAR, NearDuplicates, find_near_duplicates, normalise, similar_pairs
 
 WORDS = "tax school health pension police europe border farm energy housing crime growth wage rail youth peace".split()
 

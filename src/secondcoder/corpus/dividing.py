@@ -11,8 +11,8 @@ from typing import Literal
 
 from secondcoder.corpus.assigning_sets import assign_sets, rarest_labels
 from secondcoder.corpus.assignment import assign_by_strata, assign_groups
+from secondcoder.corpus.checks import excerpt
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
-from secondcoder.corpus.faults import excerpt
 from secondcoder.corpus.findings import Finding, Severity
 from secondcoder.corpus.leaks import LEAKS_AT_MOST, judge_given, near_duplicate_findings, near_leak_findings
 from secondcoder.corpus.near_duplicates import NearDuplicates, find_near_duplicates

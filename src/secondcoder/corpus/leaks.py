@@ -6,11 +6,10 @@ In: a `Corpus`, the part of each row, its near-duplicates. Out: the rows concern
 
 from collections.abc import Mapping
 
+from secondcoder.corpus.checks import excerpt
 from secondcoder.corpus.corpus import Corpus, Part
-from secondcoder.corpus.faults import excerpt
 from secondcoder.corpus.findings import Finding
-from secondcoder.corpus.near_duplicates import NearDuplicates
-from secondcoder.corpus.shingles import SIMILAR
+from secondcoder.corpus.near_duplicates import SIMILAR, NearDuplicates
 from secondcoder.errors import SplitError
 
 LEAKS_AT_MOST = 0.01

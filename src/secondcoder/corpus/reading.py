@@ -17,7 +17,7 @@ from secondcoder.corpus.cells import as_strings, ids_of, texts_of
 from secondcoder.corpus.corpus import PARTS, Corpus, Part, Source, require_column
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.frames import Rows, from_memory
-from secondcoder.corpus.label_schemes import label_roles, read_labels
+from secondcoder.corpus.labels import label_roles, read_labels
 from secondcoder.errors import ColumnError, DataError, SettingsError
 from secondcoder.formats.files import read_table
 from secondcoder.settings import DEFAULT_SEED, ReadSettings, as_label_mapping

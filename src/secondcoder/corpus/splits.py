@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from secondcoder.corpus.column_leaks import revealing_findings
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
 from secondcoder.corpus.dividing import Draft, Resolved
 from secondcoder.corpus.findings import Finding
-from secondcoder.corpus.revealing import revealing_findings
 from secondcoder.errors import SplitError
 from secondcoder.settings import DEFAULT_SEED, By, SplitSettings, check_seed
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from secondcoder.corpus.corpus import Part
-from secondcoder.corpus.forest import Forest
+from secondcoder.corpus.near_duplicates import Forest
 
 
 @dataclass(frozen=True)

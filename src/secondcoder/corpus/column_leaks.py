@@ -46,7 +46,6 @@ SAMPLE = 20_000
 """Rows that are looked at."""
 _FOLDS = 5
 _BINS = 10
-
 Codes = NDArray[np.int64]
 
 

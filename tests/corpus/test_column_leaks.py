@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from secondcoder.corpus.column_leaks import revealing_findings
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
-from secondcoder.corpus.revealing import revealing_findings
 from secondcoder.corpus.splits import split
 from tests.corpus.make import make_corpus
 
