@@ -25,13 +25,13 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import secondcoder as sc
-from secondcoder.corpus.assignment import sha_key
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.corpus.splits import Split
 from secondcoder.environment import machine, versions
 from secondcoder.progress import Progress
 from secondcoder.run_folder import judge
 from secondcoder.settings import SplitSettings, TrainSettings
+from secondcoder.splits.assignment import sha_key
+from secondcoder.splits.split import Split
 from secondcoder.training.baselines import TfidfLogistic
 from secondcoder.workflow import train_with
 

@@ -101,7 +101,7 @@ def learn(asked: argparse.Namespace) -> None:
     import numpy as np
 
     import secondcoder as sc
-    from secondcoder.corpus.splits import split
+    from secondcoder.splits.split import split
 
     corpus = sc.read(asked.data, text=asked.text, label=asked.label, group=asked.group)
     drawn = np.sort(np.random.default_rng(0).choice(len(corpus), min(asked.rows, len(corpus)), replace=False))

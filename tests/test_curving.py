@@ -8,13 +8,13 @@ import pytest
 
 import secondcoder as sc
 from secondcoder.cli.main import main
-from secondcoder.corpus.splits import split
 from secondcoder.curving import choose_sizes, nested_order, study_run, study_split, trace_curve
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.evaluation.learning_curve import LearningCurve
 from secondcoder.progress import Progress
 from secondcoder.runs import Run
 from secondcoder.settings import CurveSettings, TrainSettings
+from secondcoder.splits.split import split
 from secondcoder.training.steps import Stepper
 from tests.tiny import make_rows
 

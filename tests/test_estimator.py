@@ -20,10 +20,10 @@ from sklearn.preprocessing import FunctionTransformer
 import secondcoder as sc
 from secondcoder import SentenceClassifier, estimator
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.corpus.splits import Split
 from secondcoder.errors import DataError, SettingsError, StorageError
 from secondcoder.model.model import Model
 from secondcoder.settings import DEFAULT_SEED, SplitSettings, TrainSettings
+from secondcoder.splits.split import Split
 from secondcoder.training.fitting import Fit
 from secondcoder.training.steps import Stepper
 from tests.tiny import make_rows

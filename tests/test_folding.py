@@ -11,11 +11,11 @@ import pytest
 import secondcoder as sc
 from secondcoder import folding
 from secondcoder.cli.main import main
-from secondcoder.corpus.folds import make_folds
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError, SplitError
 from secondcoder.folding import cross_fit
 from secondcoder.model.model import Model
 from secondcoder.runs import Run
+from secondcoder.splits.folds import make_folds
 from secondcoder.storage import locked
 from secondcoder.training import loop
 from secondcoder.training.steps import Stepper

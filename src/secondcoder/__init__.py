@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from secondcoder.corpus.checks import check as check
     from secondcoder.corpus.corpus import Corpus as Corpus
     from secondcoder.corpus.reading import read as read
-    from secondcoder.corpus.splits import Split as Split
-    from secondcoder.corpus.splits import split as split
     from secondcoder.errors import SecondcoderError as SecondcoderError
     from secondcoder.estimator import SentenceClassifier as SentenceClassifier
     from secondcoder.evaluation.evaluate import evaluate as evaluate
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
     from secondcoder.model.loading import load_model as load
     from secondcoder.model.model import Model as Model
     from secondcoder.runs import Run as Run
+    from secondcoder.splits.split import Split as Split
+    from secondcoder.splits.split import split as split
     from secondcoder.tuning import tune as tune
     from secondcoder.workflow import train as train
 

@@ -16,17 +16,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from secondcoder.corpus.assigning_sets import rarest_labels
-from secondcoder.corpus.assignment import sha_key
 from secondcoder.corpus.corpus import Corpus, Task
-from secondcoder.corpus.reserving import set_aside
-from secondcoder.corpus.splits import Split
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.evaluation.learning_curve import LearningCurve, fit_power_law
 from secondcoder.evaluation.metrics import LOWER_IS_BETTER, is_better, resolve_metric
 from secondcoder.progress import Progress
 from secondcoder.runs import Run
 from secondcoder.settings import CurveSettings, TrainSettings, check_seed
+from secondcoder.splits.assignment import rarest_labels, sha_key
+from secondcoder.splits.split import Split, set_aside
 from secondcoder.storage import locked, read_json, sha256_strings, write_json
 from secondcoder.training.few_labels import settled_for
 from secondcoder.training.fitting import Fit, history_names

@@ -18,8 +18,6 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from secondcoder.corpus.arrays import corpus_for, label_name, list_of_texts
-from secondcoder.corpus.reserving import set_aside
-from secondcoder.corpus.taking_dev import take_dev
 from secondcoder.errors import InterruptedRunError, SettingsError, StorageError
 from secondcoder.evaluation.deciding import class_threshold, decide_class, decide_set, threshold_array
 from secondcoder.finishing import promise, set_thresholds, temper, tempered
@@ -39,6 +37,7 @@ from secondcoder.settings import (
     TrainSettings,
     WindowPooling,
 )
+from secondcoder.splits.split import set_aside, take_dev
 from secondcoder.training.class_weights import what_weights_do
 from secondcoder.training.few_labels import settled_for
 from secondcoder.training.fitting import gold_of

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import PARTS, Corpus
-from secondcoder.corpus.folds import Fold, make_folds
 from secondcoder.errors import InterruptedRunError, RunError
 from secondcoder.evaluation.deciding import threshold_array
 from secondcoder.evaluation.evaluate import points_of_rows
@@ -32,6 +31,7 @@ from secondcoder.progress import Progress, default_progress
 from secondcoder.run_folder import MODEL_NAME, RUN_FILE, now
 from secondcoder.runs import Run
 from secondcoder.settings import TrainSettings, check_count
+from secondcoder.splits.folds import Fold, make_folds
 from secondcoder.storage import atomic_path, locked, read_json, storage_errors, write_json
 from secondcoder.training.baselines import fit_baselines
 from secondcoder.training.studies import fit_pretrained, spread

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import PARTS, Corpus
-from secondcoder.corpus.splits import Split
 from secondcoder.environment import machine, versions
 from secondcoder.errors import InterruptedRunError, RunError, StorageError
 from secondcoder.run_folder import CHECKPOINTS, RUN_FILE, RUN_FORMAT, SHARE, now
 from secondcoder.runs import Run
 from secondcoder.settings import TrainSettings
+from secondcoder.splits.split import Split
 from secondcoder.storage import LOCK_FILES, TEMPORARY_MARK, atomic_path, storage_errors, write_json
 
 _DATA_THAT_MATTERS = ("sha256", "columns", "label_names", "positive", "parts", "unused", "split_by")

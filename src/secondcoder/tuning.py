@@ -18,8 +18,6 @@ from typing import Any
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
-from secondcoder.corpus.reserving import set_aside
-from secondcoder.corpus.splits import Split
 from secondcoder.errors import InterruptedRunError, ModelError, RunError, SettingsError
 from secondcoder.evaluation.metrics import is_better, resolve_metric
 from secondcoder.progress import BarsOnly, Progress, default_progress
@@ -27,6 +25,7 @@ from secondcoder.recording import require_ours
 from secondcoder.run_folder import CHECKPOINTS, RUN_FILE
 from secondcoder.runs import Run
 from secondcoder.settings import DEFAULT_SEED, TrainSettings, TuneSettings, check_seed
+from secondcoder.splits.split import Split, set_aside
 from secondcoder.storage import locked, read_json, sha256_strings, write_json
 from secondcoder.training.few_labels import settled_for, wants_comparison
 from secondcoder.training.ranks import join_ranks

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from secondcoder.corpus.findings import Finding
-from secondcoder.corpus.reserving import set_aside
-from secondcoder.corpus.splits import Split
 from secondcoder.errors import DataError
 from secondcoder.finishing import Judged, keep
 from secondcoder.model.backends import resolve_device
@@ -36,6 +34,7 @@ from secondcoder.settings import (
     WindowPooling,
     check_seed,
 )
+from secondcoder.splits.split import Split, set_aside
 from secondcoder.storage import locked
 from secondcoder.training.class_weights import settle_classes
 from secondcoder.training.few_labels import require_possible, wants_comparison

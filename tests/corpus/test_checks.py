@@ -5,8 +5,8 @@ import pytest
 
 from secondcoder.corpus.checks import check
 from secondcoder.corpus.findings import Finding
-from secondcoder.corpus.splits import split
 from secondcoder.errors import DataError
+from secondcoder.splits.split import split
 from tests.corpus.make import make_corpus
 
 WORDS = [f"sentence number {i}" for i in range(60)]

@@ -4,7 +4,7 @@ import pytest
 from secondcoder.corpus.column_leaks import revealing_findings
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
-from secondcoder.corpus.splits import split
+from secondcoder.splits.split import split
 from tests.corpus.make import make_corpus
 
 N = 400

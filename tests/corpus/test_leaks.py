@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondcoder.corpus.corpus import PARTS, Corpus
-from secondcoder.corpus.splits import split
 from secondcoder.errors import SplitError
+from secondcoder.splits.split import split
 from tests.corpus.make import make_corpus
 from tests.corpus.test_splits import assert_sound, given_corpus, kinds, sizes
 

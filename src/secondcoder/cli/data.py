@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from secondcoder.corpus.checks import CheckReport
     from secondcoder.corpus.corpus import Corpus
     from secondcoder.corpus.findings import Finding
-    from secondcoder.corpus.splits import Split
     from secondcoder.model.encoding import TextEncoder
+    from secondcoder.splits.split import Split
 
 
 _SHOWN = ("near-duplicate", "near-duplicate-in-two-parts", "leaks-allowed")  # findings whose examples are pairs
@@ -119,7 +119,7 @@ def _short(cell: object) -> object:
 def _divide(corpus: "Corpus", settings: SplitSettings, seed: int) -> "tuple[Split | None, list[Finding]]":
     """Return the parts that training would make, or what stands in their way."""
     from secondcoder.corpus.findings import Finding
-    from secondcoder.corpus.splits import split
+    from secondcoder.splits.split import split
 
     if not corpus.label_names:
         return None, []

@@ -144,8 +144,8 @@ def _study_run(folder: Path) -> "tuple[Run, Study]":
 
 def _study_file(file: str, seed: int, read: ReadSettings, split: SplitSettings, training: TrainSettings) -> "Study":
     from secondcoder.corpus.reading import read as read_rows
-    from secondcoder.corpus.splits import split as divide
     from secondcoder.curving import study_split
+    from secondcoder.splits.split import split as divide
 
     if not read.labelled:
         raise DataError("No --label was named.", "Name the column with the hand-given labels.")

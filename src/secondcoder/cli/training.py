@@ -29,8 +29,8 @@ from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings, Trai
 
 if TYPE_CHECKING:
     from secondcoder.corpus.corpus import Corpus
-    from secondcoder.corpus.splits import Split
     from secondcoder.runs import Run
+    from secondcoder.splits.split import Split
 
 
 def train(
@@ -66,7 +66,7 @@ def train(
     json
         Print the result as JSON.
     """
-    from secondcoder.corpus.splits import split as divide
+    from secondcoder.splits.split import split as divide
     from secondcoder.training.ranks import LeaderFailedError, part_ranks
     from secondcoder.workflow import train_with
 

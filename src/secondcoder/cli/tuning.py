@@ -57,7 +57,7 @@ def tune(
         Print the result as JSON.
     """
     from secondcoder.cli.training import read_corpus
-    from secondcoder.corpus.splits import split as divide
+    from secondcoder.splits.split import split as divide
     from secondcoder.tuning import tune as search
 
     if not read.labelled:

@@ -14,15 +14,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from secondcoder.corpus.assignment import sha_key
 from secondcoder.corpus.column_leaks import revealing_findings
 from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.corpus.findings import Finding, Severity
 from secondcoder.corpus.leaks import near_duplicate_findings
 from secondcoder.corpus.near_duplicates import find_near_duplicates
-from secondcoder.corpus.splits import Split
 from secondcoder.errors import DataError
 from secondcoder.settings import DEFAULT_SEED
+from secondcoder.splits.assignment import sha_key
+from secondcoder.splits.split import Split
 
 EXCERPT = 200
 """Characters shown of a text."""

@@ -1,7 +1,7 @@
 """Texts of the test part that the model has met, or nearly: how many, which, and what is said of it.
 
 In: a `Corpus`, the part of each row, its near-duplicates. Out: the rows concerned, findings, or a refusal.
-`secondcoder.corpus.dividing` decides what follows.
+`secondcoder.splits.draft` decides what follows.
 """
 
 from collections.abc import Mapping

@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from secondcoder.corpus.assignment import sha_key
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.corpus.folds import FEWEST_GROUPS, assign_folds
 from secondcoder.errors import InterruptedRunError, SplitError
 from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.evaluation.metrics import is_better, resolve_metric
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress
 from secondcoder.settings import RecipeName, TrainSettings
+from secondcoder.splits.assignment import sha_key
+from secondcoder.splits.folds import FEWEST_GROUPS, assign_folds
 from secondcoder.storage import append_json_line, read_json, read_json_lines, sha256_strings, write_json
 from secondcoder.training.few_labels import FEW, RecipeComparison, fewest_labels, wants_comparison
 from secondcoder.training.loop import fit

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondcoder.corpus.corpus import Corpus, Source
-from secondcoder.corpus.folds import assign_folds, make_folds
 from secondcoder.errors import SplitError
+from secondcoder.splits.folds import assign_folds, make_folds
 
 
 def make(labels, groups=None, texts=None) -> Corpus:

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
 
-from secondcoder.corpus.assignment import GOOD, assign_groups
 from secondcoder.corpus.corpus import PARTS, Corpus
-from secondcoder.corpus.splits import Split, split
-from secondcoder.corpus.units import Unit
 from secondcoder.errors import ColumnError, SplitError
 from secondcoder.settings import DEFAULT_SEED, SplitSettings
+from secondcoder.splits.assignment import GOOD, assign_groups
+from secondcoder.splits.split import Split, split
+from secondcoder.splits.units import Unit
 from tests.corpus.make import make_corpus
 
 

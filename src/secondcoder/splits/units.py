@@ -1,6 +1,6 @@
 """What must stay together in a split: the rows of one text or of near-duplicates, and the rows of one group.
 
-In: ids, texts and groups of the rows to divide. Out: `Unit` objects, which `secondcoder.corpus.assignment` gives to
+In: ids, texts and groups of the rows to divide. Out: `Unit` objects, which `secondcoder.splits.assignment` gives to
 the parts whole, and the rows whose text would otherwise stand in two parts.
 """
 
@@ -75,7 +75,7 @@ def cluster_units(
     clusters
         Rows that should stay together; a row stands in one of them at most. Their order does not matter.
     strata
-        Stratum of each row, as `secondcoder.corpus.assignment.assign_by_strata` has it.
+        Stratum of each row, as `secondcoder.splits.assignment.assign_by_strata` has it.
     largest
         Most rows that a joined unit may have; of a stratum with a tenth of the rows, a tenth of that, but two.
     fewest

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
 
-from secondcoder.corpus.assigning_sets import assign_sets, rarest_labels
 from secondcoder.corpus.checks import check
 from secondcoder.corpus.corpus import PARTS, Corpus
-from secondcoder.corpus.folds import assign_folds
-from secondcoder.corpus.splits import split
-from secondcoder.corpus.units import Unit
+from secondcoder.splits.assignment import assign_sets, rarest_labels
+from secondcoder.splits.folds import assign_folds
+from secondcoder.splits.split import split
+from secondcoder.splits.units import Unit
 from tests.corpus.make import make_corpus
 
 NAMES = ("army", "economy", "health", "schools")

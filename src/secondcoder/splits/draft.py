@@ -1,7 +1,7 @@
 """A split in the making: rules and findings.
 
 In: a `Corpus`, the settings, a seed. Out: `Draft`, which holds the part of each row, the reason of each row that is in
-none, and what was noticed. `secondcoder.corpus.splits` makes a `Split` of it.
+none, and what was noticed. `secondcoder.splits.split` makes a `Split` of it.
 """
 
 from collections import Counter
@@ -9,19 +9,17 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Literal
 
-from secondcoder.corpus.assigning_sets import assign_sets, rarest_labels
-from secondcoder.corpus.assignment import assign_by_strata, assign_groups
 from secondcoder.corpus.checks import excerpt
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
 from secondcoder.corpus.findings import Finding, Severity
 from secondcoder.corpus.leaks import LEAKS_AT_MOST, judge_given, near_duplicate_findings, near_leak_findings
 from secondcoder.corpus.near_duplicates import NearDuplicates, find_near_duplicates
-from secondcoder.corpus.units import Groups, cluster_units, group_units, repeated_texts, text_units
 from secondcoder.errors import SplitError
 from secondcoder.settings import SplitSettings
+from secondcoder.splits.assignment import assign_by_strata, assign_groups, assign_sets, rarest_labels
+from secondcoder.splits.units import Groups, cluster_units, group_units, repeated_texts, text_units
 
 Resolved = Literal["random", "stratified", "group", "given"]
-
 FAR_FROM_ASKED = 0.2
 """Relative deviation of a part's size from which a finding says so."""
 UNEVEN = 0.1

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from secondcoder.corpus.assigning_sets import rarest_labels
-from secondcoder.corpus.assignment import GOOD, sha_key
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.corpus.dividing import Draft, Resolved
 from secondcoder.corpus.near_duplicates import find_near_duplicates
-from secondcoder.corpus.units import Unit, cluster_units, group_units, text_units
 from secondcoder.errors import SplitError
 from secondcoder.settings import SplitSettings
+from secondcoder.splits.assignment import GOOD, rarest_labels, sha_key
+from secondcoder.splits.draft import Draft, Resolved
+from secondcoder.splits.units import Unit, cluster_units, group_units, text_units
 
 FEWEST_GROUPS = 3
 """Groups that folds need: one to judge on, one to choose by, one to learn from."""
@@ -75,7 +74,7 @@ def make_folds(corpus: Corpus, n_folds: int, *, dev: float, seed: int) -> list[F
 def assign_folds(corpus: Corpus, n_folds: int, *, seed: int) -> NDArray[np.int64]:
     """Return the fold of each row, from 0, shape (n,): of even sizes and label shares, whatever the order of the rows.
 
-    Units (groups, or rows of one text and its near-duplicates, joined as in `secondcoder.corpus.splits.split`) go one
+    Units (groups, or rows of one text and its near-duplicates, joined as in `secondcoder.splits.split.split`) go one
     after the other, the large ones first, to the fold that they bring nearest to its share of the rows and of each
     label. The first of several such orders whose result is good is taken; if none is, the most even one.
 
@@ -136,7 +135,7 @@ def _deal(
 ) -> tuple[float, list[int]]:
     """Return how uneven the folds are, and the fold of each unit.
 
-    The cost of a fold is that of `secondcoder.corpus.assignment.assign_groups`: the squared relative error of its
+    The cost of a fold is that of `secondcoder.splits.assignment.assign_groups`: the squared relative error of its
     size, and the chi-square distance of its label shares. Labels are added up one by one, since numpy's own sum
     orders its additions by processor.
 

@@ -7,13 +7,15 @@ other row with the reason why it is in none of them. Only a given split may shar
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Literal
 
+from secondcoder.corpus.arrays import InputError
 from secondcoder.corpus.column_leaks import revealing_findings
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
-from secondcoder.corpus.dividing import Draft, Resolved
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import SplitError
 from secondcoder.settings import DEFAULT_SEED, By, SplitSettings, check_seed
+from secondcoder.splits.draft import Draft, Resolved
 
 
 @dataclass(frozen=True)
@@ -172,3 +174,68 @@ def _resolve(corpus: Corpus, settings: SplitSettings) -> Resolved:
     if corpus.parts is not None:
         return "given"
     return "stratified" if corpus.groups is None else "group"
+
+
+_SHARE = 0.5
+
+
+def set_aside(dev: Corpus, *, seed: int) -> tuple[Corpus, Corpus, list[Finding]]:
+    """Return dev without what is set aside, the half that is, and what was noticed.
+
+    Label shares are kept, rows of one text stay together, and so do groups, whose texts are not independent: then the
+    promise holds by assumption only, and a finding says so.
+
+    Raises
+    ------
+    SplitError
+        If dev is too small to be halved.
+    """
+    draft = Draft(dev, SplitSettings(dev=_SHARE), seed)
+    by: Literal["stratified", "group"] = "stratified" if dev.groups is None else "group"
+    try:
+        draft.divide(draft.rows, by, draft.wanted(len(draft.rows), ("dev",)))
+        kept, reserved = (
+            dev.take([row for row in draft.rows if draft.part_of.get(row) == part]) for part in ("train", "dev")
+        )
+    except SplitError as error:
+        raise SplitError(f"Dev ({len(dev)} rows) cannot be halved. {error.what}", "Make dev larger.") from error
+    if not len(kept) or not len(reserved):
+        raise SplitError(
+            f"Dev has {len(dev)} rows of too few groups to set a part aside.", "Make dev larger, or leave --max-error."
+        )
+    found = []
+    if dev.groups is not None:
+        found.append(
+            Finding(
+                "grouped-promise",
+                "warning",
+                "The texts that choose the confidence for --max-error come in groups "
+                f"({len(set(reserved.units or ()))} of them). The promise about errors is proved for texts drawn "
+                "independently of each other.",
+                "Check the error among accepted labels on a coded sample of the corpus.",
+            )
+        )
+    return kept, reserved, found
+
+
+def take_dev(corpus: Corpus, settings: SplitSettings, seed: int) -> tuple[Corpus, Corpus, list[Finding]]:
+    """Return train and dev, made by the rules of `secondcoder.split`, without a test part: that is the caller's."""
+    draft = Draft(corpus, settings, seed)
+    by: Literal["stratified", "group"] = "stratified" if corpus.groups is None else "group"
+    try:
+        draft.divide(draft.rows, by, draft.wanted(len(draft.rows), ("dev",)))
+    except SplitError as error:
+        raise InputError(
+            f"The {len(corpus)} rows cannot be divided into train and dev. {error.what}",
+            "Give more texts of each class (and of more groups), leave out rare classes, or change dev.",
+        ) from error
+    train, dev = (
+        corpus.take([row for row in draft.rows if draft.part_of.get(row) == part]) for part in ("train", "dev")
+    )
+    learned = [name for name, count in train.label_counts().items() if count]
+    if len(learned) < 2 or not len(dev):
+        raise InputError(
+            f"Divided by group, train has {len(train)} rows with the labels {learned}, and dev has {len(dev)} rows.",
+            "Give more groups, choose another seed, or leave the groups out.",
+        )
+    return train, dev, draft.findings
