@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from secondcoder.environment import machine, versions
-from secondcoder.evaluation import paired
+from secondcoder.evaluation import paired_tests
 
 SHARES = {
     "2 classes, 50:50": (0.5, 0.5),
@@ -62,34 +62,34 @@ def sums_of(table: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def without_added(gold: NDArray[np.int64], *labels: NDArray[np.int64], k: int) -> NDArray[np.float64]:
-    kept, paired._PSEUDO_TEXTS = paired._PSEUDO_TEXTS, 0.0
+    kept, paired_tests._PSEUDO_TEXTS = paired_tests._PSEUDO_TEXTS, 0.0
     try:
-        return paired.outcome_errors(gold, *labels, k=k)
+        return paired_tests.outcome_errors(gold, *labels, k=k)
     finally:
-        paired._PSEUDO_TEXTS = kept
+        paired_tests._PSEUDO_TEXTS = kept
 
 
 def independent(n: int, shares: tuple[float, ...], studies: int, random: np.random.Generator) -> dict[str, list]:
     """Return for each method the coverage of accuracy, macro-F1 and the F1 of each class."""
     k = len(shares)
     joint = outcomes(np.array(shares), np.array(ACCURACY))
-    truth = paired.differences(sums_of(joint))
+    truth = paired_tests.differences(sums_of(joint))
     held: dict[str, list] = {"ours": [], "without the half texts": [], "percentile bootstrap": []}
     for study in range(studies):
         table = random.multinomial(n, joint.ravel())
         gold, *labels = np.repeat(np.array(np.unravel_index(np.arange(k**3), (k, k, k))), table, axis=1)
-        found = paired.differences(sums_of(table.reshape(k, k, k)))
+        found = paired_tests.differences(sums_of(table.reshape(k, k, k)))
         reach = stats.t.ppf(0.975, n - 1)
-        for name, errors in (("ours", paired.outcome_errors), ("without the half texts", without_added)):
+        for name, errors in (("ours", paired_tests.outcome_errors), ("without the half texts", without_added)):
             inside = np.abs(found - truth) <= reach * errors(gold, *labels, k=k) + 1e-12
             if name == "ours":
                 right = [label == gold for label in labels]
-                interval = paired.tango(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
+                interval = paired_tests.tango(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
                 inside[0] = interval.low <= truth[0] <= interval.high
             held[name].append(inside)
         if study < BOOTSTRAPPED:
             again = random.multinomial(n, table / n, size=RESAMPLES).reshape(-1, k, k, k)
-            low, high = np.quantile(paired.differences(sums_of(again)), [0.025, 0.975], axis=0)
+            low, high = np.quantile(paired_tests.differences(sums_of(again)), [0.025, 0.975], axis=0)
             held["percentile bootstrap"].append((low <= truth) & (truth <= high))
     return {name: list(np.mean(inside, axis=0)) for name, inside in held.items()}
 
@@ -102,7 +102,7 @@ def grouped(n_groups: int, shares: tuple[float, ...], studies: int, random: np.r
         for both in (-0.1, 0.0, 0.1)
         for own in (-0.03, 0.0, 0.03)
     ]
-    truth = paired.differences(sums_of(np.mean(grid, axis=0)))
+    truth = paired_tests.differences(sums_of(np.mean(grid, axis=0)))
     held: dict[str, list] = {"ours": [], "as if independent": []}
     for _ in range(studies):
         sizes = np.maximum(random.lognormal(np.log(100), 0.6, n_groups).astype(int), 5)
@@ -110,13 +110,15 @@ def grouped(n_groups: int, shares: tuple[float, ...], studies: int, random: np.r
             [random.multinomial(size, grid[random.integers(9)].ravel()) for size in sizes], dtype=np.float64
         )
         units = sums_of(tables.reshape(-1, k, k, k))
-        found = paired.differences(units.sum(axis=0))
-        errors = paired.jackknife(paired.differences, units, np.ones(n_groups))
-        reach = stats.t.ppf(0.975, paired.group_degrees(sizes))
+        found = paired_tests.differences(units.sum(axis=0))
+        errors = paired_tests.jackknife(paired_tests.differences, units, np.ones(n_groups))
+        reach = stats.t.ppf(0.975, paired_tests.group_degrees(sizes))
         held["ours"].append(np.abs(found - truth) <= reach * errors)
         total = tables.sum(axis=0).astype(int)
         gold, *labels = np.repeat(np.array(np.unravel_index(np.arange(k**3), (k, k, k))), total, axis=1)
-        held["as if independent"].append(np.abs(found - truth) <= 1.96 * paired.outcome_errors(gold, *labels, k=k))
+        held["as if independent"].append(
+            np.abs(found - truth) <= 1.96 * paired_tests.outcome_errors(gold, *labels, k=k)
+        )
     return {name: list(np.mean(inside, axis=0)) for name, inside in held.items()}
 
 

@@ -26,8 +26,8 @@ from typing import NamedTuple
 import numpy as np
 
 from secondcoder.environment import machine, versions
-from secondcoder.evaluation.tallies import Tallies, figure_limits
-from secondcoder.evaluation.uncertainty import mean_interval
+from secondcoder.evaluation.count_intervals import Tallies, figure_limits
+from secondcoder.evaluation.intervals import mean_interval
 
 LEVEL = 0.95
 SIZES = (100, 300, 1_000)

@@ -36,8 +36,8 @@ from sklearn.preprocessing import StandardScaler
 from transformers import AutoModel
 
 from secondcoder.environment import machine, versions
+from secondcoder.evaluation.error_analysis import JudgedRows
 from secondcoder.evaluation.label_errors import find_label_errors
-from secondcoder.evaluation.mistakes import JudgedRows
 from secondcoder.model.batches import fixed_shapes
 from secondcoder.model.loading import load_encoder
 from secondcoder.model.pretrained import locate

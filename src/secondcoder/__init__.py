@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from secondcoder.errors import SecondcoderError as SecondcoderError
     from secondcoder.estimator import SentenceClassifier as SentenceClassifier
     from secondcoder.evaluation.evaluate import evaluate as evaluate
-    from secondcoder.evaluation.figures import Evaluation as Evaluation
+    from secondcoder.evaluation.evaluation import Evaluation as Evaluation
     from secondcoder.folding import cross_fit as cross_fit
     from secondcoder.model.loading import load_model as load
     from secondcoder.model.model import Model as Model

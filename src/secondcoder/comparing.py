@@ -17,9 +17,9 @@ from secondcoder.corpus.corpus import PARTS, SEPARATOR
 from secondcoder.errors import RunError
 from secondcoder.evaluation import comparison
 from secondcoder.evaluation.comparison import Comparison
-from secondcoder.evaluation.comparison_ordered import with_order
-from secondcoder.evaluation.comparison_sets import compare_sets
-from secondcoder.evaluation.deciding import indicators
+from secondcoder.evaluation.multilabel import compare_sets
+from secondcoder.evaluation.ordinal import with_order
+from secondcoder.evaluation.tasks import indicators
 from secondcoder.run_folder import RunFolder
 from secondcoder.settings import TrainSettings, check_choice
 

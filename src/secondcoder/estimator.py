@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from secondcoder.corpus.arrays import corpus_for, label_name, list_of_texts
 from secondcoder.errors import InterruptedRunError, SettingsError, StorageError
-from secondcoder.evaluation.deciding import class_threshold, decide_class, decide_set, threshold_array
+from secondcoder.evaluation.tasks import class_threshold, decide_class, decide_set, threshold_array
 from secondcoder.finishing import promise, set_thresholds, temper, tempered
 from secondcoder.model.choosing import Judges, choose_backend
 from secondcoder.progress import LiveProgress, Progress, default_progress
@@ -83,7 +83,7 @@ checkpoint_activations
         One entry per evaluation on dev, with its figures.
     best_epoch_ : int
         The epoch whose weights the model holds, counted from 1; 0 where a logistic head was best as it started.
-    promise_ : secondcoder.evaluation.selection.Guarantee or None
+    promise_ : secondcoder.evaluation.selective.Guarantee or None
         From which confidence on the error stays below `max_error`, where that was asked for.
     recipes_ : secondcoder.training.few_labels.RecipeComparison or None
         With few labels, what recipes gave on train.

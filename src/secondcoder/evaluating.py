@@ -18,7 +18,7 @@ from secondcoder.corpus.leaks import find_leaks, show_pairs
 from secondcoder.corpus.near_duplicates import SIMILAR, find_near_duplicates
 from secondcoder.corpus.reading import read
 from secondcoder.errors import DataError
-from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.judging import judge
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress, default_progress

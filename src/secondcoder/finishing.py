@@ -13,8 +13,8 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import ModelError
 from secondcoder.evaluation.calibration import fit_temperature
-from secondcoder.evaluation.deciding import confidence_of
-from secondcoder.evaluation.selection import Guarantee, promise_of
+from secondcoder.evaluation.selective import Guarantee, promise_of
+from secondcoder.evaluation.tasks import confidence_of
 from secondcoder.evaluation.thresholds import tune_threshold, tune_thresholds
 from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.model.choosing import Judges, choose_backend

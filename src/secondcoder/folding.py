@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.errors import InterruptedRunError, RunError
-from secondcoder.evaluation.deciding import threshold_array
 from secondcoder.evaluation.evaluate import points_of_rows
-from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.tasks import threshold_array
 from secondcoder.finishing import set_thresholds, temper, tempered
 from secondcoder.judging import predicted_labels
 from secondcoder.mistaken import judged_rows, store_mistakes

@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.evaluation.comparison import compare
-from secondcoder.evaluation.comparison_sets import compare_sets
-from secondcoder.evaluation.deciding import decide_class, decide_set, labels_decided
 from secondcoder.evaluation.evaluate import evaluate_rows
-from secondcoder.evaluation.figures import Evaluation
-from secondcoder.evaluation.given import Thresholds, given_classes, set_thresholds_of
+from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.multilabel import compare_sets
+from secondcoder.evaluation.tasks import (
+    Thresholds,
+    decide_class,
+    decide_set,
+    given_classes,
+    labels_decided,
+    set_thresholds_of,
+)
 from secondcoder.training.fitting import class_indices, gold_of
 
 

@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.evaluation.deciding import decide_set
-from secondcoder.evaluation.given import Thresholds, given_classes, set_thresholds_of
-from secondcoder.evaluation.judged_rows import JudgedRows
+from secondcoder.evaluation.error_analysis import JudgedRows, find_mistakes
 from secondcoder.evaluation.label_errors import find_label_errors
-from secondcoder.evaluation.mistakes import find_mistakes
+from secondcoder.evaluation.tasks import Thresholds, decide_set, given_classes, set_thresholds_of
 from secondcoder.model.attribution import Attribution, can_explain, explain_all
 from secondcoder.model.model import Model
 from secondcoder.model.occlusion import check_against_occlusion

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import SEPARATOR, Corpus, Part, Source
 from secondcoder.errors import RunError
-from secondcoder.evaluation.figures import Evaluation
-from secondcoder.evaluation.given import Thresholds
+from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.tasks import Thresholds
 from secondcoder.judging import judge, lead_of, predictions
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model

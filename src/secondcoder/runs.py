@@ -6,7 +6,7 @@ In: a run folder. Out: its figures on test, and its report.
 from pathlib import Path
 
 from secondcoder.describing import report_content
-from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.progress import Progress, default_progress
 from secondcoder.reporting.card import render_card

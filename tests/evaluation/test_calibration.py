@@ -11,9 +11,15 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import brier_score_loss
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation.calibration import Calibration, calibration, fit_temperature
-from secondcoder.evaluation.calibration_error import MOST_BINS, bins_of, calibration_error
-from secondcoder.evaluation.means import share_interval
+from secondcoder.evaluation.calibration import (
+    MOST_BINS,
+    Calibration,
+    bins_of,
+    calibration,
+    calibration_error,
+    fit_temperature,
+)
+from secondcoder.evaluation.count_intervals import share_interval
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

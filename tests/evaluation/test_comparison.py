@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation import paired, uncertainty
+from secondcoder.evaluation import intervals, paired_tests
 from secondcoder.evaluation.comparison import Comparison, compare
 from secondcoder.evaluation.evaluate import evaluate
 
@@ -52,36 +52,36 @@ def test_values_are_those_of_evaluate_and_intervals_hold_the_difference(seed, n,
 
 def test_tangos_interval_and_mcnemar_are_those_of_the_literature():
     # Bentur et al. 2009, in Fagerland, Lydersen & Laake, Statistical Analysis of Contingency Tables, chapter 8
-    found = paired.tango(7, 1, 21)
+    found = paired_tests.tango(7, 1, 21)
     assert (found.low, found.high) == pytest.approx((-0.517, -0.026), abs=5e-4)
-    test = paired.mcnemar(7, 1, 21)
+    test = paired_tests.mcnemar(7, 1, 21)
     assert (test.p_value, test.mid_p) == pytest.approx((0.0703, 0.0391), abs=1e-4)
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 40))
 def test_tangos_interval_holds_the_difference_turns_with_it_and_is_never_a_point(b, c, rest):
     n = b + c + rest - 1 or 1
-    found, turned = paired.tango(b, c, n), paired.tango(c, b, n)
+    found, turned = paired_tests.tango(b, c, n), paired_tests.tango(c, b, n)
     assert -1 <= found.low <= (c - b) / n <= found.high <= 1
     assert found.high - found.low > 0.01
     assert (found.low, found.high) == pytest.approx((-turned.high, -turned.low), abs=1e-6)
 
 
 def test_texts_that_both_get_right_or_wrong_say_nothing_to_mcnemar():
-    assert paired.mcnemar(0, 0, 50).p_value == paired.mcnemar(4, 4, 50).mid_p == 1.0
-    assert paired.mcnemar(3, 9, 50).p_value == pytest.approx(paired.mcnemar(3, 9, 5000).p_value)
-    assert paired.mcnemar(3, 9, 50).p_value == pytest.approx(2 * stats.binom.cdf(3, 12, 0.5))
+    assert paired_tests.mcnemar(0, 0, 50).p_value == paired_tests.mcnemar(4, 4, 50).mid_p == 1.0
+    assert paired_tests.mcnemar(3, 9, 50).p_value == pytest.approx(paired_tests.mcnemar(3, 9, 5000).p_value)
+    assert paired_tests.mcnemar(3, 9, 50).p_value == pytest.approx(2 * stats.binom.cdf(3, 12, 0.5))
 
 
 def test_the_difference_that_mcnemar_could_have_shown_is_shown_in_four_of_five_studies():
     n, discordant = 600, 0.2
-    d = paired.mcnemar(60, 60, n).detectable
+    d = paired_tests.mcnemar(60, 60, n).detectable
     random = np.random.default_rng(1)
     second = random.binomial(n, (discordant + d) / 2, 2000)
     first = random.binomial(n - second, (discordant - d) / 2 / (1 - (discordant + d) / 2))
     shown = np.abs(second - first) / np.sqrt(np.maximum(first + second, 1)) > stats.norm.ppf(0.975)
     assert 0.76 <= shown.mean() <= 0.84
-    assert paired.mcnemar(1, 0, 5).detectable is None
+    assert paired_tests.mcnemar(1, 0, 5).detectable is None
 
 
 def test_two_that_give_the_same_labels_differ_by_nothing_but_not_for_sure():
@@ -137,8 +137,8 @@ def test_accuracy_by_groups_of_equal_size_is_the_t_test_of_their_means():
 
 
 def test_one_group_of_nearly_all_texts_leaves_little_to_judge_by():
-    assert paired.group_degrees(np.full(12, 20.0)) == pytest.approx(11)
-    assert 1 <= paired.group_degrees(np.array([1000.0, *[10.0] * 11])) < 1.5
+    assert paired_tests.group_degrees(np.full(12, 20.0)) == pytest.approx(11)
+    assert 1 <= paired_tests.group_degrees(np.array([1000.0, *[10.0] * 11])) < 1.5
     gold, first, second = make(240)
     groups = ["large" if i < 200 else f"g{i % 11}" for i in range(240)]
     found = compare(gold, first, second, NAMES, groups=groups)
@@ -275,6 +275,6 @@ def test_a_loss_that_differs_by_the_same_in_every_text_has_no_interval_of_no_wid
 def test_a_paper_has_one_doi() -> None:
     dois = [
         set(re.findall(r"MacKinnon, Nielsen & Webb.*?doi:(\S+\d)", text, flags=re.DOTALL))
-        for text in (str(f.__doc__) for f in (paired.jackknife, uncertainty.jackknife, uncertainty.mean_interval))
+        for text in (str(f.__doc__) for f in (paired_tests.jackknife, intervals.jackknife, intervals.mean_interval))
     ]
     assert dois == [{"10.1002/jae.2969"}] * 3

@@ -11,7 +11,7 @@ from sklearn import metrics as oracle
 
 from secondcoder.errors import DataError, SettingsError
 from secondcoder.evaluation.evaluate import evaluate
-from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.metrics import is_better, metric_names, resolve_metric
 
 NAMES = ("economic", "social", "other")

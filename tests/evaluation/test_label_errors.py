@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secondcoder.errors import DataError
+from secondcoder.evaluation.error_analysis import JudgedRows
 from secondcoder.evaluation.label_errors import LabelError, find_label_errors
-from secondcoder.evaluation.mistakes import JudgedRows
 
 
 def make_rows(gold, p) -> JudgedRows:

@@ -9,11 +9,10 @@ import numpy as np
 from scipy.special import expit
 
 from secondcoder.corpus.findings import Finding
+from secondcoder.evaluation.error_analysis import JudgedRows, find_mistakes
 from secondcoder.evaluation.evaluate import evaluate
-from secondcoder.evaluation.judged_rows import JudgedRows
 from secondcoder.evaluation.label_errors import find_label_errors
 from secondcoder.evaluation.learning_curve import fit_power_law
-from secondcoder.evaluation.mistakes import find_mistakes
 from secondcoder.reporting.content import LengthContent, PartContent, ReportContent
 
 NAMES = ("economic", "social")

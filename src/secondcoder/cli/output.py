@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from secondcoder.corpus.findings import Finding
-    from secondcoder.evaluation.figures import Evaluation
+    from secondcoder.evaluation.evaluation import Evaluation
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 Resume = Annotated[bool, Parameter(name="--resume", negative="")]

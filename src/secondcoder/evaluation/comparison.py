@@ -12,12 +12,82 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.errors import DataError, nearest
-from secondcoder.evaluation import metrics, paired
-from secondcoder.evaluation.deciding import decide_class
-from secondcoder.evaluation.difference import Difference as Difference
-from secondcoder.evaluation.difference import difference_of, notes_on_groups
-from secondcoder.evaluation.interval import Interval
-from secondcoder.evaluation.paired import Floats, McNemar
+from secondcoder.evaluation import metrics, paired_tests
+from secondcoder.evaluation.intervals import Interval
+from secondcoder.evaluation.metrics import LOWER_IS_BETTER
+from secondcoder.evaluation.paired_tests import FEWEST_GROUPS, FEWEST_GROUPS_TO_TEST, Floats, McNemar
+from secondcoder.evaluation.tasks import decide_class
+
+_FEW_GROUPS = 10
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of both, and how far they differ.
+
+    Attributes
+    ----------
+    name
+        Of the figure, as in `secondcoder.evaluation.metrics.metric_names`.
+    first, second
+        Its values; None where the figure is undefined.
+    difference
+        Second minus first. For log loss, less is better.
+    interval
+        Paired 95 % interval of the difference; None where none can be given.
+    p_value
+        Two-sided, of no difference at all; None where it would not be honest.
+    detectable
+        Size of the difference that a test set like this would have shown in 80 % of cases; None where there is no
+        spread to tell it from, or both give every text the same label.
+    """
+
+    name: str
+    first: float | None
+    second: float | None
+    difference: float | None
+    interval: Interval | None = None
+    p_value: float | None = None
+    detectable: float | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval leaves out 0, and there are enough groups to say so."""
+        return self.p_value is not None and self.leaves_out_0
+
+    @property
+    def leaves_out_0(self) -> bool:
+        """Whether the interval leaves out 0, however few the groups."""
+        return self.interval is not None and not self.interval.low <= 0 <= self.interval.high
+
+    @property
+    def better(self) -> str | None:
+        """``"first"`` or ``"second"``, whichever has the better value; None if neither."""
+        if not self.difference:
+            return None
+        return "second" if (self.difference > 0) != (self.name in LOWER_IS_BETTER) else "first"
+
+
+def difference_of(name: str, values: Floats, *, error: float, units: int, degrees: float, method: str) -> Difference:
+    """Return second minus first of one figure, with what its standard error says."""
+    first, second = (float(value) for value in values)
+    found = Difference(name, first, second, second - first)
+    if units < FEWEST_GROUPS or error < 1e-9 * abs(second - first):
+        return found  # a difference that is the same in every text, to the last digit, has no spread to judge by
+    return replace(
+        found,
+        interval=paired_tests.t_interval(second - first, error, degrees, method),
+        p_value=None if units < FEWEST_GROUPS_TO_TEST else paired_tests.t_test(second - first, error, degrees),
+        detectable=paired_tests.detectable(error, degrees),
+    )
+
+
+def notes_on_groups(n_groups: int) -> tuple[str, ...]:
+    """Return what is to be said of few groups."""
+    if n_groups >= _FEW_GROUPS:
+        return ()
+    many = "is only 1 group" if n_groups == 1 else f"are only {n_groups} groups"
+    return (f"There {many}: what is said here holds for these texts, hardly for those of other groups.",)
 
 
 @dataclass(frozen=True)
@@ -178,23 +248,23 @@ def compare(
     _check(gold, first, second, names, groups)
     n, labels = len(gold), given or (decide_class(first), decide_class(second))
     right = labels[0] == gold, labels[1] == gold
-    outcomes = paired.outcome_columns(gold, *labels, k=len(names))
-    losses = np.column_stack([np.ones(n), *(paired.losses(gold, p) for p in (first, second))])
+    outcomes = paired_tests.outcome_columns(gold, *labels, k=len(names))
+    losses = np.column_stack([np.ones(n), *(paired_tests.losses(gold, p) for p in (first, second))])
     values = np.concatenate(
-        [paired.figures(outcomes.sum(axis=0)), losses.mean(axis=0)[1:, np.newaxis]], axis=1
+        [paired_tests.figures(outcomes.sum(axis=0)), losses.mean(axis=0)[1:, np.newaxis]], axis=1
     )  # (2, f)
-    errors = np.append(paired.outcome_errors(gold, *labels, k=len(names)), paired.loss_errors(losses))
+    errors = np.append(paired_tests.outcome_errors(gold, *labels, k=len(names)), paired_tests.loss_errors(losses))
     exact: McNemar | None = None
     notes: tuple[str, ...] = ()
     if groups is None:
         units, degrees, method = n, float(n - 1), "paired-t"
-        exact = paired.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
+        exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
     else:
-        sums = paired.group_sums(np.concatenate([outcomes, losses], axis=1), groups)
-        units, degrees, method = len(sums), paired.group_degrees(sums[:, -3]), "paired-jackknife-t"
-        found = paired.jackknife(paired.differences, sums[:, :-3], np.ones(units))
+        sums = paired_tests.group_sums(np.concatenate([outcomes, losses], axis=1), groups)
+        units, degrees, method = len(sums), paired_tests.group_degrees(sums[:, -3]), "paired-jackknife-t"
+        found = paired_tests.jackknife(paired_tests.differences, sums[:, :-3], np.ones(units))
         # Few groups can be more alike than texts that are drawn one by one, and even all the same, by chance.
-        errors = np.maximum(errors, np.append(found, paired.loss_errors(sums[:, -3:])))
+        errors = np.maximum(errors, np.append(found, paired_tests.loss_errors(sums[:, -3:])))
         notes = notes_on_groups(units)
     main = metrics.resolve_metric("auto", positive, names)
     figures = ("accuracy", "macro-f1", *(f"f1:{name}" for name in names), "log-loss")
@@ -209,7 +279,7 @@ def compare(
     if agreement == 1:  # the spread is that of the added half texts alone
         differences |= {name: replace(d, detectable=None) for name, d in differences.items() if name != "log-loss"}
     if exact is not None:
-        interval = paired.tango(exact.first_only, exact.second_only, n)
+        interval = paired_tests.tango(exact.first_only, exact.second_only, n)
         differences["accuracy"] = replace(differences["accuracy"], interval=interval, p_value=exact.p_value)
     return Comparison(
         n=n,

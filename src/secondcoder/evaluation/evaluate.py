@@ -16,13 +16,12 @@ from secondcoder.corpus.corpus import Corpus, Task
 from secondcoder.errors import DataError, nearest
 from secondcoder.evaluation import metrics
 from secondcoder.evaluation.calibration import calibration
-from secondcoder.evaluation.components import AverageFigures, figures_by_class
-from secondcoder.evaluation.figures import Evaluation
-from secondcoder.evaluation.given import Thresholds, given_classes, set_thresholds_of
-from secondcoder.evaluation.label_sets import evaluate_sets, set_points
-from secondcoder.evaluation.ordering import order_figures, order_intervals
-from secondcoder.evaluation.selection import risk_coverage
-from secondcoder.evaluation.uncertainty import intervals
+from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, figures_by_class
+from secondcoder.evaluation.intervals import intervals
+from secondcoder.evaluation.multilabel import evaluate_sets, set_points
+from secondcoder.evaluation.ordinal import order_figures, order_intervals
+from secondcoder.evaluation.selective import risk_coverage
+from secondcoder.evaluation.tasks import Thresholds, given_classes, set_thresholds_of
 
 # float32 soft-maxes miss 1 by 1e-6; probabilities rounded to four digits, as in a file, by up to 1e-4 a class.
 SUM_TOLERANCE = 1e-3

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation.judged_rows import JudgedRows
+from secondcoder.evaluation.error_analysis import JudgedRows
 
 FEWEST_OF_CLASS = 5
 """A class with fewer gold rows has no threshold worth the name; its rows are neither doubted nor suggested."""

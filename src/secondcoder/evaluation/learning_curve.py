@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation.interval import LEVEL
+from secondcoder.evaluation.intervals import LEVEL
 
 FEWEST_SIZES = 4
 """A power law has three parameters; fewer sizes cannot tell them apart."""

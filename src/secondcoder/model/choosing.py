@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from secondcoder.errors import ModelError
 from secondcoder.evaluation import metrics
-from secondcoder.evaluation.deciding import decide_class
+from secondcoder.evaluation.tasks import decide_class
 from secondcoder.model.backends import ResolvedPrecision, resolve_precision
 from secondcoder.model.converted import OpenVINOBackend, convert, is_fast_at_int8, is_installed
 from secondcoder.model.model import Model

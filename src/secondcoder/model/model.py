@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from secondcoder.corpus.corpus import SEPARATOR, split_set
 from secondcoder.corpus.corpus import Task as LabelTask
 from secondcoder.errors import DataError
-from secondcoder.evaluation.deciding import class_threshold, decide_class, decide_set, labels_decided, threshold_array
+from secondcoder.evaluation.tasks import class_threshold, decide_class, decide_set, labels_decided, threshold_array
 from secondcoder.model.backends import Backend, ResolvedPrecision, TorchBackend
 from secondcoder.model.batches import Batch, fixed_shapes
 from secondcoder.model.concurrency import compute_batches

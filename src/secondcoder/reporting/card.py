@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.reporting.content import ReportContent
 from secondcoder.reporting.formatting import MODEL, format_metric, format_share, format_value, joined, name_of
 from secondcoder.reporting.methods import methods

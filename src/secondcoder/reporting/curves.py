@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from secondcoder.evaluation.calibration import Calibration
 from secondcoder.evaluation.learning_curve import LearningCurve
-from secondcoder.evaluation.selection import Guarantee, RiskCoverage
+from secondcoder.evaluation.selective import Guarantee, RiskCoverage
 from secondcoder.reporting.drawing import BLUE, FONT_SIZE, GREY, INK, ORANGE, PAPER, QUIET, Canvas, Picture, styled
 from secondcoder.reporting.figures import WIDTH
 from secondcoder.reporting.formatting import format_count, format_figure, format_metric, format_share

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
 
-from secondcoder.evaluation.figures import Evaluation
-from secondcoder.evaluation.interval import Interval
-from secondcoder.evaluation.mistakes import ErrorRate, Mistakes
+from secondcoder.evaluation.error_analysis import ErrorRate, Mistakes
+from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.intervals import Interval
 from secondcoder.reporting.content import PartContent
 from secondcoder.reporting.drawing import BLUE, GREEN, GREY, INK, ORANGE, PAPER, QUIET, RULE, Canvas, Picture, styled
 from secondcoder.reporting.formatting import (

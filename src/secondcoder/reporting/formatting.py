@@ -6,7 +6,7 @@ In: plain values. Out: text for the page, its pictures' tables, and the model ca
 from typing import Any
 
 from secondcoder.corpus.corpus import Task
-from secondcoder.evaluation.interval import Interval
+from secondcoder.evaluation.intervals import Interval
 
 MODEL, TFIDF, MAJORITY = "model", "tfidf-logistic", "majority"
 NAMES = {MODEL: "This model", TFIDF: "TF-IDF + logistic regression", MAJORITY: "Majority class"}

@@ -6,7 +6,7 @@ sentence stands there only if the thing was done, a reference only if a sentence
 
 from dataclasses import dataclass
 
-from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.reporting.content import ReportContent
 from secondcoder.reporting.formatting import MODEL, format_metric, joined, name_of
 from secondcoder.reporting.references import GROUPED, GROUPED_REFERENCES, INTERVALS, KINDS, KINDS_OF_SETS, REFERENCES

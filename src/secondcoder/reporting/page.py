@@ -13,7 +13,7 @@ from typing import Any, Literal
 import jinja2
 
 from secondcoder.evaluation.comparison import Comparison, Difference
-from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.reporting import formatting as form
 from secondcoder.reporting.content import ReportContent

@@ -5,7 +5,7 @@ In: `ReportContent` and what was read of it. Out: `Picture`s by name.
 
 from collections.abc import Callable
 
-from secondcoder.evaluation.mistakes import Mistakes
+from secondcoder.evaluation.error_analysis import Mistakes
 from secondcoder.reporting import curves, figures
 from secondcoder.reporting.content import ReportContent
 from secondcoder.reporting.drawing import Picture

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.error_analysis import Mistakes
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.label_errors import LabelError
 from secondcoder.evaluation.learning_curve import LearningCurve
-from secondcoder.evaluation.mistakes import Mistakes
-from secondcoder.evaluation.selection import Guarantee
+from secondcoder.evaluation.selective import Guarantee
 from secondcoder.reporting.content import ReportContent
 from secondcoder.reporting.formatting import MODEL, NAMES
 

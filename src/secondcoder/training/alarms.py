@@ -5,9 +5,9 @@ In: what the model says about dev. Out: findings.
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
-from secondcoder.evaluation.deciding import labels_decided
 from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.metrics import is_better
+from secondcoder.evaluation.tasks import labels_decided
 from secondcoder.model.scores import Scores
 from secondcoder.training.baselines import MajorityClass
 from secondcoder.training.fitting import dev_thresholds

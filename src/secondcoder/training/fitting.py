@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus, Task
 from secondcoder.corpus.findings import Finding
-from secondcoder.evaluation.deciding import indicators
 from secondcoder.evaluation.evaluate import points_of_rows
+from secondcoder.evaluation.tasks import indicators
 from secondcoder.evaluation.thresholds import tune_thresholds
 from secondcoder.model.scores import Scores
 

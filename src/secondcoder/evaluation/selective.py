@@ -17,15 +17,14 @@ from scipy.stats import beta, binom
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation.calibration import top_class
-from secondcoder.evaluation.interval import Interval
-from secondcoder.evaluation.means import share_interval
+from secondcoder.evaluation.count_intervals import share_interval
+from secondcoder.evaluation.intervals import Interval
 from secondcoder.settings import check_range
 
 MOST_POINTS = 50
 # The search for a confidence starts where an eighth of the texts is accepted. Earlier, one wrong among few would end
 # it; later, a corpus of which little can be labelled would be given up.
 _FIRST_PART = 8
-
 Floats = NDArray[np.float64]
 
 

@@ -11,10 +11,9 @@ from sklearn import metrics as oracle
 from secondcoder.errors import DataError, SettingsError
 from secondcoder.evaluation.calibration import fit_temperature
 from secondcoder.evaluation.evaluate import evaluate, evaluate_points
-from secondcoder.evaluation.figures import Evaluation
-from secondcoder.evaluation.label_sets import f1_of_texts
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.metrics import metric_names, resolve_metric
-from secondcoder.evaluation.set_limits import set_intervals
+from secondcoder.evaluation.multilabel import f1_of_texts, set_intervals
 
 NAMES = ("economic", "social", "other")
 SETS = [("economic",), ("economic", "social"), (), ("social",), ("social",)]

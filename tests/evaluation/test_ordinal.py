@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from secondcoder.evaluation.evaluate import evaluate
-from secondcoder.evaluation.figures import Evaluation
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.metrics import is_better, metric_names, quadratic_kappa
-from secondcoder.evaluation.ordering import kappa_interval
+from secondcoder.evaluation.ordinal import kappa_interval
 
 NAMES = ("left", "centre", "right", "far right")
 

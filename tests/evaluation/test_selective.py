@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from secondcoder.errors import DataError, SettingsError
-from secondcoder.evaluation.selection import (
+from secondcoder.evaluation.selective import (
     MOST_POINTS,
     Guarantee,
     RiskCoverage,

@@ -7,15 +7,24 @@ pair (gold, predicted) and stands for as many rows as there are of it; else it i
 In the shapes below ``...`` are studies, u units, k classes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secondcoder.evaluation.limits import Limits, expected_parts, freedom_of, quantile_of, wilson_limits
+from secondcoder.evaluation.intervals import (
+    LEVEL,
+    Interval,
+    Limits,
+    expected_parts,
+    freedom_of,
+    quantile_of,
+    wilson,
+    wilson_limits,
+)
 
 Floats = NDArray[np.float64]
-
 # How alike rows of a group are in being right, before anything is known: the intraclass correlation, and its doubt as a
 # standard deviation.
 LIKENESS, LIKENESS_DOUBT = 0.05, 0.15
@@ -284,3 +293,32 @@ def _recovered(tallies: Tallies, shares: Shares, w: Floats) -> tuple[Floats, Flo
         square = (np.square(together) * tallies.times).sum(axis=-1) + np.square(np.where(known, 0.0, reach)).sum(-1)
         found.append(np.sqrt(square))
     return found[0], found[1]
+
+
+def share_interval(
+    hits: NDArray[np.bool_], groups: Sequence[str] | NDArray[np.str_] | None = None, *, level: float = LEVEL
+) -> Interval | None:
+    """Return Wilson's interval of a share, for rows in groups at the number of rows that they are worth.
+
+    None without rows, or with a single group.
+
+    Parameters
+    ----------
+    hits
+        ndarray of shape (n,).
+    groups
+        The group of each row, or None where rows are independent.
+    level
+        Confidence.
+    """
+    if groups is None or not len(hits):
+        return wilson(int(hits.sum()), len(hits), level)
+    _, unit = np.unique(np.asarray(groups), return_inverse=True)
+    of_unit: NDArray[np.float64] = np.bincount(unit).astype(np.float64)
+    if len(of_unit) < 2:
+        return None
+    # An accuracy is the share of hits, in a task of one class.
+    hits_of_unit: NDArray[np.float64] = np.bincount(unit, hits).astype(np.float64)
+    tallies = Tallies(hits_of_unit[:, None], of_unit[:, None], of_unit[:, None], np.ones(len(of_unit)), grouped=True)
+    limits = figure_limits(tallies, level)["accuracy"]
+    return Interval(float(limits.low), float(limits.high), "grouped-wilson")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation.mistakes import JudgedRows, Mistakes, find_mistakes
+from secondcoder.evaluation.error_analysis import JudgedRows, Mistakes, find_mistakes
 
 NAMES = ("left", "centre", "right")
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation.judged_rows import JudgedRows
+from secondcoder.evaluation.error_analysis import JudgedRows, Mistakes, find_mistakes
 from secondcoder.evaluation.label_errors import find_label_errors
-from secondcoder.evaluation.mistakes import Mistakes, find_mistakes
 
 NAMES = ("economic", "social", "other")
 

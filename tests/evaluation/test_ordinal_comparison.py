@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from secondcoder.evaluation.comparison import compare
-from secondcoder.evaluation.comparison_ordered import with_order
 from secondcoder.evaluation.evaluate import evaluate_points
+from secondcoder.evaluation.ordinal import with_order
 
 NAMES = ("low", "middle", "high")
 

@@ -8,8 +8,8 @@ from scipy.special import expit
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation.comparison import Comparison
-from secondcoder.evaluation.comparison_sets import compare_sets
 from secondcoder.evaluation.evaluate import evaluate_points
+from secondcoder.evaluation.multilabel import compare_sets
 
 NAMES = ("a", "b", "c")
 

@@ -7,9 +7,7 @@ from scipy.stats import binomtest
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation import metrics
-from secondcoder.evaluation.interval import Interval
-from secondcoder.evaluation.limits import degrees_of_freedom
-from secondcoder.evaluation.uncertainty import intervals, jackknife, mean_interval, wilson
+from secondcoder.evaluation.intervals import Interval, degrees_of_freedom, intervals, jackknife, mean_interval, wilson
 
 NAMES = ("a", "b", "c")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from secondcoder.evaluation import metrics
-from secondcoder.evaluation.interval import LEVEL, Interval
+from secondcoder.evaluation.intervals import LEVEL, Interval
 
 POWER = 0.8
 """Share of repeated studies in which the smallest difference that could have been shown would be shown."""
@@ -21,16 +21,20 @@ FEWEST_GROUPS = 2
 """Fewer have no spread to judge by."""
 FEWEST_GROUPS_TO_TEST = 6
 """With five, chance alone makes all point one way in 2 of 32 cases: no p value can honestly be below 0.05."""
-
 # Added to the outcomes before a standard error is taken, half as texts that only the first gets right and half as texts
 # that only the second does (Agresti & Min 2005, doi:10.1002/sim.1781, do so for shares). Without it, two classifiers
 # that happen to agree on all texts of a class would be taken as equal there. The coverage with and without is in
 # benchmarks/results/2026-11-23-comparison.md.
 _PSEUDO_TEXTS = 1.0
 _STEP = 1e-4  # of a text, in derivatives
-
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+
+
+def detectable(error: float, degrees: float) -> float | None:
+    """Return the difference that is shown in `POWER` of studies with this standard error; None without spread."""
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, degrees) + stats.t.ppf(POWER, degrees))
+    return reach * error if error > 0 else None
 
 
 @dataclass(frozen=True)
@@ -244,9 +248,3 @@ def t_test(estimate: float, error: float, degrees: float) -> float:
     if error == 0:
         return 1.0 if estimate == 0 else 0.0
     return float(2 * stats.t.sf(abs(estimate) / error, degrees))
-
-
-def detectable(error: float, degrees: float) -> float | None:
-    """Return the difference that is shown in `POWER` of studies with this standard error; None without spread."""
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, degrees) + stats.t.ppf(POWER, degrees))
-    return reach * error if error > 0 else None
