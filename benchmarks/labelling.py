@@ -33,11 +33,10 @@ from secondcoder.environment import machine, versions
 from secondcoder.evaluation import metrics
 from secondcoder.model.backends import TorchBackend, side_by_side
 from secondcoder.model.batches import fixed_shapes
-from secondcoder.model.converted import convert
-from secondcoder.model.encoding import Encoded
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
-from secondcoder.model.quantising import compressed, quantised
+from secondcoder.model.openvino_backend import compressed, convert, quantised
+from secondcoder.model.tokenisation import Encoded
 from secondcoder.runs import Run
 
 

@@ -15,7 +15,7 @@ import torch
 from hypothesis import settings
 
 from secondcoder.corpus.corpus import Corpus, Source
-from secondcoder.model.converted import is_installed
+from secondcoder.model.openvino_backend import is_installed
 from tests.precision import PRECISION
 from tests.tiny import make_encoder, make_rows
 
@@ -39,7 +39,7 @@ def _the_same_processor_everywhere() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("secondcoder.model.backends._is_fast_at_bf16", lambda: PRECISION == "bf16")
-        for module in ("converted", "choosing", "exporting"):
+        for module in ("openvino_backend", "backend_choice", "export"):
             patch.setattr(f"secondcoder.model.{module}.is_fast_at_int8", lambda: True)
         yield
 
@@ -53,7 +53,7 @@ def pytest_report_header() -> str:
 def _labels_by_torch() -> Iterator[None]:
     """Convert no tiny model at the end of each training, which would take minutes in all; see `openvino`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("secondcoder.model.choosing.is_installed", lambda: False)
+        patch.setattr("secondcoder.model.backend_choice.is_installed", lambda: False)
         yield
 
 
@@ -62,7 +62,7 @@ def openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     """Choose the backend as everywhere but in tests; skip where the extra fast is not installed."""
     if not is_installed():
         pytest.skip("the extra fast is not installed")
-    monkeypatch.setattr("secondcoder.model.choosing.is_installed", is_installed)
+    monkeypatch.setattr("secondcoder.model.backend_choice.is_installed", is_installed)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import secondcoder as sc
 from secondcoder.cli.main import main
 from secondcoder.curving import study_split
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
-from secondcoder.model.encoding import TextEncoder
+from secondcoder.model.tokenisation import TextEncoder
 from secondcoder.settings import TrainSettings, TuneSettings
 from secondcoder.training.steps import Stepper
 from secondcoder.tuning import _Tuning

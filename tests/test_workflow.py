@@ -13,7 +13,7 @@ import secondcoder as sc
 from secondcoder.errors import DataError, InterruptedRunError, ModelError, RunError, SettingsError
 from secondcoder.evaluating import evaluate_on
 from secondcoder.mistaken import judged_rows, store_mistakes
-from secondcoder.model.encoding import TextEncoder
+from secondcoder.model.tokenisation import TextEncoder
 from secondcoder.runs import Run
 from secondcoder.training import keeping
 from secondcoder.training.steps import Stepper
@@ -211,7 +211,7 @@ def test_training_cannot_reach_the_test_part(encoder_folder, tmp_path, monkeypat
         return real(self, texts)
 
     real = TextEncoder.encode
-    monkeypatch.setattr("secondcoder.model.encoding.TextEncoder.encode", spy)
+    monkeypatch.setattr("secondcoder.model.tokenisation.TextEncoder.encode", spy)
     split = sc.split(read_rows())
     sc.train(split, output=tmp_path / "run", model=str(encoder_folder), epochs=1)
     assert set(split.train.texts) <= set(seen)

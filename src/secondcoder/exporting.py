@@ -6,8 +6,8 @@ In: a run folder. Out: an exported folder.
 from pathlib import Path
 from typing import Literal
 
-from secondcoder.model.choosing import Check, Judges
-from secondcoder.model.exporting import ExportFormat, export_model, torch_scores
+from secondcoder.model.backend_choice import Check, Judges
+from secondcoder.model.export import ExportFormat, export_model, torch_scores
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs import Run
 from secondcoder.training.fitting import gold_of

@@ -17,12 +17,11 @@ from secondcoder.evaluation.selective import Guarantee, promise_of
 from secondcoder.evaluation.tasks import confidence_of
 from secondcoder.evaluation.thresholds import tune_threshold, tune_thresholds
 from secondcoder.mistaken import judged_rows, store_mistakes
-from secondcoder.model.choosing import Judges, choose_backend
-from secondcoder.model.lengths import describe_lengths
+from secondcoder.model.backend_choice import Judges, choose_backend
 from secondcoder.model.loading import load_model
-from secondcoder.model.model import Model
-from secondcoder.model.scores import Scores
+from secondcoder.model.model import Model, Scores
 from secondcoder.model.temperature import fold_temperature
+from secondcoder.model.tokenisation import describe_lengths
 from secondcoder.progress import Progress
 from secondcoder.recording import finish_run, since
 from secondcoder.run_folder import now

@@ -12,9 +12,8 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.evaluation.error_analysis import JudgedRows, find_mistakes
 from secondcoder.evaluation.label_errors import find_label_errors
 from secondcoder.evaluation.tasks import Thresholds, decide_set, given_classes, set_thresholds_of
-from secondcoder.model.attribution import Attribution, can_explain, explain_all
+from secondcoder.model.attribution import Attribution, can_explain, check_against_occlusion, explain_all
 from secondcoder.model.model import Model
-from secondcoder.model.occlusion import check_against_occlusion
 from secondcoder.run_folder import RunFolder
 from secondcoder.storage import read_json, write_json
 from secondcoder.training.fitting import gold_of

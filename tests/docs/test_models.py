@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from secondcoder.model.allowing import _CODE, _QUANTISED
+from secondcoder.model.allowlist import _CODE, _QUANTISED
 from secondcoder.model.families import FAMILIES
 from tests.families import FAMILIES as TINY
 

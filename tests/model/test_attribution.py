@@ -9,12 +9,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from secondcoder.errors import DataError, ModelError, SettingsError
-from secondcoder.model import occlusion
-from secondcoder.model.attribution import Attribution, explain, explain_all
-from secondcoder.model.encoding import TextEncoder
+from secondcoder.model import attribution
+from secondcoder.model.attribution import Attribution, check_against_occlusion, explain, explain_all
 from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
-from secondcoder.model.occlusion import check_against_occlusion
+from secondcoder.model.tokenisation import TextEncoder
 from secondcoder.model.words import read_words
 from secondcoder.settings import TrainSettings
 from tests.tiny import FILLER, make_rows
@@ -270,7 +269,7 @@ def test_leaving_words_out_agrees_with_their_weights(trained, monkeypatch):
             for found in explain_all(*given)
         ]
 
-    monkeypatch.setattr(occlusion, "explain_all", backwards)
+    monkeypatch.setattr(attribution, "explain_all", backwards)
     assert check_against_occlusion(trained, texts, seed=1) == pytest.approx(-agreement)
 
 

@@ -16,10 +16,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import secondcoder as sc
 from secondcoder.corpus.corpus import Corpus, Source
 from secondcoder.errors import ModelError, SettingsError
-from secondcoder.model.converted import convert
 from secondcoder.model.families import BY_TYPE
 from secondcoder.model.loading import load_encoder, load_model, start_model
 from secondcoder.model.model import Model
+from secondcoder.model.openvino_backend import convert
 from secondcoder.model.temperature import fold_temperature
 from secondcoder.settings import TrainSettings
 from secondcoder.training.activations import TokenInputs

@@ -20,10 +20,10 @@ from transformers import (
 )
 
 from secondcoder.errors import ModelError, SettingsError
-from secondcoder.model.encoding import TextEncoder
 from secondcoder.model.loading import load_model, start_model
 from secondcoder.model.model import Model, ModelCard
 from secondcoder.model.temperature import fold_temperature, logits_layer
+from secondcoder.model.tokenisation import TextEncoder
 from secondcoder.settings import TrainSettings
 from tests.precision import tolerance
 from tests.tiny import WORDS, make_rows, make_wordpiece_tokenizer

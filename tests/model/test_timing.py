@@ -6,8 +6,7 @@ import torch
 from secondcoder.cli.main import main
 from secondcoder.errors import ModelError
 from secondcoder.model import timing
-from secondcoder.model.families import BY_TYPE, FAMILIES
-from secondcoder.model.family import Checkpoint
+from secondcoder.model.families import BY_TYPE, FAMILIES, Checkpoint
 from secondcoder.model.loading import start_model
 from secondcoder.model.timing import Speed, estimate, time_models
 from secondcoder.settings import TrainSettings

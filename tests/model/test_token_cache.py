@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from secondcoder.model.encoding import TextEncoder
 from secondcoder.model.loading import load_encoder
 from secondcoder.model.token_cache import TokenCache
+from secondcoder.model.tokenisation import TextEncoder
 from tests.tiny import make_rows
 
 TEXTS = [text for text, _ in make_rows(20)]

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 
 from secondcoder.cli.main import main
 from secondcoder.errors import SettingsError
-from secondcoder.model.attribution import explain, explain_all
+from secondcoder.model.attribution import check_against_occlusion, explain, explain_all
 from secondcoder.model.backends import computing
 from secondcoder.model.batches import cut_step
-from secondcoder.model.encoding import Encoded, TextEncoder
 from secondcoder.model.loading import load_encoder, load_model, start_model
 from secondcoder.model.model import CARD_FILE, Model
-from secondcoder.model.occlusion import check_against_occlusion
 from secondcoder.model.token_cache import TokenCache
+from secondcoder.model.tokenisation import Encoded, TextEncoder
 from secondcoder.model.windows import Windows, cut, pool_tensor
 from secondcoder.model.words import read_words
 from secondcoder.progress import Task

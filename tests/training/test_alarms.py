@@ -10,7 +10,7 @@ from transformers import BertModel, BertTokenizerFast
 
 from secondcoder.cli.main import main
 from secondcoder.model.loading import start_model
-from secondcoder.model.scores import Scores
+from secondcoder.model.model import Scores
 from secondcoder.progress import Progress
 from secondcoder.runs import Run
 from secondcoder.settings import TrainSettings

@@ -17,7 +17,7 @@ from transformers import (
 
 import secondcoder as sc
 from secondcoder.model.backends import computing
-from secondcoder.model.encoding import TextEncoder
+from secondcoder.model.tokenisation import TextEncoder
 from secondcoder.progress import Progress
 from secondcoder.training import activations, loop
 from secondcoder.training.activations import TokenInputs, cache_activations

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 import secondcoder as sc
 from secondcoder.errors import ModelError
 from secondcoder.model.backends import computing
-from secondcoder.model.encoding import Encoded
+from secondcoder.model.tokenisation import Encoded
 from secondcoder.progress import Progress
 from secondcoder.training import steps
 from secondcoder.training.activations import TokenInputs, cache_activations

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from secondcoder.corpus.checks import CheckReport
     from secondcoder.corpus.corpus import Corpus
     from secondcoder.corpus.findings import Finding
-    from secondcoder.model.encoding import TextEncoder
+    from secondcoder.model.tokenisation import TextEncoder
     from secondcoder.splits.split import Split
 
 

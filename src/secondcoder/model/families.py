@@ -4,12 +4,90 @@ In: nothing. Out: `FAMILIES`, a table that the allow-list, ``secondcoder models`
 was fine-tuned, saved, loaded and labelled with in tests/model/test_families.py; what was not is refused.
 """
 
-from secondcoder.model.family import Checkpoint, Family
+import difflib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Kind = Literal["encoder", "decoder", "encoder-decoder"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Pre-trained weights of a family that can be had.
+
+    Attributes
+    ----------
+    name
+        On the hub, or ``minilm``.
+    parameters
+        Weights, in millions.
+    computed
+        Weights that each token is multiplied with, in millions: the layers', without the table of the vocabulary.
+    languages
+        Those that it was pre-trained on.
+    """
+
+    name: str
+    parameters: float
+    computed: float
+    languages: str = "English"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the checkpoint as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks of one kind.
+
+    Attributes
+    ----------
+    model_type
+        transformers' name of it, as ``config.json`` has it.
+    title
+        What people call it.
+    kind
+        Reads in both directions (encoder), only backwards (decoder), or has both.
+    checkpoints
+        Weights that can be had, the one to begin with first.
+    quirks
+        What is peculiar, and what is done about it here.
+    when
+        When to take it.
+    positions_behind_padding
+        Whether positions are counted from behind the padding token's id, so that fewer tokens are read than it says.
+    cost
+        Seconds for short sentences, in those that BERT takes with as many `Checkpoint.computed` weights.
+    computes_bf16
+        Whether it can compute in bf16; if not, it computes in fp32.
+    explained
+        Whether words can be credited with what the network says.
+    converts
+        Whether OpenVINO can compute it; if not, torch labels.
+    """
+
+    model_type: str
+    title: str
+    kind: Kind
+    checkpoints: tuple[Checkpoint, ...]
+    quirks: str
+    when: str
+    positions_behind_padding: bool = False
+    cost: float = 1.0
+    computes_bf16: bool = True
+    explained: bool = True
+    converts: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the family as plain JSON values."""
+        return {**asdict(self), "checkpoints": [checkpoint.to_dict() for checkpoint in self.checkpoints]}
+
 
 _ABSOLUTE = "Positions are counted from behind the padding index: 514 positions read 512 tokens."
 _EAGER = "No fused attention in transformers, so slower than its size says."
 _LAST_TOKEN = "The last token that is not padding is what is classified."
-
 FAMILIES: tuple[Family, ...] = (
     Family(
         "bert",
@@ -256,5 +334,43 @@ FAMILIES: tuple[Family, ...] = (
         explained=False,
     ),
 )
-
 BY_TYPE = {family.model_type: family for family in FAMILIES}
+# Names by which weights above are known too; the hub forwards them.
+_FORMER = {
+    "google-bert": "bert-base-uncased bert-base-cased bert-large-uncased bert-base-multilingual-cased",
+    "distilbert": "distilbert-base-uncased distilbert-base-cased distilbert-base-multilingual-cased "
+    "distilbert-base-german-cased distilroberta-base distilgpt2",
+    "FacebookAI": "roberta-base roberta-large xlm-roberta-base xlm-roberta-large",
+    "openai-community": "gpt2 gpt2-medium",
+    "albert": "albert-base-v2 albert-large-v2",
+    "almanach": "camembert-base",
+}
+# Below this a name is another name, not one with a slip: "bert-base" is 0.81 like "bert-base-cased".
+_ALIKE = 0.84
+
+
+def known_names() -> tuple[str, ...]:
+    """Return the names of the table's weights, and those by which they are known too."""
+    names = [checkpoint.name for family in FAMILIES for checkpoint in family.checkpoints]
+    return (*names, *(f"{owner}/{name}" for owner, some in _FORMER.items() for name in some.split()))
+
+
+def suggest(name: str) -> str:
+    """Return ``"did you mean 'x'? "`` where a model's name is nearly one of the table's, else nothing."""
+    known = {candidate.casefold(): candidate for candidate in known_names()}
+    if name in known.values():
+        return ""
+    for asked in _forms(name.casefold()):
+        if matches := difflib.get_close_matches(asked, known, n=1, cutoff=_ALIKE):
+            return f"did you mean {known[matches[0]]!r}? "
+    return ""
+
+
+def _forms(name: str) -> Iterator[str]:
+    """Yield a name as it was given, and without its owner or the owner that it may lack."""
+    yield name
+    _, slash, bare = name.partition("/")
+    if slash:
+        yield bare
+        return
+    yield from (known.casefold() for known in known_names() if known.casefold().endswith(f"/{name}"))

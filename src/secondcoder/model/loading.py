@@ -11,20 +11,19 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig, P
 
 from secondcoder.errors import ModelError, SettingsError
 from secondcoder.model.backends import ResolvedPrecision, place, resolve_device, resolve_precision
-from secondcoder.model.converted import OpenVINOBackend
-from secondcoder.model.encoding import TextEncoder
 from secondcoder.model.families import BY_TYPE
-from secondcoder.model.lengths import choose_max_length, count_positions
 from secondcoder.model.model import CARD_FILE, CARD_FORMAT, CONVERTED, CONVERTED_FILES, WEIGHTS_FILE, Model, ModelCard
+from secondcoder.model.openvino_backend import OpenVINOBackend
 from secondcoder.model.pretrained import (
     explain_loading,
+    give_padding,
     load_pretrained,
     load_tokenizer,
     locate,
     quiet_transformers,
     read_config,
 )
-from secondcoder.model.specials import give_padding
+from secondcoder.model.tokenisation import TextEncoder, choose_max_length, count_positions
 from secondcoder.settings import (
     DEFAULT_OVERLAP,
     BackendName,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 from transformers import PreTrainedModel
 
 from secondcoder.corpus.corpus import SEPARATOR, split_set
@@ -25,13 +26,47 @@ from secondcoder.evaluation.tasks import class_threshold, decide_class, decide_s
 from secondcoder.model.backends import Backend, ResolvedPrecision, TorchBackend
 from secondcoder.model.batches import Batch, fixed_shapes
 from secondcoder.model.concurrency import compute_batches
-from secondcoder.model.converted import FILE_NAME, WEIGHTS_NAME, OpenVINOBackend
-from secondcoder.model.encoding import Encoded, TextEncoder
+from secondcoder.model.openvino_backend import FILE_NAME, WEIGHTS_NAME, OpenVINOBackend
 from secondcoder.model.pretrained import quiet_transformers
-from secondcoder.model.scores import Scores, probabilities_of
+from secondcoder.model.tokenisation import Encoded, TextEncoder
 from secondcoder.progress import Task
 from secondcoder.settings import LongTexts, WindowPooling
 from secondcoder.storage import atomic_path, sha256_file, sha256_strings, storage_errors, write_json
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What the model says about n texts.
+
+    Attributes
+    ----------
+    logits : ndarray of shape (n, k)
+        Columns in the order of the model's label names.
+    truncated : ndarray of shape (n,)
+        Which texts were cut before they were read.
+    n_tokens : ndarray of shape (n,)
+        Lengths in tokens before truncation.
+    multi_label
+        Whether a text may have several classes, each with a probability of its own.
+    """
+
+    logits: NDArray[np.float32]
+    truncated: NDArray[np.bool_]
+    n_tokens: NDArray[np.int64]
+    multi_label: bool = False
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Softmax of the logits, shape (n, k); the logistic function of each where a text may have several classes."""
+        return probabilities_of(self.logits, multi_label=self.multi_label)
+
+
+def probabilities_of(logits: NDArray[np.floating[Any]], *, multi_label: bool) -> NDArray[np.float64]:
+    """Return the probabilities that logits of shape (n, k) stand for: of one class a text, or of each class alone."""
+    exact = logits.astype(np.float64)
+    found: NDArray[np.float64] = expit(exact) if multi_label else softmax(exact, axis=1)
+    return found
+
 
 CARD_FILE = "secondcoder.json"
 CARD_FORMAT = 1

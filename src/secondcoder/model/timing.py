@@ -18,8 +18,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig, Pretrai
 
 from secondcoder.errors import MissingExtraError
 from secondcoder.model.backends import computing, place, resolve_device, resolve_precision
-from secondcoder.model.families import BY_TYPE, FAMILIES
-from secondcoder.model.family import Checkpoint, Family
+from secondcoder.model.families import BY_TYPE, FAMILIES, Checkpoint, Family
 from secondcoder.model.pretrained import (
     MINILM,
     explain_loading,

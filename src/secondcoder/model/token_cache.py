@@ -17,7 +17,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from secondcoder.errors import StorageError
-from secondcoder.model.encoding import Encoded, TextEncoder
+from secondcoder.model.tokenisation import Encoded, TextEncoder
 from secondcoder.storage import atomic_path, sha256_strings, storage_errors
 
 _KEPT = 20

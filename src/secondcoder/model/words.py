@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.errors import ModelError
-from secondcoder.model.encoding import Encoded, TextEncoder
+from secondcoder.model.tokenisation import Encoded, TextEncoder
 
 _JOINER = "\u200d"  # glues emoji to one, as in families
 _SKIN_TONES = range(0x1F3FB, 0x1F400)

@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 from secondcoder.errors import StorageError
 from secondcoder.model.backends import PREDICTION_TOKENS, ResolvedPrecision, computing
 from secondcoder.model.batches import fixed_shapes
-from secondcoder.model.encoding import Encoded, TextEncoder
 from secondcoder.model.model import Model
+from secondcoder.model.tokenisation import Encoded, TextEncoder
 from secondcoder.progress import Progress
 from secondcoder.storage import storage_errors
 from secondcoder.training.frozen import Frozen, embeddings_of, layers_of, running, upper_layers

@@ -8,7 +8,7 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.evaluation.tasks import labels_decided
-from secondcoder.model.scores import Scores
+from secondcoder.model.model import Scores
 from secondcoder.training.baselines import MajorityClass
 from secondcoder.training.fitting import dev_thresholds
 

@@ -14,7 +14,7 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.tasks import indicators
 from secondcoder.evaluation.thresholds import tune_thresholds
-from secondcoder.model.scores import Scores
+from secondcoder.model.model import Scores
 
 
 @dataclass

@@ -19,11 +19,10 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.errors import InterruptedRunError
 from secondcoder.evaluation.metrics import is_better, resolve_metric
 from secondcoder.model.batches import training_steps
-from secondcoder.model.encoding import Encoded
-from secondcoder.model.model import Model
+from secondcoder.model.model import Model, Scores
 from secondcoder.model.pretrained import seeded
-from secondcoder.model.scores import Scores
 from secondcoder.model.token_cache import TokenCache
+from secondcoder.model.tokenisation import Encoded
 from secondcoder.progress import Progress
 from secondcoder.settings import LEAST_STEPS, TrainSettings
 from secondcoder.training.activations import inputs_for

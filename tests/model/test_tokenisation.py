@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from secondcoder.errors import DataError, ModelError, SettingsError
-from secondcoder.model.encoding import TextEncoder
-from secondcoder.model.lengths import choose_max_length, count_positions
 from secondcoder.model.loading import load_encoder
 from secondcoder.model.pretrained import load_tokenizer
+from secondcoder.model.tokenisation import TextEncoder, choose_max_length, count_positions
 from tests.tiny import WORDS
 
 

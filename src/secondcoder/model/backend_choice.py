@@ -15,10 +15,15 @@ from secondcoder.errors import ModelError
 from secondcoder.evaluation import metrics
 from secondcoder.evaluation.tasks import decide_class
 from secondcoder.model.backends import ResolvedPrecision, resolve_precision
-from secondcoder.model.converted import OpenVINOBackend, convert, is_fast_at_int8, is_installed
-from secondcoder.model.model import Model
-from secondcoder.model.quantising import compressed, quantised
-from secondcoder.model.scores import Scores
+from secondcoder.model.model import Model, Scores
+from secondcoder.model.openvino_backend import (
+    OpenVINOBackend,
+    compressed,
+    convert,
+    is_fast_at_int8,
+    is_installed,
+    quantised,
+)
 from secondcoder.progress import Progress
 from secondcoder.settings import BackendName
 

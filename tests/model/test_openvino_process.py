@@ -9,7 +9,7 @@ CODE = """
 import os, signal, sys, torch
 from secondcoder.model import converted
 from secondcoder.model.loading import load_model
-from secondcoder.model.process_state import same_signal_stack
+from secondcoder.model.openvino_backend import same_signal_stack
 {openvino}
 signal.signal(signal.SIGINT, lambda *_: print("heard"))
 os.kill(os.getpid(), signal.SIGINT)

@@ -7,11 +7,11 @@ import pytest
 from transformers import AutoConfig, AutoTokenizer
 
 from secondcoder.errors import ModelError, SettingsError
-from secondcoder.model import exporting
-from secondcoder.model.choosing import Judges
-from secondcoder.model.converted import is_installed, load_openvino
-from secondcoder.model.exporting import export_model, torch_scores
+from secondcoder.model import export
+from secondcoder.model.backend_choice import Judges
+from secondcoder.model.export import export_model, torch_scores
 from secondcoder.model.loading import start_model
+from secondcoder.model.openvino_backend import is_installed, load_openvino
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from tests.tiny import make_rows
@@ -69,8 +69,8 @@ def test_the_folder_is_enough_to_get_the_same_logits_elsewhere(model, tmp_path, 
 
 def test_what_labels_otherwise_is_not_written(model, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
-    monkeypatch.setattr(exporting, "LEAST_AGREEMENT", 2)
-    monkeypatch.setattr("secondcoder.model.choosing.LEAST_AGREEMENT", 2)
+    monkeypatch.setattr(export, "LEAST_AGREEMENT", 2)
+    monkeypatch.setattr("secondcoder.model.backend_choice.LEAST_AGREEMENT", 2)
     with pytest.raises(ModelError, match="does not label alike"):
         exported(model, tmp_path / "exported", "openvino")
     assert not (tmp_path / "exported").exists()
@@ -78,11 +78,11 @@ def test_what_labels_otherwise_is_not_written(model, tmp_path, monkeypatch):
 
 def test_int8_takes_enough_rows_and_a_processor_made_for_it(model, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
-    monkeypatch.setattr(exporting, "is_fast_at_int8", lambda: True)
+    monkeypatch.setattr(export, "is_fast_at_int8", lambda: True)
     with pytest.raises(ModelError, match="dev has 60 rows, and it takes 500"):
         exported(model, tmp_path / "exported", "openvino", "int8")
-    monkeypatch.setattr(exporting, "LEAST_ROWS", 60)
-    monkeypatch.setattr(exporting, "is_fast_at_int8", lambda: False)
+    monkeypatch.setattr(export, "LEAST_ROWS", 60)
+    monkeypatch.setattr(export, "is_fast_at_int8", lambda: False)
     with pytest.raises(ModelError, match="VNNI"):
         exported(model, tmp_path / "exported", "openvino", "int8")
 
@@ -90,15 +90,15 @@ def test_int8_takes_enough_rows_and_a_processor_made_for_it(model, tmp_path, mon
 def test_int8_is_tried_two_ways(model, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
     pytest.importorskip("nncf")
-    monkeypatch.setattr(exporting, "is_fast_at_int8", lambda: True)
-    monkeypatch.setattr(exporting, "LEAST_ROWS", 60)
-    compare, tried = exporting.compare, []
+    monkeypatch.setattr(export, "is_fast_at_int8", lambda: True)
+    monkeypatch.setattr(export, "LEAST_ROWS", 60)
+    compare, tried = export.compare, []
 
     def refuse_the_first(*given, **named):
         tried.append(compare(*given, **named))
         return dataclasses.replace(tried[-1], passed=len(tried) == 2)
 
-    monkeypatch.setattr(exporting, "compare", refuse_the_first)
+    monkeypatch.setattr(export, "compare", refuse_the_first)
     assert exported(model, tmp_path / "exported", "openvino", "int8").passed
     assert len(tried) == 2
     assert "MatMul" in (tmp_path / "exported" / "openvino_model.xml").read_text()

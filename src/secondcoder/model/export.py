@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from secondcoder.errors import MissingExtraError, ModelError, SettingsError
+from secondcoder.model.backend_choice import LEAST_AGREEMENT, LEAST_ROWS, MOST_LOST, Check, Judges, compare, int8_ways
 from secondcoder.model.backends import ResolvedPrecision, TorchBackend
-from secondcoder.model.choosing import LEAST_AGREEMENT, LEAST_ROWS, MOST_LOST, Check, Judges, compare, int8_ways
-from secondcoder.model.converted import (
+from secondcoder.model.model import Model, Scores
+from secondcoder.model.openvino_backend import (
     BY_TORCH,
     OpenVINOBackend,
     check_shapes,
@@ -30,9 +31,7 @@ from secondcoder.model.converted import (
     in_order,
     is_fast_at_int8,
 )
-from secondcoder.model.model import Model
 from secondcoder.model.pretrained import quiet_transformers
-from secondcoder.model.scores import Scores
 from secondcoder.progress import Progress
 from secondcoder.storage import atomic_path, sha256_file, storage_errors, write_json
 

@@ -9,7 +9,7 @@ from transformers.models.auto import modeling_auto
 
 from secondcoder.errors import ModelError
 from secondcoder.model import pretrained
-from secondcoder.model.allowing import check_config
+from secondcoder.model.allowlist import check_config
 from secondcoder.model.families import BY_TYPE
 from secondcoder.model.loading import load_encoder, load_model, start_model
 from secondcoder.settings import TrainSettings

@@ -17,8 +17,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils.hub import cached_file
 
 from secondcoder.errors import ModelError, nearest
-from secondcoder.model.families import BY_TYPE
-from secondcoder.model.family import Family
+from secondcoder.model.families import BY_TYPE, Family
 
 _CODE = ("auto_map", "trust_remote_code", "custom_pipelines", "custom_pipeline", "custom_generate", "custom_code")
 _QUANTISED = ("quantization_config", "compression_config")

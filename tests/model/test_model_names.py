@@ -1,8 +1,8 @@
 import pytest
 
 from secondcoder.errors import ModelError
+from secondcoder.model.families import known_names, suggest
 from secondcoder.model.loading import start_model
-from secondcoder.model.naming import known_names, suggest
 from secondcoder.settings import DEFAULT_MODEL, TrainSettings
 
 

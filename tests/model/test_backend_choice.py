@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from secondcoder.errors import MissingExtraError, ModelError
-from secondcoder.model import choosing
-from secondcoder.model.choosing import Judges, choose_backend
+from secondcoder.model import backend_choice
+from secondcoder.model.backend_choice import Judges, choose_backend
 from secondcoder.model.loading import start_model
-from secondcoder.model.scores import Scores
+from secondcoder.model.model import Scores
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from tests.tiny import make_rows
@@ -101,7 +101,7 @@ def test_what_cannot_be_converted_is_labelled_by_torch_with_the_reason(model, mo
         raise ModelError("OpenVINO cannot convert Odd: no such operator.")
 
     given = judges(model, 60)
-    monkeypatch.setattr(choosing, "convert", fail)
+    monkeypatch.setattr(backend_choice, "convert", fail)
     assert "cannot convert Odd" in choose_backend(model, "auto", given, Progress()).reason
     assert model.card.backend == "torch"
     with pytest.raises(ModelError, match="cannot convert Odd"):
@@ -113,8 +113,8 @@ def test_a_failing_quantisation_costs_int8_only(model, monkeypatch):
     def fail(*_):
         raise ModelError("nncf cannot quantise the network: odd.")
 
-    monkeypatch.setattr(choosing, "quantised", fail)
-    monkeypatch.setattr(choosing, "compressed", fail)
+    monkeypatch.setattr(backend_choice, "quantised", fail)
+    monkeypatch.setattr(backend_choice, "compressed", fail)
     choice = choose_backend(model, "auto", judges(model), Progress())
     assert (model.card.backend, model.card.precision == "int8") == ("openvino", False)
     assert "nncf cannot quantise" in choice.reason
@@ -124,7 +124,7 @@ def test_without_the_extra_torch_labels_and_asking_for_openvino_is_an_error(mode
     given = judges(model, 60)
     choice = choose_backend(model, "auto", given, Progress())  # as conftest leaves it
     assert choice.reason == "torch: the extra fast is not installed."
-    monkeypatch.setattr("secondcoder.model.converted._is_there", lambda name: False)
+    monkeypatch.setattr("secondcoder.model.openvino_backend._is_there", lambda name: False)
     with pytest.raises(MissingExtraError, match=r"secondcoder\[fast\]"):
         choose_backend(model, "openvino", given, Progress())
 
@@ -135,8 +135,8 @@ def test_sets_of_labels_agree_where_all_decisions_do_at_their_thresholds():
     other = replace(plain, logits=logits + np.array([[0, 0], [0, 0], [0, 0], [-0.5, 0]], np.float32))
     gold = np.array([[True, True]] * 4)
     given = Judges([], ["x"] * 4, gold, plain, lambda p: p >= np.array([0.45, 0.5]))
-    found = choosing.compare(other, given, backend="openvino", precision="fp32", k=2)
+    found = backend_choice.compare(other, given, backend="openvino", precision="fp32", k=2)
     assert (found.agreement, found.reference_macro_f1, found.passed) == (0.75, 1.0, False)
     assert found.macro_f1 == pytest.approx((6 / 7 + 1) / 2)
     lower = replace(given, decide=lambda p: p >= 0.3)
-    assert choosing.compare(other, lower, backend="openvino", precision="fp32", k=2).agreement == 1.0
+    assert backend_choice.compare(other, lower, backend="openvino", precision="fp32", k=2).agreement == 1.0

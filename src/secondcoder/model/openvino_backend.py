@@ -4,14 +4,18 @@ In: a classifier's network, or the folder of one that was converted. Out: logits
 ``fast``, and is loaded only where it is used.
 """
 
+import contextlib
+import ctypes
 import functools
 import importlib
 import importlib.util
+import io
+import logging
 import queue
 import sys
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,15 +28,48 @@ from transformers import PreTrainedModel
 from secondcoder.errors import MissingExtraError, ModelError
 from secondcoder.model.backends import Backend, ResolvedPrecision
 from secondcoder.model.batches import rest_height
-from secondcoder.model.encoding import TextEncoder
 from secondcoder.model.pretrained import quiet_transformers
-from secondcoder.model.process_state import same_logging, same_signal_stack
+from secondcoder.model.tokenisation import TextEncoder
+
+
+class _Stack(ctypes.Structure):
+    """stack_t of sigaltstack(2)."""
+
+    _fields_ = (("pointer", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextlib.contextmanager
+def same_signal_stack() -> Iterator[None]:
+    """Give the thread the signal stack back, behind the block, that it had before it."""
+    if sys.platform != "linux":
+        yield
+        return
+    exchange = ctypes.CDLL(None, use_errno=True).sigaltstack
+    before = _Stack()
+    known = exchange(None, ctypes.byref(before)) == 0
+    try:
+        yield
+    finally:
+        if known:
+            exchange(ctypes.byref(before), None)
+
+
+@contextlib.contextmanager
+def same_logging() -> Iterator[None]:
+    """Leave the root logger as it was: where a conversion fails, OpenVINO leaves it deaf to warnings."""
+    root = logging.getLogger()
+    level, filters, handlers = root.level, list(root.filters), list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters, root.handlers = filters, handlers
+
 
 FILE_NAME = "openvino_model.xml"
 WEIGHTS_NAME = "openvino_model.bin"
 # OpenVINO's names of what it computes in. An int8 network says itself which of its layers are int8.
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-
 BY_TORCH = "Use --backend torch."
 # Neighbouring activations with a range of their own, where `quantising.compressed` left them to be measured on the
 # way. Tokens a second: 8,800 with 32, 10,100 with 128, where fixed ranges give 11,500 and fp32 6,700. IMDb dev labels
@@ -308,3 +345,69 @@ def load_openvino() -> Any:
         )
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # an import of it then fails
     return importlib.import_module("openvino")
+
+
+def quantised(backend: OpenVINOBackend, encoder: TextEncoder, texts: Sequence[str]) -> OpenVINOBackend:
+    """Return a converted network in int8, with ranges measured on these texts.
+
+    Parameters
+    ----------
+    backend
+        What `convert` returned.
+    encoder
+        The model's tokenisation.
+    texts
+        Texts of the kind that will be labelled; a few hundred.
+
+    Raises
+    ------
+    ModelError
+        If nncf cannot quantise a network of this kind.
+    """
+    with same_signal_stack(), _quiet_nncf() as nncf:
+        calibration = nncf.Dataset([tuple(t.numpy() for t in example(encoder, [text]).values()) for text in texts])
+        try:
+            found = nncf.quantize(
+                backend.network, calibration, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(texts)
+            )
+        except Exception as error:  # it raises what it likes where it meets something unknown
+            raise ModelError(f"nncf cannot quantise the network: {first_line(error)}.", BY_TORCH) from error
+    return OpenVINOBackend(found, backend.names, "int8")
+
+
+def compressed(backend: OpenVINOBackend) -> OpenVINOBackend:
+    """Return a converted network with weights in int8, and ranges of activations measured anew for each token.
+
+    Nearer to fp32 than `quantised`, above all for long texts with a few very large activations, and a little slower.
+
+    Raises
+    ------
+    ModelError
+        If nncf cannot quantise a network of this kind.
+    """
+    with same_signal_stack(), _quiet_nncf() as nncf:
+        try:
+            found = nncf.compress_weights(backend.network.clone(), mode=nncf.CompressWeightsMode.INT8_SYM)
+        except Exception as error:  # it raises what it likes where it meets something unknown
+            raise ModelError(f"nncf cannot quantise the network: {first_line(error)}.", BY_TORCH) from error
+    return OpenVINOBackend(found, backend.names, "int8")
+
+
+@contextlib.contextmanager
+def _quiet_nncf() -> Iterator[Any]:
+    """Give nncf inside the block, without its bars and its log."""
+    if not is_installed():
+        raise MissingExtraError("nncf is not installed.", "Run: pip install 'secondcoder[fast]'.")
+    load_openvino()  # without its telemetry, which nncf would use too
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        nncf = importlib.import_module("nncf")
+        logger = logging.getLogger("nncf")
+        level, propagate = logger.level, logger.propagate
+        logger.setLevel(logging.ERROR)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield nncf
+        finally:
+            logger.setLevel(level)
+            logger.propagate = propagate

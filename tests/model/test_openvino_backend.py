@@ -18,11 +18,10 @@ from transformers import (
 )
 
 from secondcoder.errors import MissingExtraError, ModelError
-from secondcoder.model import converted
+from secondcoder.model import openvino_backend
 from secondcoder.model.batches import fixed_shapes
-from secondcoder.model.converted import OpenVINOBackend, convert, is_installed
 from secondcoder.model.loading import load_model, start_model
-from secondcoder.model.quantising import compressed, quantised
+from secondcoder.model.openvino_backend import OpenVINOBackend, compressed, convert, is_installed, quantised
 from secondcoder.settings import TrainSettings
 from tests.tiny import make_rows
 
@@ -138,21 +137,21 @@ def test_a_saved_model_gives_the_same_bits_and_so_does_a_copy(saved, backends, e
 @pytest.mark.parametrize("told", [{"backend": "torch"}, {"precision": "fp32"}, {"device": "cpu"}])
 def test_told_to_use_torch_it_says_what_was_judged(saved, told):
     model = load_model(saved, **told)
-    assert isinstance(model.backend, converted.OpenVINOBackend) is False
+    assert isinstance(model.backend, openvino_backend.OpenVINOBackend) is False
     assert model.judged_with == "int8 by openvino"
     assert model.summary()["backend"] == "torch"
     assert model.summary()["judged_with"] == "int8 by openvino"
 
 
 def test_without_openvino_the_error_names_the_cure_and_torch_still_works(saved, monkeypatch):
-    monkeypatch.setattr(converted, "_is_there", lambda name: False)
+    monkeypatch.setattr(openvino_backend, "_is_there", lambda name: False)
     with pytest.raises(MissingExtraError, match=r"secondcoder\[fast\].*--backend torch"):
         load_model(saved)
     assert load_model(saved, backend="torch").predict(TEXTS[:1])
 
 
 def test_int8_is_refused_where_it_is_not_exact(saved, monkeypatch):
-    monkeypatch.setattr(converted, "is_fast_at_int8", lambda: False)
+    monkeypatch.setattr(openvino_backend, "is_fast_at_int8", lambda: False)
     with pytest.raises(ModelError, match="VNNI"):
         load_model(saved)
 
@@ -249,8 +248,8 @@ def test_importing_openvino_and_nncf_opens_no_connection():
         "import socket, sys\n"
         "def no(*_): raise SystemExit('a connection')\n"
         "socket.socket.connect = socket.create_connection = socket.getaddrinfo = no\n"
-        "from secondcoder.model.converted import load_openvino\n"
-        "from secondcoder.model.quantising import _quiet_nncf\n"
+        "from secondcoder.model.openvino_backend import load_openvino\n"
+        "from secondcoder.model.openvino_backend import _quiet_nncf\n"
         "load_openvino()\n"
         "with _quiet_nncf() as nncf: assert nncf.quantize\n"
         "import threading; [t.join(5) for t in threading.enumerate() if t is not threading.current_thread()]\n"
