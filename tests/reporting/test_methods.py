@@ -1,10 +1,8 @@
 from dataclasses import replace
 from typing import Any
 
-from secondcoder.reporting.content import ReportContent
-from secondcoder.reporting.methods import methods
-from secondcoder.reporting.references import INTERVALS, REFERENCES
-from secondcoder.reporting.showing import read
+from secondcoder.reporting.content import ReportContent, read
+from secondcoder.reporting.methods import INTERVALS, REFERENCES, methods
 from tests.reporting.made import NAMES, content, full_content, judged, sets_content
 
 

@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from secondcoder.reporting.references import REFERENCES
+from secondcoder.reporting.methods import REFERENCES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
 

@@ -15,7 +15,7 @@ from tests.reporting.made import Page, compared, content, judged
 @pytest.fixture(autouse=True)
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of the time would go into pictures; test_full_page.py has them."""
-    monkeypatch.setattr("secondcoder.reporting.pictures.draw_all", lambda content, shown: {})
+    monkeypatch.setattr("secondcoder.reporting.plots.draw_all", lambda content, shown: {})
 
 
 def test_everything_handed_over_is_on_the_page() -> None:

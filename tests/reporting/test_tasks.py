@@ -5,9 +5,9 @@ import re
 import pytest
 
 from secondcoder.reporting.card import render_card
+from secondcoder.reporting.content import read
 from secondcoder.reporting.methods import methods
 from secondcoder.reporting.page import render
-from secondcoder.reporting.showing import read
 from tests.reporting.made import Page, ordered_content, sets_content
 
 MANY = ("economic", "welfare", "defence", "farming", "schools", "crime", "other")

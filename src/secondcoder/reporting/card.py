@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from secondcoder.evaluation.evaluation import Evaluation
-from secondcoder.reporting.content import ReportContent
+from secondcoder.reporting.content import FEW_GROUPS, ReportContent, Shown, read
 from secondcoder.reporting.formatting import MODEL, format_metric, format_share, format_value, joined, name_of
 from secondcoder.reporting.methods import methods
-from secondcoder.reporting.showing import FEW_GROUPS, Shown, read
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#$~])")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")

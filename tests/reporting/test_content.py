@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from secondcoder.reporting.showing import read, show
+from secondcoder.reporting.content import read, show
 from tests.reporting.made import compared, content, full_content, judged
 
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secondcoder.reporting.marking import Piece, marked
+from secondcoder.reporting.page import Piece, marked
 
 SPAN = st.tuples(st.integers(0, 60), st.integers(0, 60), st.floats(-2, 2))
 
