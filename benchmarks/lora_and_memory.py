@@ -68,8 +68,8 @@ def measure(way: str, precision: str) -> dict[str, float]:
     from secondcoder.model.backends import attention_for, computing
     from secondcoder.model.pretrained import load_pretrained
     from secondcoder.settings import TrainSettings
-    from secondcoder.training.sparing import being_trained, hold
     from secondcoder.training.steps import make_optimizer
+    from secondcoder.training.trainable import being_trained, hold
 
     settings = TrainSettings(**{"freeze": 0.0, **WAYS[way]}).resolved()
     network = load_pretrained("minilm", label_names=("a", "b"), seed=0, attention_dropout=0.0).network

@@ -37,12 +37,11 @@ from secondcoder.model.loading import start_model
 from secondcoder.model.pretrained import rate_for, seeded
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
-from secondcoder.training.activations import TokenInputs, cache_activations
-from secondcoder.training.dropout import cheap_dropout
-from secondcoder.training.fitting import class_indices
-from secondcoder.training.frozen import freeze, upper_layers
-from secondcoder.training.ranks import ALONE
+from secondcoder.training.activation_cache import TokenInputs, cache_activations
+from secondcoder.training.distributed import ALONE
+from secondcoder.training.loop import class_indices
 from secondcoder.training.steps import Stepper
+from secondcoder.training.trainable import cheap_dropout, freeze, upper_layers
 
 
 @dataclass

@@ -24,7 +24,7 @@ from secondcoder.errors import DataError, SettingsError, StorageError
 from secondcoder.model.model import Model
 from secondcoder.settings import DEFAULT_SEED, SplitSettings, TrainSettings
 from secondcoder.splits.split import Split
-from secondcoder.training.fitting import Fit
+from secondcoder.training.loop import Fit
 from secondcoder.training.steps import Stepper
 from tests.tiny import make_rows
 

@@ -122,7 +122,7 @@ def test_a_fold_model_never_sees_what_it_predicts_nor_its_groups(copied, monkeyp
         predicted.append(set(texts))
         return real_score(self, texts, **named)
 
-    monkeypatch.setattr("secondcoder.training.studies.fit", spy_fit)
+    monkeypatch.setattr("secondcoder.training.seeds.fit", spy_fit)
     monkeypatch.setattr(Model, "score", spy_score)
     cross_fit(copied, 3)
     rows = all_rows(copied)

@@ -10,7 +10,7 @@ from secondcoder.cli.main import main
 from secondcoder.errors import InterruptedRunError
 from secondcoder.progress import Progress
 from secondcoder.runs import Run
-from secondcoder.training import recipe_folds
+from secondcoder.training import recipes
 from secondcoder.training.steps import Stepper
 from tests.tiny import make_rows
 
@@ -18,8 +18,8 @@ from tests.tiny import make_rows
 @pytest.fixture
 def quick(monkeypatch):
     """A comparison in two folds, of recipes that take few steps."""
-    monkeypatch.setattr(recipe_folds, "FOLDS", 2)
-    monkeypatch.setattr(recipe_folds, "_MOST_REPEATS", 1)
+    monkeypatch.setattr(recipes, "FOLDS", 2)
+    monkeypatch.setattr(recipes, "_MOST_REPEATS", 1)
     for recipe in settings.LEAST_STEPS:
         monkeypatch.setitem(settings.LEAST_STEPS, recipe, 4)
 

@@ -26,9 +26,9 @@ from secondcoder.settings import CurveSettings, TrainSettings, check_seed
 from secondcoder.splits.assignment import rarest_labels, sha_key
 from secondcoder.splits.split import Split, set_aside
 from secondcoder.storage import locked, read_json, sha256_strings, write_json
-from secondcoder.training.few_labels import settled_for
-from secondcoder.training.fitting import Fit, history_names
-from secondcoder.training.studies import fit_pretrained
+from secondcoder.training.loop import Fit, history_names
+from secondcoder.training.recipes import settled_for
+from secondcoder.training.seeds import fit_pretrained
 
 CURVE_FILE = "curve.json"
 TRAININGS_FILE = "curve-trainings.json"

@@ -10,7 +10,7 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.reporting.content import LengthContent, PartContent, ReportContent
 from secondcoder.run_folder import RunFolder
 from secondcoder.storage import read_json
-from secondcoder.training.few_labels import RecipeComparison
+from secondcoder.training.recipes import RecipeComparison
 
 
 def report_content(run: RunFolder) -> ReportContent:

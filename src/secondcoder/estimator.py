@@ -39,10 +39,9 @@ from secondcoder.settings import (
 )
 from secondcoder.splits.split import set_aside, take_dev
 from secondcoder.training.class_weights import what_weights_do
-from secondcoder.training.few_labels import settled_for
-from secondcoder.training.fitting import gold_of
-from secondcoder.training.recipe_folds import settle
-from secondcoder.training.studies import fit_seeds, start_for
+from secondcoder.training.loop import gold_of
+from secondcoder.training.recipes import settle, settled_for
+from secondcoder.training.seeds import fit_seeds, start_for
 
 
 class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -85,7 +84,7 @@ checkpoint_activations
         The epoch whose weights the model holds, counted from 1; 0 where a logistic head was best as it started.
     promise_ : secondcoder.evaluation.selective.Guarantee or None
         From which confidence on the error stays below `max_error`, where that was asked for.
-    recipes_ : secondcoder.training.few_labels.RecipeComparison or None
+    recipes_ : secondcoder.training.recipes.RecipeComparison or None
         With few labels, what recipes gave on train.
     findings_ : list of secondcoder.corpus.findings.Finding
         What was noticed when dev was taken out, and what to know about how the training went.

@@ -10,7 +10,7 @@ from secondcoder.model.backend_choice import Check, Judges
 from secondcoder.model.export import ExportFormat, export_model, torch_scores
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs import Run
-from secondcoder.training.fitting import gold_of
+from secondcoder.training.loop import gold_of
 
 
 def export_run(

@@ -29,7 +29,7 @@ from secondcoder.runs import Run
 from secondcoder.settings import Device
 from secondcoder.training.baselines import fit_baselines
 from secondcoder.training.class_weights import what_weights_do
-from secondcoder.training.fitting import Fit, gold_of
+from secondcoder.training.loop import Fit, gold_of
 
 # A saved model is loaded again and compared on so many dev texts: enough to notice weights that went wrong.
 _COMPARED = 64

@@ -34,7 +34,7 @@ from secondcoder.settings import TrainSettings, check_count
 from secondcoder.splits.folds import Fold, make_folds
 from secondcoder.storage import atomic_path, locked, read_json, storage_errors, write_json
 from secondcoder.training.baselines import fit_baselines
-from secondcoder.training.studies import fit_pretrained, spread
+from secondcoder.training.seeds import fit_pretrained, spread
 
 FOLDS = "folds"
 """Key of the out-of-fold figures in the run's evaluations, and name of what belongs to them in its folder."""

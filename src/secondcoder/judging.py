@@ -23,7 +23,7 @@ from secondcoder.evaluation.tasks import (
     labels_decided,
     set_thresholds_of,
 )
-from secondcoder.training.fitting import class_indices, gold_of
+from secondcoder.training.loop import class_indices, gold_of
 
 
 def judge(

@@ -16,7 +16,7 @@ from secondcoder.model.attribution import Attribution, can_explain, check_agains
 from secondcoder.model.model import Model
 from secondcoder.run_folder import RunFolder
 from secondcoder.storage import read_json, write_json
-from secondcoder.training.fitting import gold_of
+from secondcoder.training.loop import gold_of
 
 MISTAKES_FILE = "mistakes.json"
 # Each word of a text costs a pass through the network: a few short texts take about a second.

@@ -10,7 +10,7 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.progress import Progress
 from secondcoder.run_folder import RunFolder
 from secondcoder.settings import TrainSettings
-from secondcoder.training.recipe_folds import compare_recipes
+from secondcoder.training.recipes import compare_recipes
 
 RECIPES = "recipes"
 """Key of what was compared in ``run.json``, and folder in the run while it goes on."""

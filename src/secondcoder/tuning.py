@@ -27,10 +27,10 @@ from secondcoder.runs import Run
 from secondcoder.settings import DEFAULT_SEED, TrainSettings, TuneSettings, check_seed
 from secondcoder.splits.split import Split, set_aside
 from secondcoder.storage import locked, read_json, sha256_strings, write_json
-from secondcoder.training.few_labels import settled_for, wants_comparison
-from secondcoder.training.ranks import join_ranks
-from secondcoder.training.searching import Search, State, Trial, load_optuna, search_for
-from secondcoder.training.studies import fit_pretrained, start_for
+from secondcoder.training.distributed import join_ranks
+from secondcoder.training.recipes import settled_for, wants_comparison
+from secondcoder.training.search import Search, State, Trial, load_optuna, search_for
+from secondcoder.training.seeds import fit_pretrained, start_for
 from secondcoder.workflow import require_learnable, train_with
 
 TUNING_FILE = "tuning.json"

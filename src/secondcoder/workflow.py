@@ -37,9 +37,9 @@ from secondcoder.settings import (
 from secondcoder.splits.split import Split, set_aside
 from secondcoder.storage import locked
 from secondcoder.training.class_weights import settle_classes
-from secondcoder.training.few_labels import require_possible, wants_comparison
-from secondcoder.training.ranks import join_ranks
-from secondcoder.training.studies import fit_seeds, start_for
+from secondcoder.training.distributed import join_ranks
+from secondcoder.training.recipes import require_possible, wants_comparison
+from secondcoder.training.seeds import fit_seeds, start_for
 
 
 def train(

@@ -22,12 +22,11 @@ from secondcoder.model.model import Model
 from secondcoder.model.openvino_backend import convert
 from secondcoder.model.temperature import fold_temperature
 from secondcoder.settings import TrainSettings
-from secondcoder.training.activations import TokenInputs
-from secondcoder.training.fitting import class_indices
-from secondcoder.training.frozen import layers_of
-from secondcoder.training.loop import fit
-from secondcoder.training.ranks import ALONE
+from secondcoder.training.activation_cache import TokenInputs
+from secondcoder.training.distributed import ALONE
+from secondcoder.training.loop import class_indices, fit
 from secondcoder.training.steps import Stepper
+from secondcoder.training.trainable import layers_of
 from tests.families import FAMILIES, LENGTH, build
 from tests.tiny import make_rows
 

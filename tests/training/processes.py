@@ -26,8 +26,8 @@ from typing import Any
 PLACES = {
     "beginning the run": ("secondcoder.workflow", "start_run"),
     "loading the model": ("secondcoder.workflow", "start_for"),
-    "going back": ("secondcoder.training.keeping", "Keeper.newest"),
-    "frozen layers": ("secondcoder.training.activations", "cache_activations"),
+    "going back": ("secondcoder.training.checkpoints", "Keeper.newest"),
+    "frozen layers": ("secondcoder.training.activation_cache", "cache_activations"),
     "head": ("secondcoder.training.loop", "start_from_logistic"),
     "step": ("secondcoder.training.steps", "Stepper.take"),
     "dev": ("secondcoder.model.model", "Model.score_encoded"),

@@ -6,7 +6,7 @@ import torch
 
 from secondcoder.errors import SettingsError
 from secondcoder.training.class_weights import named_weights, resolve_weights, what_weights_do
-from secondcoder.training.losses import loss_for
+from secondcoder.training.steps import loss_for
 
 NAMES = ("left", "right", "none")
 TARGETS = np.array([0] * 6 + [1] * 3 + [2])

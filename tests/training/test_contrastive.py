@@ -4,12 +4,11 @@ import torch
 
 from secondcoder.model.batches import training_steps
 from secondcoder.settings import TrainSettings
-from secondcoder.training.activations import TokenInputs
+from secondcoder.training.activation_cache import TokenInputs
 from secondcoder.training.contrastive import ContrastiveStepper, pair_loss
-from secondcoder.training.fitting import class_indices
-from secondcoder.training.loop import fit
-from secondcoder.training.ranks import ALONE
-from secondcoder.training.studies import start_for
+from secondcoder.training.distributed import ALONE
+from secondcoder.training.loop import class_indices, fit
+from secondcoder.training.seeds import start_for
 
 
 def cosine(one, other):

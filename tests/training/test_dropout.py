@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from secondcoder.training.dropout import ByteDropout, cheap_dropout
+from secondcoder.training.trainable import ByteDropout, cheap_dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5])

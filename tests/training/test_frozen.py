@@ -19,10 +19,10 @@ import secondcoder as sc
 from secondcoder.model.backends import computing
 from secondcoder.model.tokenisation import TextEncoder
 from secondcoder.progress import Progress
-from secondcoder.training import activations, loop
-from secondcoder.training.activations import TokenInputs, cache_activations
-from secondcoder.training.frozen import Frozen, freeze, upper_layers
+from secondcoder.training import activation_cache, loop
+from secondcoder.training.activation_cache import TokenInputs, cache_activations
 from secondcoder.training.loop import fit
+from secondcoder.training.trainable import Frozen, freeze, upper_layers
 from tests.precision import PRECISION
 from tests.tiny import make_wordpiece_tokenizer
 from tests.training.test_loop import run, settings_for, start, weights
@@ -110,7 +110,7 @@ def test_an_epoch_on_kept_activations_trains_what_one_on_the_texts_does(
                 module.p = 0.0
         with monkeypatch.context() as patched:
             if not kept:
-                patched.setattr(activations, "cache_activations", lambda *_, **__: None)
+                patched.setattr(activation_cache, "cache_activations", lambda *_, **__: None)
             fit(model, *train_and_dev, settings=settings, seed=1, checkpoints=tmp_path / str(kept))
         found.append(weights(model))
     start_ = weights(start(settings))
@@ -220,10 +220,10 @@ def is_whole(model, encoded):
 def test_a_disk_that_refuses_the_activations_says_what_to_do_and_is_left_empty(
     encoder_folder, train_and_dev, tmp_path, monkeypatch, number
 ):
-    if not (device := activations.Path("/dev/full")).exists() and number == errno.ENOSPC:
+    if not (device := activation_cache.Path("/dev/full")).exists() and number == errno.ENOSPC:
         pytest.skip("no device that is always full")
 
-    real = activations.Path.open
+    real = activation_cache.Path.open
 
     def refuse(self, mode="r", *given, **named):
         if self.suffix == ".f16" and "w" in mode:
@@ -233,7 +233,7 @@ def test_a_disk_that_refuses_the_activations_says_what_to_do_and_is_left_empty(
             raise OSError(number, "broken")
         return real(self, mode, *given, **named)
 
-    monkeypatch.setattr(activations.Path, "open", refuse)
+    monkeypatch.setattr(activation_cache.Path, "open", refuse)
     settings = settings_for(encoder_folder, freeze=0.5)
     told = Told()
     _, result = run(train_and_dev, settings, tmp_path, progress=told)
@@ -275,11 +275,11 @@ def test_numbers_too_large_for_float16_are_not_kept(model, corpus, tmp_path):
 def test_a_network_whose_layers_do_not_fit_together_is_noticed(model, corpus, tmp_path, monkeypatch):
     """A layer that is left out or run twice must not pass, even where the head is fresh and its logits are small."""
     encoded, frozen = model.encoder.encode(corpus.texts), freeze(model.network, 0.5)
-    real = activations.upper_layers
+    real = activation_cache.upper_layers
     with torch.no_grad():
         model.network.classifier.weight.mul_(1e-3)
     for wrong in (0, 2):
-        monkeypatch.setattr(activations, "upper_layers", lambda network, _, n=wrong: real(network, Frozen(n, ())))
+        monkeypatch.setattr(activation_cache, "upper_layers", lambda network, _, n=wrong: real(network, Frozen(n, ())))
         kept = cache_activations(
             model.network, model.encoder, encoded, frozen, precision="fp32", path=tmp_path / "a", progress=Progress()
         )

@@ -14,13 +14,12 @@ from secondcoder.model.backends import computing
 from secondcoder.model.tokenisation import Encoded
 from secondcoder.progress import Progress
 from secondcoder.training import steps
-from secondcoder.training.activations import TokenInputs, cache_activations
-from secondcoder.training.fitting import class_indices
-from secondcoder.training.frozen import freeze, upper_layers
+from secondcoder.training.activation_cache import TokenInputs, cache_activations
+from secondcoder.training.distributed import ALONE, Ranks
 from secondcoder.training.heads import start_from_logistic
-from secondcoder.training.loop import fit
-from secondcoder.training.ranks import ALONE, Ranks
+from secondcoder.training.loop import class_indices, fit
 from secondcoder.training.steps import Stepper
+from secondcoder.training.trainable import freeze, upper_layers
 from tests.precision import PRECISION, tolerance
 from tests.tiny import FILLER, SUBJECTS, make_rows
 from tests.training.test_loop import settings_for, start, weights

@@ -9,8 +9,7 @@ from secondcoder.evaluation.evaluate import evaluate
 from secondcoder.model.loading import start_model
 from secondcoder.settings import TrainSettings
 from secondcoder.training import loop
-from secondcoder.training.fitting import Fit
-from secondcoder.training.loop import fit
+from secondcoder.training.loop import Fit, fit
 from secondcoder.training.steps import make_optimizer, schedule
 from tests.precision import PRECISION
 from tests.tiny import make_rows

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from secondcoder.errors import MissingExtraError, ModelError
-from secondcoder.training.frozen import Frozen, freeze
-from secondcoder.training.lora import add_adapters, merge_adapters
+from secondcoder.training.trainable import Frozen, add_adapters, freeze, merge_adapters
 from tests.training.networks import batch, network_of
 
 NOTHING = Frozen(0, ())

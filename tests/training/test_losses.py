@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from secondcoder.training.losses import binary_cross_entropy, cross_entropy, loss_for
+from secondcoder.training.steps import binary_cross_entropy, cross_entropy, loss_for
 
 
 def test_shares_that_are_all_one_class_are_that_class():

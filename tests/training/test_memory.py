@@ -148,8 +148,8 @@ import numpy as np
 from secondcoder.model.loading import start_model
 from secondcoder.settings import TrainSettings
 from secondcoder.training import memory
-from secondcoder.training.activations import TokenInputs
-from secondcoder.training.ranks import ALONE
+from secondcoder.training.activation_cache import TokenInputs
+from secondcoder.training.distributed import ALONE
 from secondcoder.training.steps import Stepper
 
 def status(name):

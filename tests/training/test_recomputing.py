@@ -4,9 +4,7 @@ from torch import nn
 
 from secondcoder.errors import ModelError
 from secondcoder.model.backends import attention_for, computing
-from secondcoder.training.dropout import ByteDropout, cheap_dropout
-from secondcoder.training.frozen import freeze
-from secondcoder.training.recomputing import recomputing
+from secondcoder.training.trainable import ByteDropout, cheap_dropout, freeze, recomputing
 from tests.precision import PRECISION
 from tests.training.networks import batch, network_of
 

@@ -67,7 +67,7 @@ def train(
         Print the result as JSON.
     """
     from secondcoder.splits.split import split as divide
-    from secondcoder.training.ranks import LeaderFailedError, part_ranks
+    from secondcoder.training.distributed import LeaderFailedError, part_ranks
     from secondcoder.workflow import train_with
 
     if not read.labelled:

@@ -5,25 +5,72 @@ step is `batch_size` texts however it is cut: into passes that fit in memory, an
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from secondcoder.corpus.corpus import Task
 from secondcoder.errors import ModelError
 from secondcoder.model.backends import ResolvedPrecision, attention_for, computing
 from secondcoder.model.batches import Batch, Pass, cut_step
 from secondcoder.model.windows import Windows, pool_tensor
 from secondcoder.settings import TrainSettings
-from secondcoder.training.losses import Loss, cross_entropy
-from secondcoder.training.ranks import Ranks
+from secondcoder.training.distributed import Ranks
+
+
+class Loss(Protocol):
+    """Sums the losses of some texts."""
+
+    def __call__(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the sum over texts.
+
+        Parameters
+        ----------
+        logits
+            Of shape (b, k).
+        targets
+            Classes as positions, shape (b,); or a number from 0 to 1 for each class, shape (b, k).
+        """
+
+
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: Sequence[float] | None = None) -> torch.Tensor:
+    """Return the cross-entropy, summed: of classes, or of the shares of coders that gave each class.
+
+    With `weights`, one for each class, each text counts so many times; they are not divided by.
+    """
+    weight = None if weights is None else logits.new_tensor(weights)
+    return functional.cross_entropy(logits, targets, weight=weight, reduction="sum")
+
+
+def binary_cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, weights: Sequence[float] | None = None
+) -> torch.Tensor:
+    """Return the binary cross-entropy of each class by itself: their mean, summed over texts.
+
+    With `weights`, one for each class, texts that have the class count so many times for it.
+    """
+    k = logits.shape[1]
+    weight = None if weights is None else logits.new_tensor(weights)
+    found = functional.binary_cross_entropy_with_logits(
+        logits, targets.to(logits.dtype), pos_weight=weight, reduction="sum"
+    )
+    return found / k
+
+
+def loss_for(task: Task, weights: Mapping[str, float] | None = None) -> Loss:
+    """Return the loss that a task is trained by, with the weight of each class, in the order of the label names."""
+    loss = binary_cross_entropy if task == "multi-label" else cross_entropy
+    return loss if weights is None else partial(loss, weights=tuple(weights.values()))
+
 
 Parameters = dict[str, torch.nn.Parameter]
-
 # How memory runs out besides by `torch.OutOfMemoryError`: on MPS, in CUDA's own libraries, on a CPU that says so.
 _OUT_OF_MEMORY = ("MPS backend out of memory", "CUDA error: out of memory", "ALLOC_FAILED", "DefaultCPUAllocator")
 

@@ -7,7 +7,7 @@ import torch
 from secondcoder.errors import ModelError
 from secondcoder.model.loading import start_model
 from secondcoder.settings import TrainSettings
-from secondcoder.training.sparing import being_trained, hold, release
+from secondcoder.training.trainable import being_trained, hold, release
 from tests.families import FAMILIES, build
 from tests.tiny import make_rows
 

@@ -21,11 +21,10 @@ from secondcoder.model.model import Model
 from secondcoder.model.tokenisation import Encoded, TextEncoder
 from secondcoder.progress import Progress
 from secondcoder.storage import storage_errors
-from secondcoder.training.frozen import Frozen, embeddings_of, layers_of, running, upper_layers
 from secondcoder.training.steps import Inputs
+from secondcoder.training.trainable import Frozen, embeddings_of, layers_of, running, upper_layers
 
 logger = logging.getLogger(__name__)
-
 # Texts on which the short cut must say what the whole encoder says, and how nearly: root mean square of the difference,
 # in standard deviations of what it says. Rounding to float16 is 3e-4 of that, to bf16 in between a few times 1e-3.
 _CHECKED = 6

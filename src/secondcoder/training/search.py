@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from secondcoder.errors import MissingExtraError
 from secondcoder.model.model import Model
 from secondcoder.settings import TrainSettings
-from secondcoder.training.sparing import peak_rate
+from secondcoder.training.trainable import peak_rate
 
 if TYPE_CHECKING:
     import optuna
@@ -30,7 +30,6 @@ BATCH_SIZES = (8, 16, 32)
 LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
 # So many trials are drawn at random before their results are heeded, and so many are finished before any is given up.
 _AT_RANDOM, _NEVER_GIVEN_UP = 5, 4
-
 State = Literal["complete", "given up", "failed"]
 
 

@@ -27,8 +27,8 @@ from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.model.loading import start_model
 from secondcoder.runs import Run
 from secondcoder.settings import TrainSettings
+from secondcoder.training.distributed import ALONE, LeaderFailedError, Ranks, join_ranks
 from secondcoder.training.loop import fit
-from secondcoder.training.ranks import ALONE, LeaderFailedError, Ranks, join_ranks
 from tests.tiny import make_rows
 
 WINDOWS = {"long_texts": "windows", "max_length": 8}  # most texts have several

@@ -10,7 +10,7 @@ from secondcoder.errors import InterruptedRunError
 from secondcoder.progress import Progress
 from secondcoder.runs import Run
 from secondcoder.storage import read_json
-from secondcoder.training.stopping import Stop, StoppableProgress, Stopped, listening
+from secondcoder.training.signals import Stop, StoppableProgress, Stopped, listening
 from tests.training.processes import Order
 
 INTERRUPTED = 130

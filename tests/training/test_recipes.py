@@ -10,16 +10,17 @@ from secondcoder.errors import InterruptedRunError, SettingsError
 from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
-from secondcoder.training import recipe_folds
-from secondcoder.training.few_labels import (
+from secondcoder.training import recipes
+from secondcoder.training.recipes import (
+    COMPARED,
     FEW,
     MOST_TEXTS,
     RecipeComparison,
+    compare_recipes,
     fewest_labels,
     require_possible,
     wants_comparison,
 )
-from secondcoder.training.recipe_folds import COMPARED, compare_recipes
 
 RIGHT = {"frozen": 0.6, "contrastive": 0.9, "full": 0.75}
 """How often the pretended models are right."""
@@ -51,14 +52,14 @@ def pretended(monkeypatch):
         said = [label if hit else 1 - label for label, hit in zip(gold, hits, strict=True)]
         return SimpleNamespace(best_scores=SimpleNamespace(probabilities=np.eye(2)[said] * 0.8 + 0.1))
 
-    made, start = [], recipe_folds.start_for
+    made, start = [], recipes.start_for
 
     def start_once(*args, **named):
         made.extend([] if made else [start(*args, **named)])
         return made[0]
 
-    monkeypatch.setattr(recipe_folds, "fit", fit)
-    monkeypatch.setattr(recipe_folds, "start_for", start_once)
+    monkeypatch.setattr(recipes, "fit", fit)
+    monkeypatch.setattr(recipes, "start_for", start_once)
     return given
 
 
@@ -110,7 +111,7 @@ def test_a_stopped_comparison_repeats_no_training_that_was_finished(corpus, sett
     train, progress = few(corpus), Told()
     whole = compare_recipes(train, settings, seed=1, folder=tmp_path / "whole", progress=progress)
     assert "20 of the rarest class, under 50" in progress.said[0]
-    real = recipe_folds.fit
+    real = recipes.fit
     pretended.clear()
 
     def stopping(*given, **named):
@@ -121,7 +122,7 @@ def test_a_stopped_comparison_repeats_no_training_that_was_finished(corpus, sett
         return real(*given, **named)
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(recipe_folds, "fit", stopping)
+        stopped.setattr(recipes, "fit", stopping)
         with pytest.raises(InterruptedRunError, match=r"fold 3 of 15, contrastive: Training was interrupted") as caught:
             compare_recipes(train, settings, seed=1, folder=tmp_path / "two", progress=Progress())
     assert "--resume" in caught.value.cure
@@ -141,7 +142,7 @@ def test_folds_of_long_texts_are_made_once(corpus, settings, pretended, tmp_path
 
 
 def test_when_the_time_is_over_whole_folds_decide(corpus, settings, pretended, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe_folds._Work, "_expect", lambda work, n: -recipe_folds._LEAST_PATIENCE)
+    monkeypatch.setattr(recipes._Work, "_expect", lambda work, n: -recipes._LEAST_PATIENCE)
     progress = Told()
     found = compare_recipes(few(corpus), settings, seed=1, folder=tmp_path, progress=progress)
     assert found.trainings == 1

@@ -9,8 +9,8 @@ import torch
 from secondcoder.model.loading import load_model
 from secondcoder.settings import TrainSettings
 from secondcoder.training.loop import fit
-from secondcoder.training.sparing import hold, peak_rate
 from secondcoder.training.steps import Stepper
+from secondcoder.training.trainable import hold, peak_rate
 from tests.training.networks import config_of
 from tests.training.test_checkpoints import BREAK, Cut
 from tests.training.test_loop import run, settings_for, start, weights

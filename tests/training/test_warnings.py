@@ -15,7 +15,7 @@ from secondcoder.progress import Progress
 from secondcoder.runs import Run
 from secondcoder.settings import TrainSettings
 from secondcoder.training import loop
-from secondcoder.training.alarms import below_majority, predicts_one_class
+from secondcoder.training.seeds import below_majority, predicts_one_class
 from tests.tiny import make_rows
 
 

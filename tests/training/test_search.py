@@ -1,8 +1,8 @@
 import pytest
 
 from secondcoder.settings import TrainSettings
-from secondcoder.training.searching import Search, Trial, search_for
-from secondcoder.training.studies import start_for
+from secondcoder.training.search import Search, Trial, search_for
+from secondcoder.training.seeds import start_for
 
 pytest.importorskip("optuna")
 SEARCH = Search(

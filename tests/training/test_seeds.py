@@ -7,8 +7,8 @@ import pytest
 from secondcoder.evaluation.metrics import metric_names
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
-from secondcoder.training.fitting import class_indices
-from secondcoder.training.studies import fit_pretrained, spread
+from secondcoder.training.loop import class_indices
+from secondcoder.training.seeds import fit_pretrained, spread
 
 
 @pytest.fixture
