@@ -21,8 +21,8 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from secondcoder.environment import machine, versions
-from secondcoder.run_folder import judge
-from secondcoder.runs import Run
+from secondcoder.runs.folder import judge
+from secondcoder.runs.run import Run
 from secondcoder.training.baselines import TfidfLogistic
 
 SECONDCODER = str(Path(sys.executable).with_name("secondcoder"))

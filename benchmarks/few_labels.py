@@ -28,12 +28,12 @@ import secondcoder as sc
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.environment import machine, versions
 from secondcoder.progress import Progress
-from secondcoder.run_folder import judge
+from secondcoder.runs.folder import judge
+from secondcoder.runs.train import train_with
 from secondcoder.settings import SplitSettings, TrainSettings
 from secondcoder.splits.assignment import sha_key
 from secondcoder.splits.split import Split
 from secondcoder.training.baselines import TfidfLogistic
-from secondcoder.workflow import train_with
 
 RECIPES = ("tfidf", "frozen", "contrastive", "full", "normal", "auto")
 NORMAL = {"epochs": 2, "freeze": 0.5, "head_start": "random"}

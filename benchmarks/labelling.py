@@ -37,7 +37,7 @@ from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
 from secondcoder.model.openvino_backend import compressed, convert, quantised
 from secondcoder.model.tokenisation import Encoded
-from secondcoder.runs import Run
+from secondcoder.runs.run import Run
 
 
 def peaks() -> dict[str, float]:

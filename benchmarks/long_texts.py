@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus, Part
 from secondcoder.environment import machine, versions
-from secondcoder.judging import judge, lead_of
 from secondcoder.model.loading import load_encoder
-from secondcoder.runs import Run
+from secondcoder.runs.folder import judge, lead_of
+from secondcoder.runs.run import Run
 
 SECONDCODER = str(Path(sys.executable).with_name("secondcoder"))
 WAYS = {

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from secondcoder.applying import label as label
-    from secondcoder.comparing import compare as compare
     from secondcoder.corpus.checks import check as check
     from secondcoder.corpus.corpus import Corpus as Corpus
     from secondcoder.corpus.reading import read as read
@@ -16,14 +15,15 @@ if TYPE_CHECKING:
     from secondcoder.estimator import SentenceClassifier as SentenceClassifier
     from secondcoder.evaluation.evaluate import evaluate as evaluate
     from secondcoder.evaluation.evaluation import Evaluation as Evaluation
-    from secondcoder.folding import cross_fit as cross_fit
     from secondcoder.model.loading import load_model as load
     from secondcoder.model.model import Model as Model
-    from secondcoder.runs import Run as Run
+    from secondcoder.runs.compare import compare as compare
+    from secondcoder.runs.cross_fitting import cross_fit as cross_fit
+    from secondcoder.runs.run import Run as Run
+    from secondcoder.runs.train import train as train
+    from secondcoder.runs.tune import tune as tune
     from secondcoder.splits.split import Split as Split
     from secondcoder.splits.split import split as split
-    from secondcoder.tuning import tune as tune
-    from secondcoder.workflow import train as train
 
 _HOMES = {
     "Corpus": "corpus.corpus",

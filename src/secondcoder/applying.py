@@ -16,7 +16,7 @@ from secondcoder.labelling.summary import LabelSummary
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress, default_progress
-from secondcoder.runs import Run
+from secondcoder.runs.run import Run
 from secondcoder.settings import BackendName, Device, EngineName, LabelSettings, Precision
 
 

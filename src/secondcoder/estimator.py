@@ -20,9 +20,9 @@ from sklearn.utils.validation import check_is_fitted
 from secondcoder.corpus.arrays import corpus_for, label_name, list_of_texts
 from secondcoder.errors import InterruptedRunError, SettingsError, StorageError
 from secondcoder.evaluation.tasks import class_threshold, decide_class, decide_set, threshold_array
-from secondcoder.finishing import promise, set_thresholds, temper, tempered
 from secondcoder.model.backend_choice import Judges, choose_backend
 from secondcoder.progress import LiveProgress, Progress, default_progress
+from secondcoder.runs.train import promise, set_thresholds, temper, tempered
 from secondcoder.settings import (
     DEFAULT_MODEL,
     DEFAULT_SEED,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from secondcoder.cli.main import main
-from secondcoder.runs import Run
+from secondcoder.runs.run import Run
 from tests.tiny import make_rows
 
 COLUMNS = ["--text", "text", "--label", "area", "--id", "id"]

@@ -24,22 +24,22 @@ from pathlib import Path
 from typing import Any
 
 PLACES = {
-    "beginning the run": ("secondcoder.workflow", "start_run"),
-    "loading the model": ("secondcoder.workflow", "start_for"),
+    "beginning the run": ("secondcoder.runs.train", "start_run"),
+    "loading the model": ("secondcoder.runs.train", "start_for"),
     "going back": ("secondcoder.training.checkpoints", "Keeper.newest"),
     "frozen layers": ("secondcoder.training.activation_cache", "cache_activations"),
     "head": ("secondcoder.training.loop", "start_from_logistic"),
     "step": ("secondcoder.training.steps", "Stepper.take"),
     "dev": ("secondcoder.model.model", "Model.score_encoded"),
     "checkpoint": ("secondcoder.training.checkpoints", "CheckpointFolder.save"),
-    "temperature": ("secondcoder.finishing", "temper"),
-    "saving the model": ("secondcoder.runs", "Run.store_model"),
-    "comparing the saved model": ("secondcoder.finishing", "_compare_saved"),
-    "baselines": ("secondcoder.finishing", "fit_baselines"),
-    "evaluation": ("secondcoder.runs", "Run.store_evaluation"),
-    "mistakes": ("secondcoder.finishing", "store_mistakes"),
-    "report": ("secondcoder.runs", "Run.write_report"),
-    "clearing away": ("secondcoder.finishing", "finish_run"),
+    "temperature": ("secondcoder.runs.train", "temper"),
+    "saving the model": ("secondcoder.runs.run", "Run.store_model"),
+    "comparing the saved model": ("secondcoder.runs.train", "_compare_saved"),
+    "baselines": ("secondcoder.runs.train", "fit_baselines"),
+    "evaluation": ("secondcoder.runs.run", "Run.store_evaluation"),
+    "mistakes": ("secondcoder.runs.train", "store_mistakes"),
+    "report": ("secondcoder.runs.run", "Run.write_report"),
+    "clearing away": ("secondcoder.runs.train", "finish_run"),
 }
 """Where a training can be: the functions that say so as they begin and end. One that is called by another is silent."""
 

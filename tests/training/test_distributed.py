@@ -25,7 +25,7 @@ import secondcoder as sc
 from secondcoder.cli.main import main
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.model.loading import start_model
-from secondcoder.runs import Run
+from secondcoder.runs.run import Run
 from secondcoder.settings import TrainSettings
 from secondcoder.training.distributed import ALONE, LeaderFailedError, Ranks, join_ranks
 from secondcoder.training.loop import fit

@@ -21,8 +21,8 @@ import pytest
 import torch
 
 from secondcoder.errors import RunError
-from secondcoder.recording import require_ours
-from secondcoder.runs import Run
+from secondcoder.runs.create import require_ours
+from secondcoder.runs.run import Run
 from tests.training.processes import PLACES, Commands, Ended, Order
 
 RECIPES = {

@@ -8,7 +8,7 @@ import pytest
 
 from secondcoder.errors import InterruptedRunError
 from secondcoder.progress import Progress
-from secondcoder.runs import Run
+from secondcoder.runs.run import Run
 from secondcoder.storage import read_json
 from secondcoder.training.signals import Stop, StoppableProgress, Stopped, listening
 from tests.training.processes import Order

@@ -14,7 +14,7 @@ import pytest
 import secondcoder as sc
 from secondcoder.errors import StorageError
 from secondcoder.progress import Progress
-from secondcoder.runs import Run
+from secondcoder.runs.run import Run
 from secondcoder.storage import TEMPORARY_MARK
 from tests.faults import CURES, Faults, Killed, run_with_faults
 from tests.tiny import make_encoder, make_rows

@@ -12,7 +12,7 @@ from secondcoder.cli.main import main
 from secondcoder.model.loading import start_model
 from secondcoder.model.model import Scores
 from secondcoder.progress import Progress
-from secondcoder.runs import Run
+from secondcoder.runs.run import Run
 from secondcoder.settings import TrainSettings
 from secondcoder.training import loop
 from secondcoder.training.seeds import below_majority, predicts_one_class

@@ -28,7 +28,7 @@ def compare(
     json
         Print the result as JSON.
     """
-    from secondcoder.comparing import compare as compare_runs
+    from secondcoder.runs.compare import compare as compare_runs
 
     found = compare_runs(first, second, part=part)
     if json:

@@ -39,7 +39,7 @@ def export(
     json
         Print the result as JSON.
     """
-    from secondcoder.exporting import export_run
+    from secondcoder.runs.export import export_run
 
     check = export_run(run, output, form=format, precision=precision, progress=LiveProgress())
     if json:

@@ -70,8 +70,8 @@ def show(folder: Path, /, *, json: Json = False) -> None:
         Print the result as JSON.
     """
     from secondcoder.model.loading import load_model
-    from secondcoder.run_folder import RUN_FILE
-    from secondcoder.runs import Run
+    from secondcoder.runs.folder import RUN_FILE
+    from secondcoder.runs.run import Run
 
     run = Run(folder) if (folder / RUN_FILE).is_file() else None
     model = load_model(folder) if run is None else run.model

@@ -29,9 +29,9 @@ from secondcoder.progress import LiveProgress
 from secondcoder.settings import DEFAULT_SEED, CurveSettings, ReadSettings, SplitSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from secondcoder.curving import Study
     from secondcoder.evaluation.learning_curve import LearningCurve
-    from secondcoder.runs import Run
+    from secondcoder.runs.curve import Study
+    from secondcoder.runs.run import Run
 
 Plan = Annotated[CurveSettings, Parameter(name="*", group="Curve", negative="")]
 _AS_IT_COMES = CurveSettings()
@@ -74,8 +74,8 @@ def curve(
     json
         Print the result as JSON.
     """
-    from secondcoder.curving import SEEDS, trace_curve
-    from secondcoder.run_folder import RUN_FILE
+    from secondcoder.runs.curve import SEEDS, trace_curve
+    from secondcoder.runs.folder import RUN_FILE
 
     run: Run | None = None
     if (Path(source) / RUN_FILE).is_file():
@@ -107,7 +107,7 @@ def curve(
 
 def print_folds(run: "Run", folds: int, *, as_json: bool) -> None:
     """Cross-fit a run, and print the figures of all rows and of each fold."""
-    from secondcoder.folding import FOLDS, cross_fit
+    from secondcoder.runs.cross_fitting import FOLDS, cross_fit
 
     evaluation = cross_fit(run, folds, progress=LiveProgress())
     figures, made, openings = run.evaluations[FOLDS], run.info[FOLDS], run.info["test_openings"]
@@ -135,8 +135,8 @@ def print_folds(run: "Run", folds: int, *, as_json: bool) -> None:
 
 
 def _study_run(folder: Path) -> "tuple[Run, Study]":
-    from secondcoder.curving import study_run
-    from secondcoder.runs import Run
+    from secondcoder.runs.curve import study_run
+    from secondcoder.runs.run import Run
 
     run = Run(folder)
     return run, study_run(run)
@@ -144,7 +144,7 @@ def _study_run(folder: Path) -> "tuple[Run, Study]":
 
 def _study_file(file: str, seed: int, read: ReadSettings, split: SplitSettings, training: TrainSettings) -> "Study":
     from secondcoder.corpus.reading import read as read_rows
-    from secondcoder.curving import study_split
+    from secondcoder.runs.curve import study_split
     from secondcoder.splits.split import split as divide
 
     if not read.labelled:

@@ -29,7 +29,7 @@ from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings, Trai
 
 if TYPE_CHECKING:
     from secondcoder.corpus.corpus import Corpus
-    from secondcoder.runs import Run
+    from secondcoder.runs.run import Run
     from secondcoder.splits.split import Split
 
 
@@ -66,9 +66,9 @@ def train(
     json
         Print the result as JSON.
     """
+    from secondcoder.runs.train import train_with
     from secondcoder.splits.split import split as divide
     from secondcoder.training.distributed import LeaderFailedError, part_ranks
-    from secondcoder.workflow import train_with
 
     if not read.labelled:
         raise DataError("No --label was named.", "Name the column with the hand-given labels.")
@@ -114,8 +114,8 @@ def evaluate(
     json
         Print the result as JSON.
     """
-    from secondcoder.run_folder import MODEL_NAME
-    from secondcoder.runs import Run
+    from secondcoder.runs.folder import MODEL_NAME
+    from secondcoder.runs.run import Run
 
     if folds is not None and file is not None:
         raise SettingsError(
@@ -152,7 +152,7 @@ def report(run: Path, /, *, json: Json = False) -> None:
     json
         Print the result as JSON.
     """
-    from secondcoder.runs import Run
+    from secondcoder.runs.run import Run
 
     path = Run(run).write_report()
     if json:
@@ -180,8 +180,8 @@ def _require_no_columns(read: ReadSettings) -> None:
 
 
 def _evaluate_on(run: "Run", file: str, settings: ReadSettings, *, as_json: bool) -> None:
-    from secondcoder.evaluating import evaluate_on, read_new
-    from secondcoder.run_folder import MODEL_NAME
+    from secondcoder.runs.evaluate import evaluate_on, read_new
+    from secondcoder.runs.folder import MODEL_NAME
 
     rows = read_new(run, file, settings)
     evaluation, findings = evaluate_on(run, rows, progress=LiveProgress())
@@ -244,7 +244,7 @@ def _say_promise(run: "Run") -> None:
 
 def _say_winner(run: "Run", part: str) -> None:
     """Say it where a baseline is as good: nobody should have to compare columns to see that."""
-    from secondcoder.run_folder import MODEL_NAME
+    from secondcoder.runs.folder import MODEL_NAME
 
     figures = run.evaluations[part]
     name, value = figures[MODEL_NAME].headline

@@ -14,7 +14,7 @@ from secondcoder.progress import LiveProgress
 from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings, TrainSettings, TuneSettings
 
 if TYPE_CHECKING:
-    from secondcoder.runs import Run
+    from secondcoder.runs.run import Run
 
 Plan = Annotated[TuneSettings, Parameter(name="*", group="Tuning", negative="")]
 _AS_IT_COMES = TuneSettings()
@@ -57,8 +57,8 @@ def tune(
         Print the result as JSON.
     """
     from secondcoder.cli.training import read_corpus
+    from secondcoder.runs.tune import tune as search
     from secondcoder.splits.split import split as divide
-    from secondcoder.tuning import tune as search
 
     if not read.labelled:
         raise DataError("No --label was named.", "Name the column with the hand-given labels.")
@@ -79,8 +79,8 @@ def tune(
 
 def _print(run: "Run", *, as_json: bool) -> None:
     from secondcoder.cli.training import print_run
+    from secondcoder.runs.tune import TUNING_FILE
     from secondcoder.storage import read_json
-    from secondcoder.tuning import TUNING_FILE
 
     found = read_json(run.folder / TUNING_FILE)
     if as_json:

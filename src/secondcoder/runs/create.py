@@ -1,6 +1,6 @@
 """Writing a new run down: its folder from the first file to the last.
 
-In: a split and settings, later the results. Out: the files that `secondcoder.runs.Run` reads.
+In: a split and settings, later the results. Out: the files that `secondcoder.runs.run.Run` reads.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.environment import machine, versions
 from secondcoder.errors import InterruptedRunError, RunError, StorageError
-from secondcoder.run_folder import CHECKPOINTS, RUN_FILE, RUN_FORMAT, SHARE, now
-from secondcoder.runs import Run
+from secondcoder.runs.folder import CHECKPOINTS, RUN_FILE, RUN_FORMAT, SHARE, now
+from secondcoder.runs.run import Run
 from secondcoder.settings import TrainSettings
 from secondcoder.splits.split import Split
 from secondcoder.storage import LOCK_FILES, TEMPORARY_MARK, atomic_path, storage_errors, write_json
@@ -182,7 +182,7 @@ def finish_run(run: Run) -> None:
 
 
 def since(started: str) -> float:
-    """Return the seconds since a time of day that `secondcoder.run_folder.now` gave."""
+    """Return the seconds since a time of day that `secondcoder.runs.folder.now` gave."""
     return round((datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds(), 1)
 
 

@@ -8,11 +8,11 @@ import pytest
 
 import secondcoder as sc
 from secondcoder.cli.main import main
-from secondcoder.curving import choose_sizes, nested_order, study_run, study_split, trace_curve
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.evaluation.learning_curve import LearningCurve
 from secondcoder.progress import Progress
-from secondcoder.runs import Run
+from secondcoder.runs.curve import choose_sizes, nested_order, study_run, study_split, trace_curve
+from secondcoder.runs.run import Run
 from secondcoder.settings import CurveSettings, TrainSettings
 from secondcoder.splits.split import split
 from secondcoder.training.steps import Stepper

@@ -20,7 +20,7 @@ from secondcoder.evaluation.comparison import Comparison
 from secondcoder.evaluation.multilabel import compare_sets
 from secondcoder.evaluation.ordinal import with_order
 from secondcoder.evaluation.tasks import indicators
-from secondcoder.run_folder import RunFolder
+from secondcoder.runs.folder import RunFolder
 from secondcoder.settings import TrainSettings, check_choice
 
 ComparedPart = Literal["test", "dev", "folds"]

@@ -9,7 +9,7 @@ from typing import Literal
 from secondcoder.model.backend_choice import Check, Judges
 from secondcoder.model.export import ExportFormat, export_model, torch_scores
 from secondcoder.progress import Progress, default_progress
-from secondcoder.runs import Run
+from secondcoder.runs.run import Run
 from secondcoder.training.loop import gold_of
 
 

@@ -12,9 +12,9 @@ from transformers import pipeline
 
 import secondcoder as sc
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.folding import cross_fit
 from secondcoder.labelling.merging import merge
-from secondcoder.runs import Run
+from secondcoder.runs.cross_fitting import cross_fit
+from secondcoder.runs.run import Run
 from secondcoder.settings import ReadSettings
 from tests.precision import tolerance
 from tests.several import made_sets
@@ -126,7 +126,7 @@ def test_labels_that_are_not_sure_enough_are_left_out(run, corpus_file, tmp_path
 
 
 def test_new_data_is_read_as_the_run_s_was_and_judged_by_its_thresholds(run, tmp_path):
-    from secondcoder.evaluating import evaluate_on, read_new
+    from secondcoder.runs.evaluate import evaluate_on, read_new
 
     texts, sets = made_sets(40, 9)
     path = tmp_path / "new.jsonl"

@@ -8,7 +8,7 @@ from typing import Any
 
 from secondcoder.corpus.findings import Finding
 from secondcoder.reporting.content import LengthContent, PartContent, ReportContent
-from secondcoder.run_folder import RunFolder
+from secondcoder.runs.folder import RunFolder
 from secondcoder.storage import read_json
 from secondcoder.training.recipes import RecipeComparison
 

@@ -10,10 +10,9 @@ from time import process_time
 import pytest
 
 import secondcoder as sc
-from secondcoder import evaluating
 from secondcoder.errors import ColumnError
-from secondcoder.evaluating import evaluate_on, read_new
-from secondcoder.runs import Run
+from secondcoder.runs.evaluate import evaluate_on, read_new
+from secondcoder.runs.run import Run, evaluate
 from secondcoder.settings import ReadSettings
 from tests.tiny import make_rows
 
@@ -125,6 +124,6 @@ def test_copies_among_a_thousand_new_rows_are_found_quickly(run, monkeypatch):
     monkeypatch.setattr(Run, "part", lambda _, name: learned[name])
     rows = made("n", [*texts[2000:2990], *(f"{text} again" for text in texts[:10])])
     started = process_time()  # of this process alone: the machine may be busy
-    (finding,) = evaluating._seen(run, rows)
+    (finding,) = evaluate._seen(run, rows)
     assert process_time() - started < 5
     assert finding.rows == 10

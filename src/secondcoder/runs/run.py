@@ -5,13 +5,13 @@ In: a run folder. Out: its figures on test, and its report.
 
 from pathlib import Path
 
-from secondcoder.describing import report_content
 from secondcoder.evaluation.evaluation import Evaluation
-from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.progress import Progress, default_progress
 from secondcoder.reporting.card import render_card
 from secondcoder.reporting.page import render
-from secondcoder.run_folder import MODEL_NAME, RunFolder
+from secondcoder.runs.folder import MODEL_NAME, RunFolder
+from secondcoder.runs.mistakes import judged_rows, store_mistakes
+from secondcoder.runs.report import report_content
 from secondcoder.storage import locked, write_text
 from secondcoder.training.baselines import fit_baselines
 
@@ -22,7 +22,7 @@ class Run(RunFolder):
     Parameters
     ----------
     folder
-        Written by `secondcoder.workflow.train`.
+        Written by `secondcoder.runs.train.train`.
 
     Raises
     ------

@@ -9,12 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import secondcoder as sc
-from secondcoder import folding
 from secondcoder.cli.main import main
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError, SplitError
-from secondcoder.folding import cross_fit
 from secondcoder.model.model import Model
-from secondcoder.runs import Run
+from secondcoder.runs.cross_fitting import cross_fit
+from secondcoder.runs.run import Run, cross_fitting
 from secondcoder.splits.folds import make_folds
 from secondcoder.storage import locked
 from secondcoder.training import loop
@@ -155,7 +154,7 @@ def test_stopped_in_a_fold_and_between_folds_it_goes_on_to_the_same_end(folded, 
     with pytest.raises(RunError, match="3 folds that are not all done, and 4"):
         cross_fit(Run(copied.folder), 4)
 
-    real_do = folding._Work.do
+    real_do = cross_fitting._Work.do
 
     def die(self, number, *given):
         if number == 3:
@@ -163,7 +162,7 @@ def test_stopped_in_a_fold_and_between_folds_it_goes_on_to_the_same_end(folded, 
         real_do(self, number, *given)
 
     with monkeypatch.context() as killed:
-        killed.setattr(folding._Work, "do", die)
+        killed.setattr(cross_fitting._Work, "do", die)
         with pytest.raises(KeyboardInterrupt):
             cross_fit(Run(copied.folder), 3)
     again, trained = Run(copied.folder), []
@@ -200,7 +199,7 @@ def test_done_folds_are_not_done_again(folded, monkeypatch):
 
 def test_another_number_of_folds_does_not_take_the_place_of_those_that_are_done(folded, tmp_path, monkeypatch):
     made = copy_of(folded, tmp_path / "area")
-    monkeypatch.setattr(folding._Work, "do", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(cross_fitting._Work, "do", lambda *_: pytest.fail("trained again"))
     before = {path: path.read_bytes() for path in made.folder.rglob("*") if path.is_file()}
     with pytest.raises(RunError, match="holds 3 finished folds, and 2 were asked for") as caught:
         cross_fit(made, 2)

@@ -19,10 +19,10 @@ from secondcoder.corpus.near_duplicates import SIMILAR, find_near_duplicates
 from secondcoder.corpus.reading import read
 from secondcoder.errors import DataError
 from secondcoder.evaluation.evaluation import Evaluation
-from secondcoder.judging import judge
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress, default_progress
-from secondcoder.runs import Run
+from secondcoder.runs.folder import judge
+from secondcoder.runs.run import Run
 from secondcoder.settings import ReadSettings
 from secondcoder.storage import sha256_strings, write_json
 

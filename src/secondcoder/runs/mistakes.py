@@ -14,7 +14,7 @@ from secondcoder.evaluation.label_errors import find_label_errors
 from secondcoder.evaluation.tasks import Thresholds, decide_set, given_classes, set_thresholds_of
 from secondcoder.model.attribution import Attribution, can_explain, check_against_occlusion, explain_all
 from secondcoder.model.model import Model
-from secondcoder.run_folder import RunFolder
+from secondcoder.runs.folder import RunFolder
 from secondcoder.storage import read_json, write_json
 from secondcoder.training.loop import gold_of
 

@@ -12,7 +12,7 @@ from scipy.special import expit
 import secondcoder as sc
 from secondcoder.cli.main import main
 from secondcoder.errors import RunError
-from secondcoder.run_folder import RunFolder
+from secondcoder.runs.folder import RunFolder
 from secondcoder.training.baselines import fit_baselines
 
 NAMES = ("economic", "social", "other")

@@ -13,7 +13,7 @@ import secondcoder as sc
 from secondcoder.cli.main import main
 from secondcoder.errors import RunError, SettingsError
 from secondcoder.evaluation.comparison import Comparison
-from secondcoder.run_folder import RunFolder
+from secondcoder.runs.folder import RunFolder
 
 NAMES = ("economic", "social")
 SIZES = {"train": 60, "dev": 40, "test": 120}

@@ -11,10 +11,10 @@ import torch
 
 import secondcoder as sc
 from secondcoder.errors import DataError, InterruptedRunError, ModelError, RunError, SettingsError
-from secondcoder.evaluating import evaluate_on
-from secondcoder.mistaken import judged_rows, store_mistakes
 from secondcoder.model.tokenisation import TextEncoder
-from secondcoder.runs import Run
+from secondcoder.runs.evaluate import evaluate_on
+from secondcoder.runs.mistakes import judged_rows, store_mistakes
+from secondcoder.runs.run import Run
 from secondcoder.training import checkpoints
 from secondcoder.training.steps import Stepper
 from tests.tiny import make_rows
@@ -379,7 +379,7 @@ def test_the_confidence_that_keeps_an_error_is_chosen_on_texts_that_chose_nothin
     encoder_folder, tmp_path, monkeypatch
 ):
     seen = []
-    monkeypatch.setattr("secondcoder.finishing.fit_temperature", lambda gold, logits: seen.append(len(gold)) or 1.5)
+    monkeypatch.setattr("secondcoder.runs.train.fit_temperature", lambda gold, logits: seen.append(len(gold)) or 1.5)
     split = sc.split(read_rows(), seed=7)
     run = sc.train(
         split,

@@ -7,12 +7,12 @@ import pytest
 
 import secondcoder as sc
 from secondcoder.cli.main import main
-from secondcoder.curving import study_split
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.model.tokenisation import TextEncoder
+from secondcoder.runs.curve import study_split
+from secondcoder.runs.tune import _Tuning
 from secondcoder.settings import TrainSettings, TuneSettings
 from secondcoder.training.steps import Stepper
-from secondcoder.tuning import _Tuning
 from tests.tiny import make_rows
 
 pytest.importorskip("optuna")
@@ -125,7 +125,7 @@ def test_what_cannot_be_tuned_is_refused(parts, settings, tmp_path, encoder_fold
 
 def test_what_train_would_refuse_is_refused_before_the_first_trial(parts, settings, tmp_path, monkeypatch):
     """Not after hours of them, when the run of the best one is made."""
-    monkeypatch.setattr("secondcoder.tuning.fit_pretrained", lambda *_, **__: pytest.fail("a trial was begun"))
+    monkeypatch.setattr("secondcoder.runs.tune.fit_pretrained", lambda *_, **__: pytest.fail("a trial was begun"))
     with pytest.raises(SettingsError, match="tune_threshold"):
         sc.tune(parts, output=tmp_path / "a", settings=replace(settings, tune_threshold=True))
     with pytest.raises(SettingsError, match="no weight for 'social'"):

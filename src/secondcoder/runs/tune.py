@@ -1,6 +1,6 @@
 """Hyper-parameters chosen on dev: many trainings, of which the best becomes a run.
 
-In: train and dev, settings, a number of trials. Out: a run folder as `secondcoder.workflow.train` makes it with the
+In: train and dev, settings, a number of trials. Out: a run folder as `secondcoder.runs.train.train` makes it with the
 settings of the best trial, and in it
 
     tuning.json   what was searched, and every trial that is over, with its figures; no trial of it is made again
@@ -21,9 +21,10 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.errors import InterruptedRunError, ModelError, RunError, SettingsError
 from secondcoder.evaluation.metrics import is_better, resolve_metric
 from secondcoder.progress import BarsOnly, Progress, default_progress
-from secondcoder.recording import require_ours
-from secondcoder.run_folder import CHECKPOINTS, RUN_FILE
-from secondcoder.runs import Run
+from secondcoder.runs.create import require_ours
+from secondcoder.runs.folder import CHECKPOINTS, RUN_FILE
+from secondcoder.runs.run import Run
+from secondcoder.runs.train import require_learnable, train_with
 from secondcoder.settings import DEFAULT_SEED, TrainSettings, TuneSettings, check_seed
 from secondcoder.splits.split import Split, set_aside
 from secondcoder.storage import locked, read_json, sha256_strings, write_json
@@ -31,7 +32,6 @@ from secondcoder.training.distributed import join_ranks
 from secondcoder.training.recipes import settled_for, wants_comparison
 from secondcoder.training.search import Search, State, Trial, load_optuna, search_for
 from secondcoder.training.seeds import fit_pretrained, start_for
-from secondcoder.workflow import require_learnable, train_with
 
 TUNING_FILE = "tuning.json"
 TUNING = "tuning"

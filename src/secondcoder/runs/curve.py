@@ -21,7 +21,7 @@ from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.evaluation.learning_curve import LearningCurve, fit_power_law
 from secondcoder.evaluation.metrics import LOWER_IS_BETTER, is_better, resolve_metric
 from secondcoder.progress import Progress
-from secondcoder.runs import Run
+from secondcoder.runs.run import Run
 from secondcoder.settings import CurveSettings, TrainSettings, check_seed
 from secondcoder.splits.assignment import rarest_labels, sha_key
 from secondcoder.splits.split import Split, set_aside

@@ -9,7 +9,7 @@ from secondcoder import settings
 from secondcoder.cli.main import main
 from secondcoder.errors import InterruptedRunError
 from secondcoder.progress import Progress
-from secondcoder.runs import Run
+from secondcoder.runs.run import Run
 from secondcoder.training import recipes
 from secondcoder.training.steps import Stepper
 from tests.tiny import make_rows

@@ -1,0 +1,456 @@
+"""The table of contents: the steps of `train`, in order.
+
+In: what the user has and wants. Out: a run folder. Each step lives elsewhere; nothing is computed here.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from secondcoder.corpus.corpus import Corpus
+from secondcoder.corpus.findings import Finding
+from secondcoder.errors import DataError, ModelError
+from secondcoder.evaluation.calibration import fit_temperature
+from secondcoder.evaluation.selective import Guarantee, promise_of
+from secondcoder.evaluation.tasks import confidence_of
+from secondcoder.evaluation.thresholds import tune_threshold, tune_thresholds
+from secondcoder.model.backend_choice import Judges, choose_backend
+from secondcoder.model.backends import resolve_device
+from secondcoder.model.loading import load_model
+from secondcoder.model.model import Model, Scores
+from secondcoder.model.temperature import fold_temperature
+from secondcoder.model.token_cache import TokenCache
+from secondcoder.model.tokenisation import describe_lengths
+from secondcoder.progress import Progress, default_progress
+from secondcoder.runs.create import finish_run, recorded, require_ours, since, start_run
+from secondcoder.runs.folder import CHECKPOINTS, TOKENS, RunFolder, now
+from secondcoder.runs.mistakes import judged_rows, store_mistakes
+from secondcoder.runs.run import Run
+from secondcoder.settings import (
+    DEFAULT_MODEL,
+    DEFAULT_SEED,
+    BackendName,
+    Device,
+    Effort,
+    HeadStart,
+    LongTexts,
+    Precision,
+    RecipeName,
+    TrainSettings,
+    WindowPooling,
+    check_seed,
+)
+from secondcoder.splits.split import Split, set_aside
+from secondcoder.storage import locked
+from secondcoder.training.baselines import fit_baselines
+from secondcoder.training.class_weights import settle_classes, what_weights_do
+from secondcoder.training.distributed import join_ranks
+from secondcoder.training.loop import Fit, gold_of
+from secondcoder.training.recipes import compare_recipes, require_possible, wants_comparison
+from secondcoder.training.seeds import fit_seeds, start_for
+
+# A saved model is loaded again and compared on so many dev texts: enough to notice weights that went wrong.
+_COMPARED = 64
+# On a CPU they are equal to the last bit; other hardware may choose another kernel.
+_TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2, "int8": 1e-2}
+
+
+def train(
+    split: Split,
+    *,
+    output: Path | str,
+    model: str = DEFAULT_MODEL,
+    effort: Effort = "normal",
+    recipe: RecipeName = "auto",
+    epochs: int | None = None,
+    freeze: float | None = None,
+    head_start: HeadStart | None = None,
+    seeds: int | None = None,
+    batch_size: int = 16,
+    learning_rate: float | Literal["auto"] = "auto",
+    warmup: float = 0.0,
+    weight_decay: float = 0.01,
+    max_grad_norm: float = 1.0,
+    attention_dropout: float = 0.0,
+    max_length: int | None = None,
+    long_texts: LongTexts | None = None,
+    window_overlap: float | None = None,
+    window_pooling: WindowPooling | None = None,
+    metric: str = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    token_budget: int | None = None,
+    deterministic: bool = False,
+    checkpoint_minutes: float = 5.0,
+    backend: BackendName = "auto",
+    max_error: float | None = None,
+    class_weights: str | Mapping[str, float] | None = None,
+    tune_threshold: bool = False,
+    lora: int | None = None,
+    checkpoint_activations: bool = False,
+    seed: int = DEFAULT_SEED,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Return a run: the model fine-tuned on train, its best epoch chosen on dev, and everything written down.
+
+    Parameters
+    ----------
+    split
+        Train, dev and test; the test part is stored and not looked at.
+    output
+        The run folder; it must be new or empty, or hold the run to resume.
+    model, effort, recipe, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, \
+max_grad_norm, attention_dropout, max_length, long_texts, window_overlap, window_pooling, metric, device, precision, \
+token_budget, deterministic, checkpoint_minutes, backend, max_error, class_weights, tune_threshold, lora, \
+checkpoint_activations
+        See `secondcoder.settings.TrainSettings`.
+    seed
+        Of the head's first weights, the order of the data, and dropout.
+    resume
+        Go on with the run in the folder, from its newest whole checkpoint; the result is the one of a training without
+        a break. Data and settings must be those that it was begun with. Without a run there, one is begun.
+    progress
+        Where to show how far it has come; a bar in notebooks, nothing elsewhere, unless given.
+
+    Raises
+    ------
+    DataError
+        If train or dev cannot be learned from.
+    ModelError
+        If the model cannot be had, or its loss diverges.
+    RunError
+        If the folder holds something already, or another process works in it.
+    InterruptedRunError
+        If the user stopped it; everything is saved for `resume`.
+    """
+    settings = TrainSettings(
+        model=model,
+        effort=effort,
+        recipe=recipe,
+        epochs=epochs,
+        freeze=freeze,
+        head_start=head_start,
+        seeds=seeds,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warmup=warmup,
+        weight_decay=weight_decay,
+        max_grad_norm=max_grad_norm,
+        attention_dropout=attention_dropout,
+        max_length=max_length,
+        long_texts=long_texts,
+        window_overlap=window_overlap,
+        window_pooling=window_pooling,
+        metric=metric,
+        device=device,
+        precision=precision,
+        token_budget=token_budget,
+        deterministic=deterministic,
+        checkpoint_minutes=checkpoint_minutes,
+        backend=backend,
+        max_error=max_error,
+        class_weights=class_weights,
+        tune_threshold=tune_threshold,
+        lora=lora,
+        checkpoint_activations=checkpoint_activations,
+    )
+    progress = progress or default_progress()
+    return train_with(split, settings, output=Path(output), seed=seed, resume=resume, progress=progress)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a finished training is judged by.
+
+    Attributes
+    ----------
+    train
+        What the baselines learn from.
+    dev
+        What chose the epoch, and chooses the temperature.
+    reserved
+        What chooses the confidence from which on labels are accepted, or None where that was not asked for.
+    """
+
+    train: Corpus
+    dev: Corpus
+    reserved: Corpus | None = None
+
+
+def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progress) -> None:
+    """Calibrate and save the model, judge it and the baselines on dev, and write the report."""
+    assert result.best_scores is not None  # a training that came to its end was evaluated
+    dev = judged.dev
+    result.findings += [
+        *temper(model, dev, result.best_scores),
+        *what_weights_do(result.class_weights, positive=dev.positive),
+    ]
+    temperature = model.card.temperature
+    scores = tempered(model, result.best_scores)
+    settings = run.info["settings"]["train"]
+    for finding in set_thresholds(model, dev, scores, tune=settings.get("tune_threshold", False)):
+        result.findings.append(finding)
+        progress.say(finding.message)
+    thresholds = model.card.thresholds
+    gold = gold_of(dev, model.label_names)
+    judges = Judges(judged.train.texts, dev.texts, gold, scores, model.card.decide)
+    choice = choose_backend(model, settings["backend"], judges, progress)
+    progress.say(f"Labels will be made with {choice.reason}")
+    scores = choice.scores
+    promised = promise(model, judged.reserved, settings["max_error"])
+    run.store_model(model)
+    _compare_saved(run, model, dev)
+    baselines = fit_baselines(judged.train)
+    run.store_evaluation(
+        "dev", dev, scores.probabilities, baselines=baselines, temperature=temperature, thresholds=thresholds
+    )
+    found = judged_rows(dev, scores.probabilities, scores.n_tokens, thresholds=thresholds)
+    store_mistakes(run, "dev", found, model)
+    lengths = describe_lengths(result.n_tokens, model.encoder)
+    run.update(
+        finished=now(),
+        seconds=since(run.info["started"]),
+        results={
+            **result.summary(),
+            **model.summary(),
+            "lengths": lengths,
+            "temperature": temperature,
+            "thresholds": thresholds,
+            "backend_choice": {"reason": choice.reason, "checks": [check.to_dict() for check in choice.checks]},
+            "selection": None if promised is None else promised.to_dict(),
+        },
+    )
+    run.write_report()
+    finish_run(run)
+
+
+def temper(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
+    """Fold the temperature that fits dev best into the model's head; return what is to be known of it.
+
+    Parameters
+    ----------
+    model
+        Of which `scores` tell what it says; its labels stay as they are.
+    dev
+        Texts with gold labels that it did not learn from.
+    scores
+        What the model says about dev.
+    """
+    gold = gold_of(dev, model.label_names)
+    if not dev.multi_label and (absent := [name for i, name in enumerate(model.label_names) if i not in gold]):
+        return [
+            Finding(
+                "not-calibrated",
+                "warning",
+                f"Probabilities are not calibrated: dev has no text of {', '.join(map(repr, absent))} to calibrate on.",
+                "Label more texts of it, or try another seed or way to split.",
+            )
+        ]
+    temperature = fit_temperature(gold, scores.logits)
+    try:
+        fold_temperature(model, temperature)
+    except ModelError as error:
+        return [Finding("not-calibrated", "warning", f"Probabilities are not calibrated. {error.what}")]
+    model.card = replace(model.card, temperature=temperature)
+    return []
+
+
+def tempered(model: Model, scores: Scores) -> Scores:
+    """Return what the model said before `temper` as it says it now."""
+    return replace(scores, logits=scores.logits / np.float32(model.card.temperature))
+
+
+def set_thresholds(model: Model, dev: Corpus, scores: Scores, *, tune: bool = False) -> list[Finding]:
+    """Write on the model's card from which probability on a class is given; return what is to be known of it.
+
+    That is chosen on dev for each class where a text may have several; for the positive class, where that was asked
+    for; else the most probable class is given.
+
+    Parameters
+    ----------
+    model
+        After `temper`, as thresholds are those of its probabilities.
+    dev
+        Texts with gold labels that it did not learn from.
+    scores
+        What the model says about dev.
+    tune
+        Whether the threshold of the positive class is chosen, of a two-class task.
+    """
+    gold, positive = gold_of(dev, model.label_names), model.card.positive
+    if dev.multi_label:
+        found = tune_thresholds(gold, scores.probabilities)
+        model.card = replace(model.card, thresholds=dict(zip(model.label_names, found.tolist(), strict=True)))
+    if dev.multi_label or not tune or positive is None:
+        return []
+    at = model.label_names.index(positive)
+    threshold = tune_threshold(gold == at, scores.probabilities[:, at])
+    model.card = replace(model.card, thresholds={positive: threshold})
+    return [
+        Finding(
+            "tuned-threshold",
+            "note",
+            f"{positive!r} is given from a probability of {threshold:.3f} on, which was chosen for its F1 on dev: the "
+            "figures on dev flatter. Other programs that load the model give it from 0.5 on.",
+            "Judge by the test part.",
+        )
+    ]
+
+
+def promise(model: Model, reserved: Corpus | None, max_error: float | None) -> Guarantee | None:
+    """Return the confidence that keeps the error asked for, and write it on the model's card.
+
+    Parameters
+    ----------
+    model
+        After `temper` and `set_thresholds`, as its probabilities and labels are what is compared.
+    reserved
+        Texts that have been used for nothing else, or None where no error was asked for.
+    max_error
+        Largest share of accepted labels that may be wrong; where a text may have several, of sets that are not the
+        gold one to the last class.
+    """
+    if reserved is None or max_error is None:
+        return None
+    probabilities, card = model.score(reserved.texts).probabilities, model.card
+    right = card.decide(probabilities) == gold_of(reserved, model.label_names)
+    sure = confidence_of(probabilities, card.thresholds, card.label_names, multi_label=card.multi_label)
+    found = promise_of(sure, right if right.ndim == 1 else right.all(axis=1), max_error)
+    model.card = replace(model.card, min_confidence=found.min_confidence)
+    return found
+
+
+def _compare_saved(run: Run, trained: Model, dev: Corpus) -> None:
+    """Load what was saved again; remove it and raise `ModelError` unless it gives the logits of the trained model."""
+    texts = dev.texts[:_COMPARED]
+    device = cast(Device, "auto" if trained.card.backend == "openvino" else trained.backend.device.type)
+    saved = load_model(run.model_folder, device=device)
+    # Computed now: what is remembered of dev may come from another machine, before a --resume.
+    before, after = trained.score(texts).logits, saved.score(texts).logits
+    if not np.allclose(after, before, atol=_TOLERANCE[saved.precision], rtol=0):
+        shutil.rmtree(run.model_folder)
+        difference = float(np.abs(after - before).max())
+        raise ModelError(
+            f"The model that was saved gives other logits than the one that was trained, by up to {difference:.2g}.",
+            "It was removed. Please report this with the model's name.",
+        )
+
+
+RECIPES = "recipes"
+"""Key of what was compared in ``run.json``, and folder in the run while it goes on."""
+
+
+def choose_recipe(
+    run: RunFolder, train: Corpus, settings: TrainSettings, *, seed: int, progress: Progress
+) -> TrainSettings:
+    """Return the settings with the recipe that does best on train; the run's settings become those.
+
+    What was asked for stays under ``"asked"``. A run that goes on keeps the recipe that it has.
+
+    Raises
+    ------
+    InterruptedRunError
+        If the user stopped it; everything is saved.
+    """
+    if "recipe" not in run.info["settings"]["train"]:
+        return settings  # begun when there were no recipes
+    folder = run.folder / RECIPES
+    if RECIPES not in run.info:
+        found = compare_recipes(train, settings, seed=seed, folder=folder, progress=progress)
+        if found is None:
+            return settings
+        stored = run.info["settings"]
+        asked = {name: stored["train"][name] for name in found.settings}
+        run.update(
+            recipes=found.to_dict() | {"asked": asked},
+            settings=stored | {"train": stored["train"] | found.settings},
+        )
+        progress.say(found.sentence)
+    shutil.rmtree(folder, ignore_errors=True)
+    return replace(settings, **run.info[RECIPES]["settings"])
+
+
+def train_with(
+    split: Split, settings: TrainSettings, *, output: Path, seed: int, resume: bool = False, progress: Progress
+) -> Run:
+    """Do what `train` does, with the settings in one piece.
+
+    Launched in several processes, all train and the first one writes; they return when it is done.
+    """
+    check_seed(seed)
+    require_learnable(split)
+    few = wants_comparison(settings, split.train)
+    settings = settle_classes(settings, split.train).sized(len(split.train)).resolved()
+    dev, reserved, findings = split.dev, None, list[Finding]()
+    if settings.max_error is not None:
+        dev, reserved, findings = set_aside(dev, seed=seed)
+    ranks = join_ranks(on_cpu=resolve_device(settings.device).type == "cpu")
+    require_possible(settings, split.train, processes=ranks.count)
+    if not ranks.leads:
+        progress = Progress()
+    run: Run | None = None
+    with ranks.unhurried(), contextlib.ExitStack() as held:
+        with ranks.sharing_failure():
+            if ranks.leads:
+                require_ours(output)
+                held.enter_context(locked(output))
+                run = start_run(output, split=split, settings=settings, seed=seed, resume=resume)
+        begun: dict[str, Any] = ranks.from_leader(run and run.info)
+        if begun["status"] == "complete":
+            progress.say(f"{output} is complete; nothing is left to do.")
+            return run or Run(output)
+        # Resolved once: a machine that goes on with it computes as the one that began it did.
+        settings = replace(settings, precision=begun.get("precision", settings.precision))
+        with recorded(run) if run else contextlib.nullcontext():
+            if run:
+                run.forget_history()
+                if few and ranks.count == 1:
+                    settings = choose_recipe(run, split.train, settings, seed=seed, progress=progress)
+            model, result = fit_seeds(
+                lambda seed: _start(split, settings, seed, run),
+                split.train,
+                dev,
+                settings=settings,
+                seed=seed,
+                checkpoints=output / CHECKPOINTS,
+                resume=resume,
+                ranks=ranks,
+                tokens=TokenCache(output.resolve().parent / TOKENS if ranks.leads else None),
+                progress=progress,
+                on_evaluation=run.append_history if run else lambda entry: None,
+            )
+            with ranks.sharing_failure():
+                if run:
+                    result.findings += findings
+                    keep(run, model, result, judged=Judged(split.train, dev, reserved), progress=progress)
+    return run or Run(output)
+
+
+def _start(split: Split, settings: TrainSettings, seed: int, run: Run | None) -> Model:
+    """Return the model with an untrained head; the run learns what arithmetic it computes in."""
+    model = start_for(split.train, settings, seed=seed)
+    if run and "precision" not in run.info:
+        run.update(precision=model.precision)
+    return model
+
+
+def require_learnable(split: Split) -> None:
+    """Raise `DataError` unless train and dev can be learned from."""
+    for finding in (*split.train.findings, *split.findings):
+        if finding.severity == "error":
+            raise DataError(finding.message, finding.cure)
+    for name, rows in (("train", split.train), ("dev", split.dev)):
+        if not len(rows) or len(rows.usable()) < len(rows):
+            raise DataError(
+                f"The {name} part has {len(rows)} rows, {len(rows.usable())} of them with text and label.",
+                "Make the parts with secondcoder.split.",
+            )
+    found = [label for label, count in split.train.label_counts().items() if count]
+    if len(found) < 2:
+        raise DataError(f"The train part has only the label {found}.", "Label texts of at least two classes.")
