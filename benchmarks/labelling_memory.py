@@ -58,7 +58,7 @@ def make(path: Path, rows: int) -> None:
 
 
 def measure(folder: Path, rows: int, ending: str, output: str) -> None:
-    from secondcoder.labelling.stream import label_file
+    from secondcoder.labelling.label import label_file
 
     started = time.monotonic()
     summary = label_file(StandIn(), folder / f"in.{ending}", folder / (f"out.{output}" if output else "out"))

@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from secondcoder.labelling import chunks
+
 ROUNDS = {"sentences": 3, "reviews": 1}
 SENTENCES, REPEATS, REVIEWS, WINDOW, ROWS = 2000, 4, 512, 256, 400_000
 WAYS = {
@@ -54,14 +56,14 @@ def label_one(folder: Path, corpus: str, output: str, shard: str, engine: str, t
     """Load, say so, wait, label, tell the seconds."""
     import torch
 
-    from secondcoder.labelling import stream, windows
+    from secondcoder.labelling import chunks, label
     from secondcoder.labelling.engines import open_engine
     from secondcoder.model.loading import load_model
     from secondcoder.progress import Progress
     from secondcoder.settings import LabelSettings
 
     if corpus == "reviews":  # so few that they would be one window
-        stream.WINDOW_ROWS = windows.WINDOW_ROWS = WINDOW
+        label.WINDOW_ROWS = chunks.WINDOW_ROWS = WINDOW
     torch.set_num_threads(int(threads))
     settings = LabelSettings() if engine == "local" else LabelSettings(engine="ray", workers=2, cpus=int(threads))
     with open_engine(lambda: load_model(folder / "model"), settings, Progress()) as opened:
@@ -81,7 +83,7 @@ def reading_one(folder: Path, shard: str, output: str) -> None:
             return {"device": "none"}
 
         def label(self, windows: Iterable[Any], added: Any, *, text: str, task: Any) -> Iterator[Any]:
-            for window in windows:
+            for window in chunks:
                 n = text_cells(window, text).num_rows
                 values = [["a"], [0.9], [False], [None]]
                 yield (
@@ -93,7 +95,7 @@ def reading_one(folder: Path, shard: str, output: str) -> None:
 
 
 def tell_when(folder: Path, engine: Any, corpus: str, output: str, shard: str) -> None:
-    from secondcoder.labelling.stream import label_file
+    from secondcoder.labelling.label import label_file
 
     print("ready", flush=True)
     sys.stdin.readline()
@@ -129,7 +131,7 @@ def run(words: list[list[str]]) -> float:
 def main(data: Path) -> None:
     import pyarrow.parquet as pq
 
-    from secondcoder.labelling.merging import merge
+    from secondcoder.labelling.shards import merge
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -5,7 +5,7 @@ import pytest
 
 import secondcoder as sc
 from secondcoder import settings
-from secondcoder.labelling.stream import label_file
+from secondcoder.labelling.label import label_file
 from secondcoder.settings import LabelSettings, ReadSettings, SplitSettings, TrainSettings
 
 

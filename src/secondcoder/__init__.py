@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from secondcoder.applying import label as label
     from secondcoder.corpus.checks import check as check
     from secondcoder.corpus.corpus import Corpus as Corpus
     from secondcoder.corpus.reading import read as read
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from secondcoder.estimator import SentenceClassifier as SentenceClassifier
     from secondcoder.evaluation.evaluate import evaluate as evaluate
     from secondcoder.evaluation.evaluation import Evaluation as Evaluation
+    from secondcoder.labelling.label import label as label
     from secondcoder.model.loading import load_model as load
     from secondcoder.model.model import Model as Model
     from secondcoder.runs.compare import compare as compare

@@ -52,10 +52,10 @@ class Labellings:
 
 def serve() -> None:
     """Read requests, fork, answer; until there are no more."""
-    from secondcoder.labelling import stream, windows, work
+    from secondcoder.labelling import chunks, journal, label
 
-    stream.WINDOW_ROWS = windows.WINDOW_ROWS = ROWS_AT_A_TIME
-    work.PART_ROWS = PART_ROWS
+    label.WINDOW_ROWS = chunks.WINDOW_ROWS = ROWS_AT_A_TIME
+    journal.PART_ROWS = PART_ROWS
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_run(**json.loads(line))) + "\n")
         sys.stdout.flush()
@@ -79,7 +79,7 @@ def _label(source: str, output: str) -> Any:
     code = 1
     try:
         from secondcoder import storage
-        from secondcoder.labelling.stream import label_file
+        from secondcoder.labelling.label import label_file
         from tests.labelling.fake import FakeModel
 
         storage._PROCESS = uuid.uuid4().hex[:8]  # a fork is another process only if it says so

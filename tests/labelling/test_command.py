@@ -12,7 +12,7 @@ from tests.labelling.fake import FakeModel
 @pytest.fixture(autouse=True)
 def _fake_model_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("secondcoder.applying.load_model", lambda *_args, **_options: FakeModel())
+    monkeypatch.setattr("secondcoder.labelling.label.load_model", lambda *_args, **_options: FakeModel())
     rows = [f"{i},text {i}\n" for i in range(20)] + ["20,one,too many\n"]
     Path("in.csv").write_text("n,text\n" + "".join(rows), "utf-8")
 

@@ -9,8 +9,8 @@ import pytest
 
 from secondcoder.errors import DataError, SettingsError
 from secondcoder.formats.files import read_table
-from secondcoder.labelling import stream, windows
-from secondcoder.labelling.stream import label_file
+from secondcoder.labelling import chunks, label
+from secondcoder.labelling.label import label_file
 from tests.labelling.fake import LABEL_NAMES, ROWS, FakeModel, label_of, probabilities_of, put
 
 ENDINGS = ("csv", "csv.gz", "csv.zst", "tsv", "tsv.gz", "jsonl", "jsonl.gz", "jsonl.zst", "parquet")
@@ -128,7 +128,7 @@ def test_a_packed_file_that_breaks_off_ends_clearly(tmp_path: Path, ending: str)
 
 
 def test_only_the_first_rows_are_labelled_where_a_limit_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (stream, windows):
+    for module in (label, chunks):
         monkeypatch.setattr(module, "WINDOW_ROWS", 4)
     source = put(tmp_path / "in.csv", pa.table({"text": [f"text {i}" for i in range(20)]}))
     summary = label_file(model := FakeModel(), source, tmp_path / "out.csv", limit=6)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from secondcoder.errors import StorageError
-from secondcoder.labelling import stream, windows, work
-from secondcoder.labelling.stream import label_file
+from secondcoder.labelling import chunks, journal, label
+from secondcoder.labelling.label import label_file
 from tests.faults import Faults, Killed, run_with_faults
 from tests.labelling.fake import FakeModel
 
@@ -33,8 +33,8 @@ def test_labelling_is_whole_or_goes_on_after_a_fault_at_any_call(tmp_path: Path,
 
 
 def label_with_faults(faults: Faults, disk: Path, name: str, extent: str) -> None:
-    stream.WINDOW_ROWS = windows.WINDOW_ROWS = 4
-    work.PART_ROWS = 8
+    label.WINDOW_ROWS = chunks.WINDOW_ROWS = 4
+    journal.PART_ROWS = 8
     source = Path.cwd() / "in.csv"
     source.write_text("n,text\n" + "".join(f"{i},text {i}\n" for i in range(N)) + "x,one,too many\n", "utf-8")
     output = disk / name

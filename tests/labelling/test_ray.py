@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from secondcoder.applying import label
 from secondcoder.errors import MissingExtraError, ModelError, SettingsError
-from secondcoder.labelling import ray_engine, windows
-from secondcoder.labelling.ray_cluster import Needs, choose_needs
+from secondcoder.labelling import chunks, ray_engine
+from secondcoder.labelling.label import label
+from secondcoder.labelling.ray_engine import Needs, choose_needs
 from secondcoder.model.loading import start_model
 from secondcoder.progress import Progress
 from secondcoder.settings import LabelSettings, TrainSettings
@@ -57,8 +57,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secondcoder.labelling.stream.WINDOW_ROWS", 100)
-    monkeypatch.setattr(windows, "WINDOW_ROWS", 100)
+    monkeypatch.setattr("secondcoder.labelling.label.WINDOW_ROWS", 100)
+    monkeypatch.setattr(chunks, "WINDOW_ROWS", 100)
 
 
 def on_ray(folder: Path, name: str, progress: Progress | None = None) -> Path:
@@ -135,9 +135,9 @@ def test_workers_write_what_one_process_writes_and_one_that_is_killed_is_replace
 def test_work_that_was_killed_is_gone_on_with(folder: Path) -> None:
     output = folder / "resumed" / "out"
     code = (
-        "from pathlib import Path; import secondcoder.labelling.stream as s, secondcoder.labelling.windows as w\n"
+        "from pathlib import Path; import secondcoder.labelling.label as s, secondcoder.labelling.chunks as w\n"
         "s.WINDOW_ROWS = w.WINDOW_ROWS = 100\n"
-        "from secondcoder.applying import label\n"
+        "from secondcoder.labelling.label import label\n"
         f"label({str(folder / 'model')!r}, {str(folder / 'in-*.parquet')!r}, output={str(output)!r}, "
         f"probabilities=True, **{RAY!r})"
     )

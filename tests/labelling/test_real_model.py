@@ -3,7 +3,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from secondcoder.labelling.stream import label_file
+from secondcoder.labelling.label import label_file
 from secondcoder.model.loading import start_model
 from secondcoder.settings import TrainSettings
 from tests.labelling.fake import put

@@ -8,7 +8,7 @@ import pytest
 
 from secondcoder.errors import ColumnError, DataError, ModelError, SettingsError, StorageError
 from secondcoder.labelling.columns import AddedColumns
-from secondcoder.labelling.stream import label_file
+from secondcoder.labelling.label import label_file
 from secondcoder.progress import Task
 from tests.labelling.fake import LABEL_NAMES, ROWS, FakeModel, FakeScores, label_of, put
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from secondcoder.errors import DataError, InterruptedRunError, RunError, StorageError
-from secondcoder.labelling import stream, windows, work
+from secondcoder.labelling import chunks, journal, label
+from secondcoder.labelling.label import label_file
 from secondcoder.labelling.outputs import Output
-from secondcoder.labelling.stream import label_file
 from secondcoder.progress import Progress, Task
 from secondcoder.storage import locked, read_json
 from tests.labelling.fake import FakeModel, FakeScores, put
@@ -22,9 +22,9 @@ N = 40
 
 @pytest.fixture(autouse=True)
 def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "WINDOW_ROWS", 4)
-    monkeypatch.setattr(windows, "WINDOW_ROWS", 4)
-    monkeypatch.setattr(work, "PART_ROWS", 12)
+    monkeypatch.setattr(label, "WINDOW_ROWS", 4)
+    monkeypatch.setattr(chunks, "WINDOW_ROWS", 4)
+    monkeypatch.setattr(journal, "PART_ROWS", 12)
 
 
 class Stopped(FakeModel):
@@ -165,7 +165,7 @@ def test_what_was_killed_after_the_output_was_there_is_finished_by_the_same_call
 ) -> None:
     source, output = make_source(tmp_path, "csv"), tmp_path / "out.csv"
     with monkeypatch.context() as killed:
-        killed.setattr(work.Work, "remove", lambda self: interrupt())
+        killed.setattr(journal.Work, "remove", lambda self: interrupt())
         with pytest.raises(InterruptedRunError):
             label_file(FakeModel(), source, output)
     before = output.read_bytes()

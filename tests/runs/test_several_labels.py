@@ -12,7 +12,7 @@ from transformers import pipeline
 
 import secondcoder as sc
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.labelling.merging import merge
+from secondcoder.labelling.shards import merge
 from secondcoder.runs.cross_fitting import cross_fit
 from secondcoder.runs.run import Run
 from secondcoder.settings import ReadSettings

@@ -38,7 +38,7 @@ def label(
     json
         Print the result as JSON.
     """
-    from secondcoder.applying import label as label_corpus
+    from secondcoder.labelling.label import label as label_corpus
 
     summary = label_corpus(run, list(files), output=output, **settings.to_dict(), progress=LiveProgress())
     _show(summary, as_json=json)
@@ -59,7 +59,7 @@ def merge(*shards: Path, output: Path, json: Json = False) -> None:
     json
         Print the result as JSON.
     """
-    from secondcoder.labelling.merging import merge as merge_shards
+    from secondcoder.labelling.shards import merge as merge_shards
 
     _show(merge_shards(shards, output, progress=LiveProgress()), as_json=json)
 

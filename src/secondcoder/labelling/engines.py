@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from secondcoder.formats.files import json_values
+from secondcoder.labelling.chunks import Window
 from secondcoder.labelling.columns import AddedColumns, Scorer
-from secondcoder.labelling.windows import Window
 from secondcoder.progress import Progress, Task
 from secondcoder.settings import LabelSettings
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from secondcoder.errors import DataError, SettingsError, StorageError
 from secondcoder.formats.files import read_table
-from secondcoder.labelling import merging, windows, work
-from secondcoder.labelling.merging import merge
-from secondcoder.labelling.stream import label_file
-from secondcoder.labelling.windows import rows_of_share
+from secondcoder.labelling import chunks, journal, shards
+from secondcoder.labelling.chunks import rows_of_share
+from secondcoder.labelling.label import label_file
+from secondcoder.labelling.shards import merge
 from secondcoder.storage import read_json
 from tests.labelling.fake import FakeModel, put
 from tests.labelling.test_resume import content
@@ -22,9 +22,9 @@ from tests.labelling.test_resume import content
 
 @pytest.fixture(autouse=True)
 def _few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (windows, merging):
+    for module in (chunks, shards):
         monkeypatch.setattr(module, "SHARD_ROWS", 3)
-    for module in (work, merging):
+    for module in (journal, shards):
         monkeypatch.setattr(module, "PART_ROWS", 12)
 
 
@@ -141,6 +141,6 @@ def test_shards_that_do_not_fit_together_are_refused_with_what_is_wrong(tmp_path
 
 @given(st.integers(0, 50), st.integers(1, 9))
 def test_shares_add_up(total: int, of: int) -> None:
-    n = windows.SHARD_ROWS
+    n = chunks.SHARD_ROWS
     belonging = [sum(row // n % of == number for row in range(total)) for number in range(of)]
     assert [rows_of_share(total, (number + 1, of)) for number in range(of)] == belonging
