@@ -29,8 +29,8 @@ import transformers
 from notebook_recipe import notebook_trainer
 
 import secondcoder as sc
+from secondcoder.cli.demo import articles
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.demo import articles
 from secondcoder.environment import machine, versions
 from secondcoder.model.batches import training_steps
 from secondcoder.model.loading import start_model

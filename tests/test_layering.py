@@ -14,41 +14,25 @@ SOURCE = Path(secondcoder.__file__).parent
 # From top to bottom, as in docs/architecture.md.
 ORDER = (
     "errors",
-    "bounds",
-    "settings",
-    "recipes",
     "environment",
-    "storage",
     "progress",
+    "storage",
+    "settings",
+    "formats",
     "corpus",
+    "splits",
     "evaluation",
     "model",
-    "training",
-    "labelling",
     "reporting",
-    "judging",
-    "run_folder",
-    "mistaken",
-    "describing",
+    "training",
     "runs",
-    "evaluating",
-    "exporting",
-    "comparing",
-    "recording",
-    "recipe_choice",
-    "finishing",
-    "folding",
-    "curving",
-    "applying",
-    "workflow",
-    "tuning",
+    "labelling",
     "estimator",
-    "demo",
     "cli",
     "__main__",
 )
 HEAVY = tuple("torch transformers datasets sklearn scipy pyarrow pandas numpy accelerate matplotlib".split())
-LIGHT = ("__init__", "errors", "bounds", "settings", "recipes", "environment", "storage", "progress", "demo")
+LIGHT = ("__init__", "errors", "environment", "progress", "storage", "settings")
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
@@ -85,7 +69,7 @@ def test_a_file_imports_from_its_own_folder_and_from_above(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_a_file_is_one_thing(path):
     lines = path.read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 310
+    assert len(lines) <= 600
     if path.name == "__init__.py" and path.parent != SOURCE:
         assert lines == []
 

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from secondcoder.demo import articles
+from secondcoder.cli.demo import articles
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "tutorial.ipynb"
 # A busy machine may take minutes over what takes half a minute on an idle one.

@@ -12,7 +12,7 @@ from typing import Any
 
 import cyclopts
 
-from secondcoder.cli import comparing, data, demo, exporting, labelling, models, studies, training, tuning
+from secondcoder.cli import check, compare, curve, demo, export, label, models, train, tune
 from secondcoder.environment import prepare_environment
 from secondcoder.errors import InterruptedRunError, SecondcoderError, SettingsError, nearest
 
@@ -28,19 +28,19 @@ app = cyclopts.App(
 )
 for _command in (
     demo.demo,
-    data.check,
-    training.train,
-    training.evaluate,
-    comparing.compare,
-    studies.curve,
-    tuning.tune,
-    training.report,
+    check.check,
+    train.train,
+    train.evaluate,
+    compare.compare,
+    curve.curve,
+    tune.tune,
+    train.report,
     models.models,
     models.show,
     models.tokens,
-    labelling.label,
-    labelling.merge,
-    exporting.export,
+    label.label,
+    label.merge,
+    export.export,
 ):
     app.command(_command)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from secondcoder.cli.output import Columns, Json, Parts, print_json, print_table, say, tell
-from secondcoder.cli.training import read_corpus
+from secondcoder.cli.train import read_corpus
 from secondcoder.errors import MissingExtraError, SplitError
 from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from secondcoder.corpus.findings import Finding
     from secondcoder.model.tokenisation import TextEncoder
     from secondcoder.splits.split import Split
-
 
 _SHOWN = ("near-duplicate", "near-duplicate-in-two-parts", "leaks-allowed")  # findings whose examples are pairs
 

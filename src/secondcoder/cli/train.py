@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secondcoder.cli.curve import print_folds
 from secondcoder.cli.output import (
     Columns,
     Json,
@@ -22,7 +23,6 @@ from secondcoder.cli.output import (
     tell,
     tell_findings,
 )
-from secondcoder.cli.studies import print_folds
 from secondcoder.errors import DataError, InterruptedRunError, SettingsError
 from secondcoder.progress import LiveProgress
 from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings, TrainSettings
