@@ -31,8 +31,8 @@ from secondcoder.progress import Progress
 from secondcoder.runs.folder import judge
 from secondcoder.runs.train import train_with
 from secondcoder.settings import SplitSettings, TrainSettings
-from secondcoder.splits.assignment import sha_key
 from secondcoder.splits.split import Split
+from secondcoder.storage import sha_key
 from secondcoder.training.baselines import TfidfLogistic
 
 RECIPES = ("tfidf", "frozen", "contrastive", "full", "normal", "auto")

@@ -57,7 +57,7 @@ def label_one(folder: Path, corpus: str, output: str, shard: str, engine: str, t
     import torch
 
     from secondcoder.labelling import chunks, label
-    from secondcoder.labelling.engines import open_engine
+    from secondcoder.labelling.label import open_engine
     from secondcoder.model.loading import load_model
     from secondcoder.progress import Progress
     from secondcoder.settings import LabelSettings

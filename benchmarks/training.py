@@ -32,6 +32,7 @@ import secondcoder as sc
 from secondcoder.cli.demo import articles
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.environment import machine, versions
+from secondcoder.evaluation.multiclass import class_indices
 from secondcoder.model.batches import training_steps
 from secondcoder.model.loading import start_model
 from secondcoder.model.pretrained import rate_for, seeded
@@ -39,7 +40,6 @@ from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from secondcoder.training.activation_cache import TokenInputs, cache_activations
 from secondcoder.training.distributed import ALONE
-from secondcoder.training.loop import class_indices
 from secondcoder.training.steps import Stepper
 from secondcoder.training.trainable import cheap_dropout, freeze, upper_layers
 

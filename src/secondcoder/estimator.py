@@ -19,10 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from secondcoder.corpus.arrays import corpus_for, label_name, list_of_texts
 from secondcoder.errors import InterruptedRunError, SettingsError, StorageError
-from secondcoder.evaluation.tasks import class_threshold, decide_class, decide_set, threshold_array
+from secondcoder.evaluation.multiclass import class_threshold, decide_class
+from secondcoder.evaluation.multilabel import decide_set, threshold_array
+from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.backend_choice import Judges, choose_backend
 from secondcoder.progress import LiveProgress, Progress, default_progress
-from secondcoder.runs.train import promise, set_thresholds, temper, tempered
 from secondcoder.settings import (
     DEFAULT_MODEL,
     DEFAULT_SEED,
@@ -39,7 +40,7 @@ from secondcoder.settings import (
 )
 from secondcoder.splits.split import set_aside, take_dev
 from secondcoder.training.class_weights import what_weights_do
-from secondcoder.training.loop import gold_of
+from secondcoder.training.classifier import promise, set_thresholds, temper, tempered
 from secondcoder.training.recipes import settle, settled_for
 from secondcoder.training.seeds import fit_seeds, start_for
 

@@ -308,3 +308,8 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def sha_key(seed: int, name: str) -> bytes:
+    """Return the SHA-256 of seed and name; sorting by it is the shuffle that every platform agrees on."""
+    return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest()

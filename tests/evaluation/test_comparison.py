@@ -9,8 +9,9 @@ from scipy import stats
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation import intervals, paired_tests
-from secondcoder.evaluation.comparison import Comparison, compare
+from secondcoder.evaluation.comparison import Comparison
 from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.multiclass import compare
 
 NAMES = ("a", "b", "c")
 

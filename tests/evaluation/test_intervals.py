@@ -7,7 +7,8 @@ from scipy.stats import binomtest
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation import metrics
-from secondcoder.evaluation.intervals import Interval, degrees_of_freedom, intervals, jackknife, mean_interval, wilson
+from secondcoder.evaluation.intervals import Interval, degrees_of_freedom, jackknife, mean_interval, wilson
+from secondcoder.evaluation.multiclass import intervals
 
 NAMES = ("a", "b", "c")
 

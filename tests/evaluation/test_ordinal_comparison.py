@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from secondcoder.evaluation.comparison import compare
 from secondcoder.evaluation.evaluate import evaluate_points
+from secondcoder.evaluation.multiclass import compare
 from secondcoder.evaluation.ordinal import with_order
 
 NAMES = ("low", "middle", "high")

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from secondcoder.evaluation.tasks import confidence_of, decide_class, decide_set, indicators, labels_decided
+from secondcoder.evaluation.multiclass import decide_class
+from secondcoder.evaluation.multilabel import decide_set, indicators
+from secondcoder.evaluation.tasks import confidence_of, labels_decided
 
 P = np.array([[0.7, 0.3], [0.5, 0.5], [0.2, 0.8]])
 

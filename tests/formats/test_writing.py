@@ -12,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from secondcoder.errors import DataError, SettingsError, StorageError
-from secondcoder.formats import files
-from secondcoder.formats.files import not_finite_findings, open_chunks, open_writer, read_table
+from secondcoder.formats import files, records
+from secondcoder.formats.files import open_chunks, open_writer, read_table
 from secondcoder.formats.jsonlines import JSON_MARK
+from secondcoder.labelling.summary import not_finite_findings
 
 ENDINGS = ("csv", "tsv", "jsonl", "parquet", "csv.gz", "tsv.zst", "jsonl.zst")
 nasty = st.one_of(
@@ -25,7 +26,7 @@ nasty = st.one_of(
 )
 
 
-def write(path: Path, table: pa.Table, rows: int = 3) -> files.Writer:
+def write(path: Path, table: pa.Table, rows: int = 3) -> records.Writer:
     with open_writer(path, table.schema) as writer:
         for batch in table.to_batches(max_chunksize=rows):
             writer.write(batch)

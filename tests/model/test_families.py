@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import secondcoder as sc
 from secondcoder.corpus.corpus import Corpus, Source
 from secondcoder.errors import ModelError, SettingsError
+from secondcoder.evaluation.multiclass import class_indices
 from secondcoder.model.families import BY_TYPE
 from secondcoder.model.loading import load_encoder, load_model, start_model
 from secondcoder.model.model import Model
@@ -24,7 +25,7 @@ from secondcoder.model.temperature import fold_temperature
 from secondcoder.settings import TrainSettings
 from secondcoder.training.activation_cache import TokenInputs
 from secondcoder.training.distributed import ALONE
-from secondcoder.training.loop import class_indices, fit
+from secondcoder.training.loop import fit
 from secondcoder.training.steps import Stepper
 from secondcoder.training.trainable import layers_of
 from tests.families import FAMILIES, LENGTH, build

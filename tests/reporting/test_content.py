@@ -1,7 +1,8 @@
 import subprocess
 import sys
 
-from secondcoder.reporting.content import read, show
+from secondcoder.reporting.content import read
+from secondcoder.reporting.page import show
 from tests.reporting.made import compared, content, full_content, judged
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from secondcoder.corpus.findings import Finding
-from secondcoder.evaluation.comparison import compare
 from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.multiclass import compare
 from secondcoder.reporting.content import PartContent
 from secondcoder.reporting.formatting import format_duration, format_metric, format_value
 from secondcoder.reporting.page import render

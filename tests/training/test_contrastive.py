@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from secondcoder.evaluation.multiclass import class_indices
 from secondcoder.model.batches import training_steps
 from secondcoder.settings import TrainSettings
 from secondcoder.training.activation_cache import TokenInputs
 from secondcoder.training.contrastive import ContrastiveStepper, pair_loss
 from secondcoder.training.distributed import ALONE
-from secondcoder.training.loop import class_indices, fit
+from secondcoder.training.loop import fit
 from secondcoder.training.seeds import start_for
 
 

@@ -7,13 +7,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from secondcoder.errors import InterruptedRunError
+from secondcoder.evaluation.multiclass import class_indices
 from secondcoder.model.backends import computing
 from secondcoder.model.loading import start_model
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from secondcoder.training.activation_cache import TokenInputs
 from secondcoder.training.heads import start_from_logistic
-from secondcoder.training.loop import class_indices, fit
+from secondcoder.training.loop import fit
 from secondcoder.training.seeds import fit_seeds
 from tests.precision import PRECISION
 from tests.tiny import make_rows

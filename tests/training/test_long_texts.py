@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 import secondcoder as sc
 from secondcoder.errors import ModelError
+from secondcoder.evaluation.multiclass import class_indices
 from secondcoder.model.backends import computing
 from secondcoder.model.tokenisation import Encoded
 from secondcoder.progress import Progress
@@ -17,7 +18,7 @@ from secondcoder.training import steps
 from secondcoder.training.activation_cache import TokenInputs, cache_activations
 from secondcoder.training.distributed import ALONE, Ranks
 from secondcoder.training.heads import start_from_logistic
-from secondcoder.training.loop import class_indices, fit
+from secondcoder.training.loop import fit
 from secondcoder.training.steps import Stepper
 from secondcoder.training.trainable import freeze, upper_layers
 from tests.precision import PRECISION, tolerance

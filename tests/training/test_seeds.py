@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from secondcoder.evaluation.metrics import metric_names
+from secondcoder.evaluation.multiclass import class_indices
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
-from secondcoder.training.loop import class_indices
 from secondcoder.training.seeds import fit_pretrained, spread
 
 

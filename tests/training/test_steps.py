@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from secondcoder.errors import ModelError
+from secondcoder.evaluation.multiclass import class_indices
 from secondcoder.model.loading import start_model
 from secondcoder.settings import TrainSettings
 from secondcoder.training.activation_cache import TokenInputs
 from secondcoder.training.distributed import ALONE
-from secondcoder.training.loop import class_indices
 from secondcoder.training.steps import Stepper
 
 PLENTY = 100_000

@@ -15,7 +15,8 @@ from secondcoder.progress import Progress
 from secondcoder.runs.run import Run
 from secondcoder.settings import TrainSettings
 from secondcoder.training import loop
-from secondcoder.training.seeds import below_majority, predicts_one_class
+from secondcoder.training.loop import predicts_one_class
+from secondcoder.training.seeds import below_majority
 from tests.tiny import make_rows
 
 

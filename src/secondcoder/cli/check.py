@@ -6,8 +6,8 @@ In: a file. Out: what is in it, and what is wrong with it.
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from secondcoder.cli.inputs import read_corpus
 from secondcoder.cli.output import Columns, Json, Parts, print_json, print_table, say, tell
-from secondcoder.cli.train import read_corpus
 from secondcoder.errors import MissingExtraError, SplitError
 from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secondcoder.cli.check import check
+from secondcoder.cli.evaluate import evaluate
 from secondcoder.cli.label import label
 from secondcoder.cli.output import say
-from secondcoder.cli.train import evaluate, train
+from secondcoder.cli.train import train
 from secondcoder.errors import MissingExtraError, RunError
 from secondcoder.settings import DEFAULT_SEED, LabelSettings, ReadSettings, TrainSettings
 from secondcoder.storage import atomic_path

@@ -12,7 +12,7 @@ from typing import Any
 
 import cyclopts
 
-from secondcoder.cli import check, compare, curve, demo, export, label, models, train, tune
+from secondcoder.cli import check, compare, curve, demo, evaluate, export, label, models, train, tune
 from secondcoder.environment import prepare_environment
 from secondcoder.errors import InterruptedRunError, SecondcoderError, SettingsError, nearest
 
@@ -30,11 +30,11 @@ for _command in (
     demo.demo,
     check.check,
     train.train,
-    train.evaluate,
+    evaluate.evaluate,
     compare.compare,
     curve.curve,
     tune.tune,
-    train.report,
+    evaluate.report,
     models.models,
     models.show,
     models.tokens,

@@ -5,6 +5,7 @@ takes as long as all the rest of the command line.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,15 +19,14 @@ if TYPE_CHECKING:
 
     from secondcoder.corpus.findings import Finding
     from secondcoder.evaluation.evaluation import Evaluation
+    from secondcoder.runs.run import Run
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 Resume = Annotated[bool, Parameter(name="--resume", negative="")]
-
 Columns = Annotated[ReadSettings, Parameter(name="*", group="Columns", negative="", consume_multiple=True)]
 Parts = Annotated[SplitSettings, Parameter(name="*", group="Parts", negative="")]
 Training = Annotated[TrainSettings, Parameter(name="*", group="Training", negative="")]
 Labelling = Annotated[LabelSettings, Parameter(name="*", group="Labelling")]
-
 _WIDTH_WITHOUT_TERMINAL = 120
 FIGURES = ("precision", "recall", "f1")
 _MARKS = {"error": "ERROR", "warning": "warning", "note": "note"}
@@ -206,3 +206,65 @@ def _plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
+
+
+def _leads() -> bool:
+    """Whether this process speaks: of several that were launched together, the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def print_run(run: "Run", *, as_json: bool) -> None:
+    """Print a new run's figures on dev."""
+    figures = run.evaluations["dev"]
+    if as_json:
+        print_json(
+            {
+                "run": str(run.folder),
+                "status": run.status,
+                "results": run.info["results"],
+                "dev": {who: e.to_dict() for who, e in figures.items()},
+            }
+        )
+        return
+    n = next(iter(figures.values())).n
+    print_figures(figures, title=f"Dev ({n:,} texts); dev chose the epoch, so these figures flatter")
+    _say_winner(run, "dev")
+    _say_promise(run)
+    say(f"Run: {run.folder} ({run.info['seconds']:.0f} s)   Report: {run.folder / 'report.html'}")
+    say(f"Next: secondcoder evaluate {run.folder}")
+
+
+def _say_promise(run: "Run") -> None:
+    """Say from which confidence on the error asked for is kept, where one was asked for."""
+    found = run.info["results"]["selection"]
+    if found is None:
+        return
+    wanted, n = f"--max-error {found['max_error']:g}", f"the {found['n']:,} texts set aside for it"
+    if found["min_confidence"] is None:
+        say(f"{wanted}: no confidence keeps it for certain, by {n}. Set more aside (a larger dev), or allow more.")
+        return
+    say(
+        f"{wanted}: kept with 95 % certainty from a confidence of {found['min_confidence']:.3f} on, which "
+        f"{found['coverage']:.0%} of {n} reach; it holds for texts drawn as these were. "
+        "label --min-confidence auto leaves the others without a label."
+    )
+    say("Analysing only accepted rows selects: sure texts are not like the others.")
+
+
+def _say_winner(run: "Run", part: str) -> None:
+    """Say it where a baseline is as good: nobody should have to compare columns to see that."""
+    from secondcoder.runs.folder import MODEL_NAME
+
+    figures = run.evaluations[part]
+    name, value = figures[MODEL_NAME].headline
+    for who, evaluation in figures.items():
+        other = evaluation.figure(name)
+        if who != MODEL_NAME and round(other, 3) >= round(value, 3):
+            verdict = "LOSES to" if round(other, 3) > round(value, 3) else "is no better than"
+            say(f"The model {verdict} the baseline {who}: {name} {value:.3f} against {other:.3f}.")
+    for who, lead in run.leads.get(part, {}).items():
+        difference = lead["differences"][0]
+        if (interval := difference["interval"]) is not None:
+            chance = "" if not interval["low"] <= 0 <= interval["high"] else ", which may be chance"
+            limits = f"[{interval['low']:+.3f}, {interval['high']:+.3f}]"
+            say(f"Lead over {who}, text by text: {name} {difference['difference']:+.3f} {limits}{chance}.")

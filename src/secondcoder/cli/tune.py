@@ -56,7 +56,7 @@ def tune(
     json
         Print the result as JSON.
     """
-    from secondcoder.cli.train import read_corpus
+    from secondcoder.cli.inputs import read_corpus
     from secondcoder.runs.tune import tune as search
     from secondcoder.splits.split import split as divide
 
@@ -78,7 +78,7 @@ def tune(
 
 
 def _print(run: "Run", *, as_json: bool) -> None:
-    from secondcoder.cli.train import print_run
+    from secondcoder.cli.output import print_run
     from secondcoder.runs.tune import TUNING_FILE
     from secondcoder.storage import read_json
 

@@ -9,23 +9,20 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from secondcoder.corpus.column_leaks import revealing_findings
 from secondcoder.corpus.corpus import PARTS, Corpus
-from secondcoder.corpus.findings import Finding, Severity
+from secondcoder.corpus.findings import EXCERPT, Finding, Severity, excerpt
 from secondcoder.corpus.leaks import near_duplicate_findings
 from secondcoder.corpus.near_duplicates import find_near_duplicates
 from secondcoder.errors import DataError
 from secondcoder.settings import DEFAULT_SEED
-from secondcoder.splits.assignment import sha_key
-from secondcoder.splits.split import Split
+from secondcoder.storage import sha_key
 
-EXCERPT = 200
-"""Characters shown of a text."""
 FEW_ROWS = 10
 """A label with fewer rows can be neither learned nor judged."""
 DOMINANT = 0.9
@@ -212,14 +209,22 @@ def _around_damage(text: str) -> str:
     return ascii(text[max(at.start() - 15, 0) : at.end() + 15]) if at else ""
 
 
-def excerpt(text: str, length: int) -> str:
-    """Return the text, or its beginning and an ellipsis where it is longer than so many characters."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
 EXAMPLES = 3
 """Texts shown of each label."""
 _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+class Parts(Protocol):
+    """A corpus that was divided, as `secondcoder.splits.split.Split` is."""
+
+    @property
+    def train(self) -> Corpus: ...  # noqa: D102
+    @property
+    def dev(self) -> Corpus: ...  # noqa: D102
+    @property
+    def test(self) -> Corpus: ...  # noqa: D102
+    @property
+    def findings(self) -> tuple[Finding, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -351,7 +356,7 @@ def check(
     *,
     lengths: ArrayLike | None = None,
     max_length: int | None = None,
-    split: Split | None = None,
+    split: Parts | None = None,
 ) -> CheckReport:
     """Return what is in the corpus, and what is wrong with it.
 
@@ -405,7 +410,7 @@ def check(
     )
 
 
-def _labelled_rows(corpus: Corpus, split: Split | None) -> dict[str, int]:
+def _labelled_rows(corpus: Corpus, split: Parts | None) -> dict[str, int]:
     """Return how many rows are labelled, in all and of each part that there is."""
     counts = {"all": sum(label is not None for label in corpus.labels)}
     if split is not None:
@@ -424,7 +429,7 @@ def _roles(corpus: Corpus) -> dict[str, str]:
     return roles
 
 
-def _label_counts(corpus: Corpus, split: Split | None) -> dict[str, dict[str, int]]:
+def _label_counts(corpus: Corpus, split: Parts | None) -> dict[str, dict[str, int]]:
     counts = {"all": corpus.label_counts()}
     if split is not None:
         return counts | {part: getattr(split, part).label_counts() for part in PARTS}

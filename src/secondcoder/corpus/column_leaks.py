@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
-from secondcoder.splits.assignment import sha_key
+from secondcoder.storage import sha_key
 
 SAVED = 0.7
 """Share of mistakes saved from which a column is pointed out.

@@ -39,3 +39,12 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as plain JSON values."""
         return asdict(self) | {"examples": list(self.examples)}
+
+
+EXCERPT = 200
+"""Characters shown of a text."""
+
+
+def excerpt(text: str, length: int) -> str:
+    """Return the text, or its beginning and an ellipsis where it is longer than so many characters."""
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -6,9 +6,8 @@ In: a `Corpus`, the part of each row, its near-duplicates. Out: the rows concern
 
 from collections.abc import Mapping
 
-from secondcoder.corpus.checks import excerpt
 from secondcoder.corpus.corpus import Corpus, Part
-from secondcoder.corpus.findings import Finding
+from secondcoder.corpus.findings import Finding, excerpt
 from secondcoder.corpus.near_duplicates import SIMILAR, NearDuplicates
 from secondcoder.errors import SplitError
 

@@ -15,7 +15,6 @@ from scipy.special import expit, log_softmax, softmax
 from secondcoder.errors import DataError
 from secondcoder.evaluation.count_intervals import LIKENESS, moderated, share_interval
 from secondcoder.evaluation.intervals import LEVEL, Interval, mean_interval
-from secondcoder.evaluation.tasks import decide_class
 
 MOST_BINS = 10
 ROWS_A_BIN = 20
@@ -304,9 +303,8 @@ def top_class(
             f"There are {len(gold)} gold labels, and probabilities of shape {probabilities.shape}.",
             "Give one row of probabilities for each label, and at least one.",
         )
-    if given is None:
-        given = decide_class(probabilities)
-    return np.take_along_axis(probabilities, given[:, np.newaxis], axis=1)[:, 0], given == gold
+    chosen = probabilities.argmax(axis=1) if given is None else given
+    return np.take_along_axis(probabilities, chosen[:, np.newaxis], axis=1)[:, 0], chosen == gold
 
 
 def calibration(

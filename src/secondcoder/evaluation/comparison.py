@@ -4,19 +4,15 @@ In: gold labels and two sets of probabilities, row by row. Out: `Comparison`. Th
 first, and its interval is paired: both are judged on the same texts, so what makes a text hard for both cancels out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from secondcoder.errors import DataError, nearest
-from secondcoder.evaluation import metrics, paired_tests
+from secondcoder.evaluation import paired_tests
 from secondcoder.evaluation.intervals import Interval
 from secondcoder.evaluation.metrics import LOWER_IS_BETTER
 from secondcoder.evaluation.paired_tests import FEWEST_GROUPS, FEWEST_GROUPS_TO_TEST, Floats, McNemar
-from secondcoder.evaluation.tasks import decide_class
 
 _FEW_GROUPS = 10
 
@@ -203,107 +199,3 @@ class Comparison:
             raise DataError(
                 f"This is not a comparison as secondcoder writes it: {error}.", "Compare the runs again."
             ) from error
-
-
-def compare(
-    gold: NDArray[np.int64],
-    first: Floats,
-    second: Floats,
-    label_names: Sequence[str],
-    *,
-    positive: str | None = None,
-    groups: Sequence[str] | None = None,
-    given: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
-) -> Comparison:
-    """Return how two sets of probabilities for the same texts differ, and how sure that is.
-
-    Independent texts: Tango's score interval and McNemar's exact test for accuracy; for F1 and macro-F1 Student's t
-    with the delta method on the joint outcomes (gold, first, second), to which one half text is added on either side;
-    for log loss the paired t. With groups: the jackknife over groups with Student's t, and a standard error no less
-    than that of independent texts. Below `FEWEST_GROUPS_TO_TEST` groups there is no p value, and no difference is
-    called real.
-
-    Parameters
-    ----------
-    gold
-        ndarray of shape (n,), positions in `label_names`.
-    first, second
-        ndarray of shape (n, k); the most probable class is the label, of equal ones the first.
-    label_names
-        The k classes.
-    positive
-        The positive class, whose F1 is then the main figure; macro-F1 without one.
-    groups
-        The document, author or film of each text; None if texts are independent. ``""`` is a text of its own.
-    given
-        The labels that each gave, as positions, of shape (n,), where a threshold decided and not which is most
-        probable.
-
-    Raises
-    ------
-    DataError
-        If the rows do not fit together.
-    """
-    names = tuple(label_names)
-    _check(gold, first, second, names, groups)
-    n, labels = len(gold), given or (decide_class(first), decide_class(second))
-    right = labels[0] == gold, labels[1] == gold
-    outcomes = paired_tests.outcome_columns(gold, *labels, k=len(names))
-    losses = np.column_stack([np.ones(n), *(paired_tests.losses(gold, p) for p in (first, second))])
-    values = np.concatenate(
-        [paired_tests.figures(outcomes.sum(axis=0)), losses.mean(axis=0)[1:, np.newaxis]], axis=1
-    )  # (2, f)
-    errors = np.append(paired_tests.outcome_errors(gold, *labels, k=len(names)), paired_tests.loss_errors(losses))
-    exact: McNemar | None = None
-    notes: tuple[str, ...] = ()
-    if groups is None:
-        units, degrees, method = n, float(n - 1), "paired-t"
-        exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
-    else:
-        sums = paired_tests.group_sums(np.concatenate([outcomes, losses], axis=1), groups)
-        units, degrees, method = len(sums), paired_tests.group_degrees(sums[:, -3]), "paired-jackknife-t"
-        found = paired_tests.jackknife(paired_tests.differences, sums[:, :-3], np.ones(units))
-        # Few groups can be more alike than texts that are drawn one by one, and even all the same, by chance.
-        errors = np.maximum(errors, np.append(found, paired_tests.loss_errors(sums[:, -3:])))
-        notes = notes_on_groups(units)
-    main = metrics.resolve_metric("auto", positive, names)
-    figures = ("accuracy", "macro-f1", *(f"f1:{name}" for name in names), "log-loss")
-    undefined = {f"f1:{names[i]}" for i in np.flatnonzero(np.bincount(gold, minlength=len(names)) == 0)}
-    differences = {
-        name: Difference(name, None, None, None)
-        if name in undefined
-        else difference_of(name, values[:, i], error=float(errors[i]), units=units, degrees=degrees, method=method)
-        for i, name in enumerate(figures)
-    }
-    agreement = float((labels[0] == labels[1]).mean())
-    if agreement == 1:  # the spread is that of the added half texts alone
-        differences |= {name: replace(d, detectable=None) for name, d in differences.items() if name != "log-loss"}
-    if exact is not None:
-        interval = paired_tests.tango(exact.first_only, exact.second_only, n)
-        differences["accuracy"] = replace(differences["accuracy"], interval=interval, p_value=exact.p_value)
-    return Comparison(
-        n=n,
-        label_names=names,
-        main=main,
-        differences=tuple(differences[name] for name in dict.fromkeys((main, *figures))),
-        agreement=agreement,
-        mcnemar=exact,
-        n_groups=None if groups is None else units,
-        notes=notes,
-    )
-
-
-def _check(
-    gold: NDArray[np.int64], first: Floats, second: Floats, names: tuple[str, ...], groups: Sequence[str] | None
-) -> None:
-    expected = (len(gold), len(names))
-    for which, probabilities in (("first", first), ("second", second)):
-        if probabilities.shape != expected:
-            raise DataError(
-                f"The {which} probabilities have shape {probabilities.shape}; expected {expected}.",
-                f"Give one row for each text and one column for each of {list(names)}.",
-            )
-    if groups is not None and len(groups) != len(gold):
-        raise DataError(f"There are {len(groups)} groups for {len(gold)} texts.", "Give one group for each text.")
-    if not len(gold):
-        raise DataError("There are no texts to compare on.", "Give at least one labelled text.")

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation.intervals import Interval, wilson
-from secondcoder.evaluation.tasks import decide_class, decide_set
+from secondcoder.evaluation.multiclass import decide_class
+from secondcoder.evaluation.multilabel import decide_set
 
 NO_CLASS = "none"
 """How a set without any class is shown to people."""

@@ -4,7 +4,7 @@ In: gold labels, probabilities, label names; or rows of a corpus, which know wha
 Who made the probabilities is of no concern here: the transformer, a baseline, another human (with ones and zeros).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,19 +14,17 @@ from scipy.special import softmax
 
 from secondcoder.corpus.corpus import Corpus, Task
 from secondcoder.errors import DataError, nearest
-from secondcoder.evaluation import metrics
 from secondcoder.evaluation.calibration import calibration
-from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, figures_by_class
-from secondcoder.evaluation.intervals import intervals
-from secondcoder.evaluation.multilabel import evaluate_sets, set_points
-from secondcoder.evaluation.ordinal import order_figures, order_intervals
+from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.metrics import Labels
+from secondcoder.evaluation.multiclass import class_points, class_positions, intervals
+from secondcoder.evaluation.multilabel import evaluate_sets, set_indicators, set_points, set_thresholds_of
+from secondcoder.evaluation.ordinal import order_intervals
 from secondcoder.evaluation.selective import risk_coverage
-from secondcoder.evaluation.tasks import Thresholds, given_classes, set_thresholds_of
+from secondcoder.evaluation.thresholds import Thresholds
 
 # float32 soft-maxes miss 1 by 1e-6; probabilities rounded to four digits, as in a file, by up to 1e-4 a class.
 SUM_TOLERANCE = 1e-3
-
-Labels = Sequence[str] | Sequence[Collection[str]]
 
 
 def evaluate(
@@ -86,9 +84,9 @@ def evaluate(
         raise DataError(f"There are {len(groups)} groups for {len(labels)} rows.", "Give one group per row.")
     if sets:
         limits = set_thresholds_of(thresholds, names)
-        return evaluate_sets(_sets(labels, names), p, limits, names, groups=groups, temperature=temperature)
-    gold = _positions(labels, names)
-    points, given = _points(gold, p, names, positive=positive, thresholds=thresholds, ordinal=task == "ordinal")
+        return evaluate_sets(set_indicators(labels, names), p, limits, names, groups=groups, temperature=temperature)
+    gold = class_positions(labels, names)
+    points, given = class_points(gold, p, names, positive=positive, thresholds=thresholds, ordinal=task == "ordinal")
     p = p / p.sum(axis=1, keepdims=True)
     before = None
     if temperature != 1.0:
@@ -120,9 +118,9 @@ def evaluate_points(
     _check_names(names, positive)
     p = _checked_probabilities(probabilities, n=len(labels), names=names, sum_to_1=task != "multi-label")
     if task == "multi-label":
-        return set_points(_sets(labels, names), p, set_thresholds_of(thresholds, names), names)
-    return _points(
-        _positions(labels, names), p, names, positive=positive, thresholds=thresholds, ordinal=task == "ordinal"
+        return set_points(set_indicators(labels, names), p, set_thresholds_of(thresholds, names), names)
+    return class_points(
+        class_positions(labels, names), p, names, positive=positive, thresholds=thresholds, ordinal=task == "ordinal"
     )[0]
 
 
@@ -165,39 +163,6 @@ def labels_of_rows(rows: Corpus) -> Sequence[Any]:
     return rows.label_sets if rows.task == "multi-label" else rows.labels
 
 
-def _points(
-    gold: NDArray[np.int64],
-    p: NDArray[np.float64],
-    names: tuple[str, ...],
-    *,
-    positive: str | None,
-    thresholds: Thresholds | None,
-    ordinal: bool,
-) -> tuple[Evaluation, NDArray[np.int64]]:
-    """Return the figures of one label a text, and the class that each row is given, shape (n,)."""
-    given = given_classes(p, thresholds, names, positive)
-    matrix = metrics.confusion_matrix(gold, given, len(names))
-    classes = metrics.per_class(matrix)
-    averages = {
-        "macro": metrics.macro_average(matrix),
-        "micro": metrics.micro_average(matrix),
-        "weighted": metrics.weighted_average(matrix),
-    }
-    return Evaluation(
-        n=len(gold),
-        label_names=names,
-        positive=positive,
-        confusion={g: dict(zip(names, row, strict=True)) for g, row in zip(names, matrix.tolist(), strict=True)},
-        per_class=figures_by_class(classes, names),
-        accuracy=metrics.accuracy(matrix),
-        balanced_accuracy=metrics.balanced_accuracy(matrix),
-        averages={kind: AverageFigures(*average) for kind, average in averages.items()},
-        log_loss=metrics.log_loss(gold, p),
-        thresholds=dict(thresholds) if isinstance(thresholds, Mapping) else {},
-        order=order_figures(matrix) if ordinal else None,
-    ), given
-
-
 def _at_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """Return what the probabilities, shape (n, k), would be with logits divided by the temperature."""
     with np.errstate(divide="ignore"):
@@ -214,39 +179,6 @@ def _check_names(names: tuple[str, ...], positive: str | None) -> None:
             f"The positive class {positive!r} is not among the label names {list(names)}.",
             f"{nearest(positive, names)}Name one of them.",
         )
-
-
-def _positions(labels: Labels, names: tuple[str, ...]) -> NDArray[np.int64]:
-    position = {name: i for i, name in enumerate(names)}
-    return np.array([_position(label, row, position) for row, label in enumerate(labels)], dtype=np.int64)
-
-
-def _sets(labels: Labels, names: tuple[str, ...]) -> NDArray[np.bool_]:
-    """Return which classes each row has, shape (n, k)."""
-    position = {name: i for i, name in enumerate(names)}
-    found = np.zeros((len(labels), len(names)), dtype=np.bool_)
-    for row, own in enumerate(labels):
-        if own is None or isinstance(own, str):
-            raise DataError(
-                f"The labels of row {row} are {own!r}.",
-                "Give a set or a tuple of label names for each row, an empty one where a text has no class.",
-            )
-        for label in own:
-            found[row, _position(label, row, position)] = True
-    return found
-
-
-def _position(label: object, row: int, position: Mapping[str, int]) -> int:
-    if not isinstance(label, str) or label not in position:
-        names = list(position)
-        hint = nearest(label, names) if isinstance(label, str) else "Leave out rows without a label. "
-        if isinstance(label, tuple | list | set | frozenset):
-            hint = "Say that a text may have several classes: task='multi-label'. "
-        raise DataError(
-            f"The label of row {row} is {label!r}; the label names are {names}.",
-            f"{hint}Labels must be among the classes that the model knows.",
-        )
-    return position[label]
 
 
 def _checked_probabilities(

@@ -14,9 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation.count_intervals import Tallies, figure_limits
-from secondcoder.evaluation.metrics import SMALLEST_PROBABILITY, metric_names
-from secondcoder.evaluation.tasks import decide_class
 
 LEVEL = 0.95
 """Confidence of every interval, unless another is asked for."""
@@ -124,7 +121,6 @@ def freedom_of(parts: Floats, axis: int) -> Floats:
 
 Counts = NDArray[np.int64]
 Scale = Literal["plain", "log", "logit"]
-_METHODS = {"micro": "wilson", "macro": "mover", "balanced": "mover", "weighted": "wilson-effective", "f1": "wilson-f1"}
 
 
 def wilson(successes: float, n: float, level: float = LEVEL) -> Interval | None:
@@ -139,75 +135,6 @@ def wilson(successes: float, n: float, level: float = LEVEL) -> Interval | None:
         return None
     low, high = wilson_limits(np.asarray(successes / n), np.asarray(float(n)), quantile_of(level))
     return Interval(float(low), float(high), "wilson")
-
-
-def intervals(
-    gold: Counts,
-    probabilities: Floats,
-    label_names: Sequence[str],
-    *,
-    groups: Sequence[str] | None = None,
-    level: float = LEVEL,
-    given: Counts | None = None,
-) -> dict[str, Interval | None]:
-    """Return the interval of every figure.
-
-    Parameters
-    ----------
-    gold
-        ndarray of shape (n,), class positions.
-    probabilities
-        ndarray of shape (n, k).
-    label_names
-        The k classes.
-    groups
-        The group of each row, or None where rows are independent.
-    given
-        ndarray of shape (n,), the class predicted; None: the most probable one, the first of equals.
-
-    Returns
-    -------
-    dict
-        By each name of `metrics.metric_names`. None where a figure is undefined, where there is but one group, and, for
-        a figure of a class, where all its rows are of one group. An interval holds the figure itself, and is never that
-        point alone.
-
-    Notes
-    -----
-    Shares: Wilson. F1 of a class: Wilson on TP / (TP + FP + FN), carried over (arXiv 2309.14621). Averages over
-    classes: `tallies._average`. Log loss: `mean_interval`. With groups: the same with variances of the jackknife over
-    groups and t for the normal distribution.
-
-    Raises
-    ------
-    DataError
-        If there are no rows, or not one group for each.
-    """
-    if len(gold) == 0:
-        raise DataError("There are no rows to judge.", "Give at least one labelled text.")
-    predicted = decide_class(probabilities) if given is None else given
-    k = len(label_names)
-    codes = None if groups is None else _codes(groups, len(gold))
-    tallies = _pairs(gold, predicted, k) if codes is None else _by_group(gold, predicted, codes, k)
-    limits = figure_limits(tallies, level)
-    found: dict[str, Interval | None] = {}
-    for name in metric_names(label_names):
-        figure, colon, label = name.partition(":")
-        method = _METHODS.get(name.partition("-")[0], _METHODS.get(figure, "wilson"))
-        if name == "weighted-recall":
-            method = "wilson"
-        if codes is not None:
-            method = f"grouped-{method}"
-        if name == "log-loss":
-            of_gold = np.take_along_axis(probabilities, gold[:, np.newaxis], axis=1)[:, 0]
-            losses = -np.log(np.clip(of_gold, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
-            found[name] = mean_interval(losses, groups, level=level, lowest=0.0)
-        elif colon:
-            at = list(label_names).index(label)
-            found[name] = _interval(Limits(*(limit[at] for limit in limits[figure])), method)
-        else:
-            found[name] = _interval(limits[name], method)
-    return found
 
 
 def mean_interval(
@@ -249,7 +176,7 @@ def mean_interval(
         moves = (v - mean) / np.sqrt(n * (n - 1))  # their sum of squares is the variance of the mean
         freedom = np.asarray(n - 1.0)
     else:
-        codes = _codes(groups, n)
+        codes = group_codes(groups, n)
         sizes = np.bincount(codes).astype(np.float64)
         g = len(sizes)
         if g < 2:
@@ -293,7 +220,7 @@ def jackknife(
     Efron & Stein (1981), Annals of Statistics 9(3), 586–596. doi:10.1214/aos/1176345462
     MacKinnon, Nielsen & Webb (2023), Journal of Applied Econometrics 38(5), 671–694. doi:10.1002/jae.2969
     """
-    codes = _codes(groups, len(groups))
+    codes = group_codes(groups, len(groups))
     order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes)
     g = len(sizes)
@@ -328,31 +255,11 @@ def _straightened(error: float, third: float, quantile: float) -> tuple[float, f
     return max(float(high), 0.0) * error, max(float(-low), 0.0) * error
 
 
-def _pairs(gold: Counts, predicted: Counts, k: int) -> Tallies:
-    """Return tallies of independent rows: a unit is a pair (gold, predicted) that occurs."""
-    pairs, times = np.unique(gold * k + predicted, return_counts=True)
-    of_gold, of_predicted = np.eye(k)[pairs // k], np.eye(k)[pairs % k]
-    return Tallies(of_gold * of_predicted, of_gold, of_predicted, times.astype(np.float64), grouped=False)
-
-
-def _by_group(gold: Counts, predicted: Counts, codes: Counts, k: int) -> Tallies:
-    g = int(codes.max()) + 1
-
-    def count(classes: Counts, rows: NDArray[np.bool_] | slice = slice(None)) -> Floats:
-        return np.bincount(codes[rows] * k + classes[rows], minlength=g * k).reshape(g, k).astype(np.float64)
-
-    return Tallies(count(gold, gold == predicted), count(gold), count(predicted), np.ones(g), grouped=True)
-
-
-def _codes(groups: Sequence[str], n: int) -> Counts:
+def group_codes(groups: Sequence[str], n: int) -> Counts:
+    """Return the group of each of n rows as a number from 0, shape (n,)."""
     if len(groups) != n:
         raise DataError(f"{n:,} rows, but {len(groups):,} groups.", "Give the group of each row.")
     return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
-
-
-def _interval(limits: Limits, method: str) -> Interval | None:
-    low, high = float(limits.low), float(limits.high)
-    return None if np.isnan(low) else Interval(low, high, method)
 
 
 def _to_scale(value: float, scale: Scale) -> float:

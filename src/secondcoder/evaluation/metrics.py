@@ -5,7 +5,7 @@ names that `secondcoder.evaluation.evaluate.Evaluation.figure` knows. Knows no m
 against scikit-learn's. Those of sets of labels are in `secondcoder.evaluation.multilabel`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,10 +25,8 @@ LEADING: dict[Task, tuple[str, ...]] = {
     "multi-label": ("macro-f1", "micro-f1", "weighted-f1", "exact-match", "hamming-loss", "log-loss"),
 }  # fmt: skip
 """By task, the figures to show first, after the headline."""
-
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
 # A probability of 0 on the true class would cost infinitely much. scikit-learn clips at the same place.
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 
@@ -228,3 +226,6 @@ def _ratio(part: Counts, whole: Counts) -> Floats:
     shares = np.full(len(whole), np.nan)
     np.divide(part, whole, out=shares, where=whole > 0)
     return shares
+
+
+Labels = Sequence[str] | Sequence[Collection[str]]

@@ -4,14 +4,15 @@ In: which classes each text has, the probability of each class by itself, thresh
 `secondcoder.evaluation.evaluate` hands in what it has checked. The tests hold each formula against scikit-learn's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
+from secondcoder.corpus.corpus import split_set
 from secondcoder.errors import DataError
 from secondcoder.evaluation import metrics, paired_tests
 from secondcoder.evaluation.calibration import Calibration, reliability
@@ -19,10 +20,11 @@ from secondcoder.evaluation.comparison import Comparison, Difference, difference
 from secondcoder.evaluation.count_intervals import Tallies, as_f1, average_limits, equal_weights, likeness_of, shares_of
 from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, SetFigures, figures_by_class
 from secondcoder.evaluation.intervals import LEVEL, Interval, Limits, mean_interval
-from secondcoder.evaluation.metrics import metric_names
+from secondcoder.evaluation.metrics import Labels, metric_names
+from secondcoder.evaluation.multiclass import class_position
 from secondcoder.evaluation.paired_tests import McNemar
 from secondcoder.evaluation.selective import risk_coverage_of
-from secondcoder.evaluation.tasks import decide_set
+from secondcoder.evaluation.thresholds import Thresholds
 
 Floats = NDArray[np.float64]
 Sets = NDArray[np.bool_]
@@ -440,3 +442,64 @@ def _errors(outcomes: Floats, gold: Sets, of_texts: Sequence[Floats]) -> Floats:
     errors = paired_tests.jackknife(_differences, units, counts, step=_STEP)
     means = [paired_tests.loss_errors(np.column_stack([np.ones(n), own])) for own in of_texts]
     return np.concatenate([errors, *means])
+
+
+DEFAULT_THRESHOLD = 0.5
+"""Probability from which a class of a multi-label task is given, where no threshold was tuned."""
+
+
+def decide_set(probabilities: ArrayLike, thresholds: ArrayLike | None = None) -> NDArray[np.bool_]:
+    """Return which classes each text has, ndarray of shape (n, k).
+
+    Parameters
+    ----------
+    probabilities
+        ndarray of shape (n, k): of each class by itself.
+    thresholds
+        ndarray of shape (k,): the probability from which each class is given; None: 0.5 for all.
+    """
+    found: NDArray[np.bool_] = np.asarray(probabilities) >= (
+        DEFAULT_THRESHOLD if thresholds is None else np.asarray(thresholds)
+    )
+    return found
+
+
+def threshold_array(thresholds: Mapping[str, float] | None, label_names: Sequence[str]) -> NDArray[np.float64]:
+    """Return the threshold of each class of a multi-label task, ndarray of shape (k,); 0.5 where none was tuned."""
+    return np.array([(thresholds or {}).get(name, DEFAULT_THRESHOLD) for name in label_names], dtype=np.float64)
+
+
+def indicators(labels: Sequence[str], label_names: Sequence[str], separator: str = ";") -> NDArray[np.bool_]:
+    """Return which classes each row has, ndarray of shape (n, k), from sets as a `Corpus` holds them.
+
+    Raises
+    ------
+    KeyError
+        If a name is not among the label names.
+    """
+    position = {name: i for i, name in enumerate(label_names)}
+    found = np.zeros((len(labels), len(position)), dtype=np.bool_)
+    for row, label in enumerate(labels):
+        for name in split_set(label, separator):
+            found[row, position[name]] = True
+    return found
+
+
+def set_thresholds_of(thresholds: Thresholds | None, names: tuple[str, ...]) -> NDArray[np.float64]:
+    """Return thresholds of sets of labels as an array of shape (k,) or (n, k); 0.5 where none was named."""
+    return thresholds if isinstance(thresholds, np.ndarray) else threshold_array(thresholds, names)
+
+
+def set_indicators(labels: Labels, names: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Return which classes each row has, shape (n, k)."""
+    position = {name: i for i, name in enumerate(names)}
+    found = np.zeros((len(labels), len(names)), dtype=np.bool_)
+    for row, own in enumerate(labels):
+        if own is None or isinstance(own, str):
+            raise DataError(
+                f"The labels of row {row} are {own!r}.",
+                "Give a set or a tuple of label names for each row, an empty one where a text has no class.",
+            )
+        for label in own:
+            found[row, class_position(label, row, position)] = True
+    return found

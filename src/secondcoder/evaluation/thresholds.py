@@ -3,6 +3,8 @@
 In: which of some rows belong to a class, and its probabilities. Out: a threshold for each class. Knows no model.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
@@ -20,7 +22,6 @@ UNTUNED = 0.5
 _SHRINKING_ROWS = 5
 # A threshold keeps so far from 0 and 1.
 _MARGIN = 1e-12
-
 Floats = NDArray[np.float64]
 
 
@@ -121,3 +122,7 @@ def _checked(gold: ArrayLike, probabilities: ArrayLike, *, n_dimensions: int) ->
             "Give numbers from 0 to 1; apply softmax or the logistic function to logits first.",
         )
     return is_class, p
+
+
+Thresholds = Mapping[str, float] | NDArray[np.float64]
+"""By class; or ndarray of shape (n, k), or for sets of labels also (k,)."""

@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from secondcoder.errors import DataError
-from secondcoder.formats.records import CUT, Piece, Rejected, cut_pieces, readable
-from secondcoder.formats.text_files import open_text
+from secondcoder.formats.records import CUT, Piece, Rejected, TextWriter, cut_pieces, readable
+from secondcoder.formats.text_files import TextStream, open_text
+from secondcoder.formats.values import plain_values
 
 LONGEST_ROW = 1 << 24  # characters; what is longer is a quote that was not closed
 _NOT_CLOSED = "a quote is not closed"
@@ -405,3 +407,41 @@ def _misfit(path: Path, line: int, row: list[str], delimiter: str, width: int) -
         f"Line {line:,} of {path} has {len(row)} cells, the header has {width}: {delimiter.join(row)[:120]!r}.",
         f"{cure}Put cells that contain {delimiter!r} in double quotes, and give every row a cell for each column.",
     )
+
+
+class DelimitedWriter(TextWriter):
+    """RFC 4180 with line feeds: quotes only where needed, doubled inside."""
+
+    def __init__(self, stream: TextStream, schema: pa.Schema, delimiter: str) -> None:
+        super().__init__(stream, schema)
+        self._delimiter = delimiter
+        # Blanks at the ends are quoted against readers that trim; U+FEFF, as it would be taken for a byte-order mark.
+        self._to_quote = re.compile(rf'["\r\n\ufeff{delimiter}]|\A\s|\s\Z')
+        # In the header also around what a reader that looks for the delimiter there could take for it.
+        odd = re.compile(r"[,;\t|]")
+        self._write_lines([[self._quoted(name, always=bool(odd.search(name)))] for name in schema.names])
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append the rows."""
+        self._write_lines(
+            [
+                [self._cell(value, field.name) for value in plain_values(array)]
+                for field, array in zip(self._schema, batch.columns, strict=True)
+            ]
+        )
+
+    def _write_lines(self, columns: list[list[str]]) -> None:
+        for cells in zip(*columns, strict=True):
+            self._stream.write(self._delimiter.join(cells) + "\n")
+
+    def _cell(self, value: Any, column: str) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return self._quoted(value)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return repr(value) if isinstance(value, int | float) else self._quoted(self._json(value, column))
+
+    def _quoted(self, text: str, *, always: bool = False) -> str:
+        return '"' + text.replace('"', '""') + '"' if always or self._to_quote.search(text) else text

@@ -11,6 +11,7 @@ metadata; `is_json` tells, and `json.loads` gives the values back.
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +20,9 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 from secondcoder.errors import DataError
-from secondcoder.formats.records import CUT, Piece, Rejected, cut_pieces, readable
-from secondcoder.formats.text_files import open_text
+from secondcoder.formats.records import CUT, Piece, Rejected, TextWriter, cut_pieces, readable
+from secondcoder.formats.text_files import TextStream, open_text
+from secondcoder.formats.values import plain_values
 
 JSON_MARK = {b"secondcoder": b"json"}
 _BLANKS = " \t\r\n"  # what JSON counts as blank
@@ -224,3 +226,44 @@ def _no_constant(name: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant)
+# Ends of lines for str.splitlines, though not for JSON: escaped, since many a program reads JSONL that way.
+_LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_LINE_END = re.compile("[" + "".join(_LINE_ENDS) + "]")
+
+
+class JsonLinesWriter(TextWriter):
+    """One object a line, keys in the order of the columns, every key in every line."""
+
+    def __init__(self, stream: TextStream, schema: pa.Schema) -> None:
+        super().__init__(stream, schema)
+        self._keys = [f"{self._encoder.encode(name)}: " for name in schema.names]
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append the rows."""
+        columns = [
+            [key + self._json(value, field.name) for value in json_values(field, array)]
+            for key, field, array in zip(self._keys, self._schema, batch.columns, strict=True)
+        ]
+        for pairs in zip(*columns, strict=True):
+            line = "{" + ", ".join(pairs) + "}\n"
+            self._stream.write(_LINE_END.sub(lambda found: _LINE_ENDS[found[0]], line))
+
+
+def json_values(field: pa.Field, array: pa.Array) -> list[Any]:
+    """Return a column's plain values, those that are kept as JSON text (see `jsonlines`) as what the text stands for.
+
+    Raises
+    ------
+    DataError
+        If the column is marked as JSON text and is not.
+    """
+    values = plain_values(array)
+    if not is_json(field):
+        return values
+    try:
+        return [None if value is None else json.loads(value) for value in values]
+    except ValueError as error:
+        raise DataError(
+            f"Column {field.name!r} is marked as JSON text, but a value is not JSON: {error}.",
+            "Write the file again from its source, without the mark.",
+        ) from error

@@ -5,11 +5,16 @@ labelling reads so; training refuses a file with a faulty row.
 """
 
 import json
+from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
+
+from secondcoder.formats.text_files import TextStream
 
 CUT = 1 << 25  # characters of source after which a piece or batch is closed, whatever its rows
 _T = TypeVar("_T")
@@ -102,55 +107,112 @@ def cut_pieces(
         yield Piece(make_batch(good), tuple(rejected), first)
 
 
-def sound_piece(batch: pa.RecordBatch, first: int) -> Piece:
-    """Return the rows of a Parquet file whose strings are the UTF-8 that their type promises, and the others apart.
-
-    Parameters
-    ----------
-    batch
-        Rows as they were read.
-    first
-        How many rows stand before them in the file.
-    """
-    try:
-        batch.validate(full=True)
-    except pa.ArrowInvalid:
-        kept: list[int] = []
-        rejected = []
-        for i in range(batch.num_rows):
-            row = batch.slice(i, 1)
-            if fault := _fault(row):
-                rejected.append(Rejected(first + i + 1, _raw(row), fault, at=len(kept)))
-            else:
-                kept.append(i)
-        return Piece(batch.take(pa.array(kept, pa.int64())), tuple(rejected), first)
-    return Piece(batch, (), first)
-
-
-def _fault(row: pa.RecordBatch) -> str:
-    """Return what is wrong with one row, or nothing."""
-    for name, column in zip(row.schema.names, row.columns, strict=True):
-        try:
-            if pa.types.is_dictionary(column.type):
-                column = column.dictionary.take(column.indices)  # its other values are other rows' business
-            column.validate(full=True)
-        except pa.ArrowInvalid:
-            return f"column {name!r} has a string that is not UTF-8"
-    return ""
-
-
-def _raw(row: pa.RecordBatch) -> str:
-    """Return one row as JSON, as far as its values can be shown."""
-    shown: dict[str, str | None] = {}
-    for name, column in zip(row.schema.names, row.columns, strict=True):
-        try:
-            value = column[0].as_py()
-            shown[name] = None if value is None else str(value)
-        except UnicodeDecodeError as error:
-            shown[name] = error.object.decode("utf-8", "backslashreplace")
-    return json.dumps(shown, ensure_ascii=False)
-
-
 def readable(raw: str) -> str:
     """Return text in which bytes that could not be decoded (``surrogateescape``) are spelt out."""
     return raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+Format = Literal["csv", "tsv", "jsonl", "parquet"]
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """A file as batches of rows; iterating again begins again.
+
+    Attributes
+    ----------
+    path
+        The file.
+    format
+        What kind of file it is.
+    schema
+        The columns with their types: strings for CSV and TSV, what the file says for Parquet; for JSON lines see
+        `secondcoder.formats.jsonlines`.
+    total
+        How many rows there are, or None where only reading them all would tell (CSV, TSV).
+    n_rejected
+        How many lines are no row, where that is known.
+    json_types
+        Of JSON lines, the Python types of each key's values.
+    """
+
+    path: Path
+    format: Format
+    schema: pa.Schema
+    total: int | None
+    _batches: Callable[[], Iterator[pa.RecordBatch]]
+    _pieces: Callable[[pa.Schema, int], Iterator[Piece]]
+    n_rejected: int = 0
+    json_types: dict[str, set[type]] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
+        return tuple(self.schema.names)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self._batches()
+
+    def pieces(self, schema: pa.Schema | None = None, skip: int = 0) -> Iterator[Piece]:
+        """Yield the rows as pieces, with what is no row apart.
+
+        Parameters
+        ----------
+        schema
+            The columns to give the rows, where those of several files are to agree: the same names, wider types.
+        skip
+            How many records need not be read; pieces within them may be left out.
+        """
+        return self._pieces(self.schema if schema is None else schema, skip)
+
+
+class Writer(ABC):
+    """Takes batches of one schema, in order."""
+
+    @abstractmethod
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append the rows."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish the file."""
+
+    @property
+    def not_finite(self) -> Counter[str]:
+        """Values that were written as null because JSON cannot hold them, by column."""
+        return Counter()
+
+
+class TextWriter(Writer):
+    """What CSV and JSONL have in common: lines of UTF-8, and JSON without NaN."""
+
+    def __init__(self, stream: TextStream, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._not_finite: Counter[str] = Counter()
+        self._encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+        self._stream = stream
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._stream.close()
+
+    @property
+    def not_finite(self) -> Counter[str]:
+        """As in `Writer`."""
+        return self._not_finite
+
+    def _json(self, value: Any, column: str) -> str:
+        try:
+            return self._encoder.encode(value)
+        except ValueError:  # NaN or infinity, somewhere in it
+            self._not_finite[column] += 1
+            return self._encoder.encode(_finite(value))
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with null for each NaN and infinity in it."""
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return {key: _finite(item) for key, item in value.items()} if isinstance(value, dict) else value

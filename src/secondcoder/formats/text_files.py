@@ -13,7 +13,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 import pyarrow as pa
 
@@ -130,3 +130,25 @@ def _decoding_error(path: Path, encoding: str) -> DataError:
                 break
             offset += len(block)
     return DataError(f"{path} is not readable text in {encoding}.", "Save the file as UTF-8.")
+
+
+class TextStream:
+    """A text file in UTF-8, packed by its ending; the same text gives the same bytes."""
+
+    def __init__(self, path: Path, ending: str) -> None:
+        self._file = path.open("wb")
+        packed: Any = self._file
+        if ending == ".gz":
+            packed = gzip.GzipFile("", "wb", compresslevel=6, fileobj=self._file, mtime=0)
+        elif ending == ".zst":
+            packed = io.BufferedWriter(cast(Any, pa.CompressedOutputStream(self._file, "zstd")))
+        self._text = io.TextIOWrapper(cast(BinaryIO, packed), "utf-8", newline="")
+
+    def write(self, text: str) -> None:
+        """Append the text."""
+        self._text.write(text)
+
+    def close(self) -> None:
+        """Finish the file."""
+        with self._file:
+            self._text.close()

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import SEPARATOR, join_set, split_set
 from secondcoder.errors import DataError, ModelError
-from secondcoder.evaluation.tasks import class_threshold, confidence_of, decide_class, decide_set, threshold_array
+from secondcoder.evaluation.multiclass import class_threshold, decide_class
+from secondcoder.evaluation.multilabel import decide_set, threshold_array
+from secondcoder.evaluation.tasks import confidence_of
 from secondcoder.progress import Task
 
 EMPTY_TEXT = "empty text"

@@ -4,18 +4,16 @@ In: windows in order, and the columns to add. Out: the same windows in the same 
 Reading, writing, parts, manifest and going on are the same for all engines, and so the outputs are.
 """
 
-import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
-from secondcoder.formats.files import json_values
+from secondcoder.formats.jsonlines import json_values
 from secondcoder.labelling.chunks import Window
 from secondcoder.labelling.columns import AddedColumns, Scorer
-from secondcoder.progress import Progress, Task
-from secondcoder.settings import LabelSettings
+from secondcoder.progress import Task
 
 
 class Engine(ABC):
@@ -106,33 +104,6 @@ class LocalEngine(Engine):
         """Yield each window when it is labelled; nothing is read ahead."""
         for window in windows:
             yield window, label_cells(self._model, text_cells(window, text), added, task)
-
-
-@contextlib.contextmanager
-def open_engine(load: Callable[[], Scorer], settings: LabelSettings, progress: Progress) -> Iterator[Engine]:
-    """Yield the engine that the settings name.
-
-    Parameters
-    ----------
-    load
-        Returns the model, in this process or in others.
-    settings
-        ``engine``, and what concerns it.
-    progress
-        Told what works.
-
-    Raises
-    ------
-    SecondcoderError
-        If the model cannot be loaded; for Ray see `secondcoder.labelling.ray_engine.ray_engine`.
-    """
-    if settings.engine == "local":
-        yield LocalEngine(load())
-        return
-    from secondcoder.labelling.ray_engine import ray_engine
-
-    with ray_engine(load, settings, progress) as engine:
-        yield engine
 
 
 def min_confidence(model: Scorer) -> float | None:

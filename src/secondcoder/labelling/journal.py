@@ -12,7 +12,6 @@ folder when the process is killed is true, and the same command goes on behind t
       rejected/…          the lines of the input that are no rows, by part
 """
 
-import contextlib
 import json
 import shutil
 import uuid
@@ -25,10 +24,16 @@ from typing import Any
 import pyarrow as pa
 
 from secondcoder.errors import StorageError
-from secondcoder.formats.files import not_finite_findings, open_writer
+from secondcoder.formats.files import open_writer
 from secondcoder.labelling.inputs import START, Cursor
-from secondcoder.labelling.outputs import Output
-from secondcoder.labelling.summary import LabelSummary, Tally, confidence_findings, departure_findings
+from secondcoder.labelling.outputs import Output, place
+from secondcoder.labelling.summary import (
+    LabelSummary,
+    Tally,
+    confidence_findings,
+    departure_findings,
+    not_finite_findings,
+)
 from secondcoder.progress import Progress, Task
 from secondcoder.settings import LabelSettings
 from secondcoder.storage import (
@@ -349,43 +354,6 @@ def finish(work: Work, about: dict[str, Any], settings: LabelSettings, progress:
     return summary
 
 
-def place(output: Output, staged: Path, manifest: dict[str, Any], *, rejected: Path | None) -> None:
-    """Let the output be there, with the rejected lines and the manifest before it.
-
-    Parameters
-    ----------
-    output
-        Where to.
-    staged
-        The finished file or folder, on the same disk.
-    manifest
-        What is written beside it.
-    rejected
-        The rejected lines, if there are any.
-
-    Raises
-    ------
-    StorageError
-        If something has come to stand in the output's place; the labels are kept.
-    """
-    _refuse_newcomer(output)
-    with storage_errors(output.rejected):
-        if rejected is None:
-            output.rejected.unlink(missing_ok=True)  # that of an output that is no more
-        else:
-            rejected.replace(output.rejected)
-    write_json(output.manifest, manifest)
-    try:
-        output.publish(staged)
-    except StorageError:
-        if staged.exists() and not (output.path.exists() and output.path.samefile(staged)):
-            with contextlib.suppress(OSError):  # of an output that is not there
-                output.manifest.unlink(missing_ok=True)
-                output.rejected.unlink(missing_ok=True)
-            _refuse_newcomer(output)
-        raise
-
-
 def finished(work: Work, plan: dict[str, Any]) -> LabelSummary:
     """Return what was done where a process was killed after the output was there, while it cleared the work away.
 
@@ -404,11 +372,3 @@ def finished(work: Work, plan: dict[str, Any]) -> LabelSummary:
             return LabelSummary.from_dict(manifest["summary"])
     output.refuse_existing()
     raise AssertionError("an output that is there is refused")
-
-
-def _refuse_newcomer(output: Output) -> None:
-    if output.exists:
-        raise StorageError(
-            f"The output {output.path} appeared while it was being made.",
-            "Move it away and give the same command again: everything is labelled and saved.",
-        )

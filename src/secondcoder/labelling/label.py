@@ -3,6 +3,7 @@
 In: a model, or where it is, and what is to be labelled. Out: a labelled file. Each step lives in `labelling`.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from secondcoder.errors import DataError, InterruptedRunError, SecondcoderError,
 from secondcoder.formats.files import find_format
 from secondcoder.labelling.chunks import WINDOW_ROWS, Window, rows_of_share, windows
 from secondcoder.labelling.columns import AddedColumns, Deciding, Scorer
-from secondcoder.labelling.engines import Engine, LocalEngine, open_engine
+from secondcoder.labelling.engines import Engine, LocalEngine
 from secondcoder.labelling.inputs import Cursor, Inputs, Placed
 from secondcoder.labelling.journal import Work, finish, finished
 from secondcoder.labelling.outputs import Output, find_output
@@ -368,3 +369,30 @@ def _loader(model: Model | Run | Path | str, told: LabelSettings) -> Callable[[]
     if isinstance(model, Run):
         return partial(load_model, model.model_folder.absolute()) if on_ray else lambda: model.model
     return lambda: model
+
+
+@contextlib.contextmanager
+def open_engine(load: Callable[[], Scorer], settings: LabelSettings, progress: Progress) -> Iterator[Engine]:
+    """Yield the engine that the settings name.
+
+    Parameters
+    ----------
+    load
+        Returns the model, in this process or in others.
+    settings
+        ``engine``, and what concerns it.
+    progress
+        Told what works.
+
+    Raises
+    ------
+    SecondcoderError
+        If the model cannot be loaded; for Ray see `secondcoder.labelling.ray_engine.ray_engine`.
+    """
+    if settings.engine == "local":
+        yield LocalEngine(load())
+        return
+    from secondcoder.labelling.ray_engine import ray_engine
+
+    with ray_engine(load, settings, progress) as engine:
+        yield engine

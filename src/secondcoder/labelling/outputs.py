@@ -9,11 +9,15 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from secondcoder.errors import SettingsError, StorageError
 from secondcoder.formats.files import FORMATS, ending_of, find_format
 from secondcoder.formats.text_files import PACKED
-from secondcoder.storage import storage_errors
+from secondcoder.storage import (
+    storage_errors,
+    write_json,
+)
 
 MANIFEST_ENDING = ".manifest.json"
 REJECTED_ENDING = ".rejected.jsonl"
@@ -145,3 +149,48 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def place(output: Output, staged: Path, manifest: dict[str, Any], *, rejected: Path | None) -> None:
+    """Let the output be there, with the rejected lines and the manifest before it.
+
+    Parameters
+    ----------
+    output
+        Where to.
+    staged
+        The finished file or folder, on the same disk.
+    manifest
+        What is written beside it.
+    rejected
+        The rejected lines, if there are any.
+
+    Raises
+    ------
+    StorageError
+        If something has come to stand in the output's place; the labels are kept.
+    """
+    _refuse_newcomer(output)
+    with storage_errors(output.rejected):
+        if rejected is None:
+            output.rejected.unlink(missing_ok=True)  # that of an output that is no more
+        else:
+            rejected.replace(output.rejected)
+    write_json(output.manifest, manifest)
+    try:
+        output.publish(staged)
+    except StorageError:
+        if staged.exists() and not (output.path.exists() and output.path.samefile(staged)):
+            with contextlib.suppress(OSError):  # of an output that is not there
+                output.manifest.unlink(missing_ok=True)
+                output.rejected.unlink(missing_ok=True)
+            _refuse_newcomer(output)
+        raise
+
+
+def _refuse_newcomer(output: Output) -> None:
+    if output.exists:
+        raise StorageError(
+            f"The output {output.path} appeared while it was being made.",
+            "Move it away and give the same command again: everything is labelled and saved.",
+        )

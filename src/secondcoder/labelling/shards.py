@@ -19,12 +19,12 @@ from typing import Any
 import pyarrow as pa
 
 from secondcoder.errors import DataError, SettingsError, StorageError
-from secondcoder.formats.files import TextStream, find_format, open_chunks, open_writer
-from secondcoder.formats.text_files import open_text
+from secondcoder.formats.files import find_format, open_chunks, open_writer
+from secondcoder.formats.text_files import TextStream, open_text
 from secondcoder.labelling.chunks import SHARD_ROWS, rows_of_share
 from secondcoder.labelling.inputs import expand
-from secondcoder.labelling.journal import PART_ROWS, place
-from secondcoder.labelling.outputs import SIDECARS, Output, find_output
+from secondcoder.labelling.journal import PART_ROWS
+from secondcoder.labelling.outputs import SIDECARS, Output, find_output, place
 from secondcoder.labelling.summary import LabelSummary, Tally, confidence_findings
 from secondcoder.progress import Progress
 from secondcoder.storage import atomic_path, locked, read_json, sha256_file, storage_errors

@@ -198,3 +198,20 @@ def departure_findings(model: Mapping[str, Any]) -> tuple[Finding, ...]:
             cure="Leave --backend, --device and --precision away to label with what was judged.",
         ),
     )
+
+
+def not_finite_findings(not_finite: Counter[str]) -> tuple[Finding, ...]:
+    """Return what to say about NaN and infinity that were written as null."""
+    if not not_finite:
+        return ()
+    columns = ", ".join(f"{name!r} ({n:,})" for name, n in not_finite.items())
+    return (
+        Finding(
+            kind="not-json",
+            severity="warning",
+            message=f"JSON cannot hold NaN and infinity; they were written as null in {columns}.",
+            cure="Write Parquet if they matter.",
+            rows=not_finite.total(),
+            examples=tuple(not_finite),
+        ),
+    )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from secondcoder.errors import ModelError
 from secondcoder.evaluation import metrics
-from secondcoder.evaluation.tasks import decide_class
+from secondcoder.evaluation.multiclass import decide_class
 from secondcoder.model.backends import ResolvedPrecision, resolve_precision
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.openvino_backend import (

@@ -22,7 +22,9 @@ from transformers import PreTrainedModel
 from secondcoder.corpus.corpus import SEPARATOR, split_set
 from secondcoder.corpus.corpus import Task as LabelTask
 from secondcoder.errors import DataError
-from secondcoder.evaluation.tasks import class_threshold, decide_class, decide_set, labels_decided, threshold_array
+from secondcoder.evaluation.multiclass import class_threshold, decide_class
+from secondcoder.evaluation.multilabel import decide_set, threshold_array
+from secondcoder.evaluation.tasks import labels_decided
 from secondcoder.model.backends import Backend, ResolvedPrecision, TorchBackend
 from secondcoder.model.batches import Batch, fixed_shapes
 from secondcoder.model.concurrency import compute_batches

@@ -226,15 +226,6 @@ class Shown:
         return max(self.mistakes, key=lambda part: self.mistakes[part].overall.n, default=None)
 
 
-def show(content: ReportContent) -> Shown:
-    """Return the content as objects, with its pictures."""
-    # Here, not at the top: matplotlib takes as long to import as all else, and labelling needs no pictures.
-    from secondcoder.reporting.plots import draw_all
-
-    shown = read(content)
-    return replace(shown, pictures=draw_all(content, shown))
-
-
 def read(content: ReportContent) -> Shown:
     """Return the content as objects, without pictures."""
     shown = Shown(

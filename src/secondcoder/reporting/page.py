@@ -5,10 +5,10 @@ from the user's data is escaped by the template engine.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
 
@@ -16,9 +16,12 @@ from secondcoder.evaluation.comparison import Comparison, Difference
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.reporting import formatting as form
-from secondcoder.reporting.content import FEW_GROUPS, ReportContent, Shown, show
+from secondcoder.reporting.content import FEW_GROUPS, ReportContent, Shown, read
 from secondcoder.reporting.formatting import MODEL, format_figure
 from secondcoder.reporting.methods import methods
+
+if TYPE_CHECKING:
+    pass
 
 LONGEST = 700
 """So many characters of a text are shown; the page would else be as long as its longest text."""
@@ -186,3 +189,12 @@ def _environment() -> jinja2.Environment:
     }
     environment.globals["is_better"] = is_better
     return environment
+
+
+def show(content: ReportContent) -> Shown:
+    """Return the content as objects, with its pictures."""
+    # Here, not at the top: matplotlib takes as long to import as all else, and labelling needs no pictures.
+    from secondcoder.reporting.plots import draw_all
+
+    shown = read(content)
+    return replace(shown, pictures=draw_all(content, shown))

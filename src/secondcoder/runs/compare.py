@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import PARTS, SEPARATOR
 from secondcoder.errors import RunError
-from secondcoder.evaluation import comparison
+from secondcoder.evaluation import multiclass
 from secondcoder.evaluation.comparison import Comparison
-from secondcoder.evaluation.multilabel import compare_sets
+from secondcoder.evaluation.multilabel import compare_sets, indicators
 from secondcoder.evaluation.ordinal import with_order
-from secondcoder.evaluation.tasks import indicators
 from secondcoder.runs.folder import RunFolder
 from secondcoder.settings import TrainSettings, check_choice
 
@@ -70,7 +69,7 @@ def compare(
             groups=groups,
         )
     else:
-        found = comparison.compare(
+        found = multiclass.compare(
             one.gold,
             one.probabilities,
             two.probabilities,

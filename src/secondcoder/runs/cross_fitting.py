@@ -23,16 +23,16 @@ from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.errors import InterruptedRunError, RunError
 from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.evaluation import Evaluation
-from secondcoder.evaluation.tasks import threshold_array
+from secondcoder.evaluation.multilabel import threshold_array
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.folder import MODEL_NAME, RUN_FILE, now, predicted_labels
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
 from secondcoder.runs.run import Run
-from secondcoder.runs.train import set_thresholds, temper, tempered
 from secondcoder.settings import TrainSettings, check_count
 from secondcoder.splits.folds import Fold, make_folds
 from secondcoder.storage import atomic_path, locked, read_json, storage_errors, write_json
 from secondcoder.training.baselines import fit_baselines
+from secondcoder.training.classifier import set_thresholds, temper, tempered
 from secondcoder.training.seeds import fit_pretrained, spread
 
 FOLDS = "folds"

@@ -20,13 +20,14 @@ from secondcoder.corpus.corpus import Corpus, Task
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.evaluation.learning_curve import LearningCurve, fit_power_law
 from secondcoder.evaluation.metrics import LOWER_IS_BETTER, is_better, resolve_metric
+from secondcoder.evaluation.tasks import history_names
 from secondcoder.progress import Progress
 from secondcoder.runs.run import Run
 from secondcoder.settings import CurveSettings, TrainSettings, check_seed
-from secondcoder.splits.assignment import rarest_labels, sha_key
+from secondcoder.splits.assignment import rarest_labels
 from secondcoder.splits.split import Split, set_aside
-from secondcoder.storage import locked, read_json, sha256_strings, write_json
-from secondcoder.training.loop import Fit, history_names
+from secondcoder.storage import locked, read_json, sha256_strings, sha_key, write_json
+from secondcoder.training.loop import Fit
 from secondcoder.training.recipes import settled_for
 from secondcoder.training.seeds import fit_pretrained
 

@@ -6,11 +6,11 @@ In: a run folder. Out: an exported folder.
 from pathlib import Path
 from typing import Literal
 
+from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.backend_choice import Check, Judges
 from secondcoder.model.export import ExportFormat, export_model, torch_scores
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.run import Run
-from secondcoder.training.loop import gold_of
 
 
 def export_run(

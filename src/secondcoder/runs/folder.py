@@ -18,18 +18,12 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import SEPARATOR, Corpus, Part, Source
 from secondcoder.errors import RunError
-from secondcoder.evaluation.comparison import compare
 from secondcoder.evaluation.evaluate import evaluate_rows
 from secondcoder.evaluation.evaluation import Evaluation
-from secondcoder.evaluation.multilabel import compare_sets
-from secondcoder.evaluation.tasks import (
-    Thresholds,
-    decide_class,
-    decide_set,
-    given_classes,
-    labels_decided,
-    set_thresholds_of,
-)
+from secondcoder.evaluation.multiclass import class_indices, compare, decide_class, given_classes
+from secondcoder.evaluation.multilabel import compare_sets, decide_set, set_thresholds_of
+from secondcoder.evaluation.tasks import gold_of, labels_decided
+from secondcoder.evaluation.thresholds import Thresholds
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
 from secondcoder.settings import in_todays_words
@@ -43,7 +37,6 @@ from secondcoder.storage import (
     write_json,
 )
 from secondcoder.training.baselines import Baseline
-from secondcoder.training.loop import class_indices, gold_of
 
 
 def judge(

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.evaluation.error_analysis import JudgedRows, find_mistakes
 from secondcoder.evaluation.label_errors import find_label_errors
-from secondcoder.evaluation.tasks import Thresholds, decide_set, given_classes, set_thresholds_of
+from secondcoder.evaluation.multiclass import given_classes
+from secondcoder.evaluation.multilabel import decide_set, set_thresholds_of
+from secondcoder.evaluation.tasks import gold_of
+from secondcoder.evaluation.thresholds import Thresholds
 from secondcoder.model.attribution import Attribution, can_explain, check_against_occlusion, explain_all
 from secondcoder.model.model import Model
 from secondcoder.runs.folder import RunFolder
 from secondcoder.storage import read_json, write_json
-from secondcoder.training.loop import gold_of
 
 MISTAKES_FILE = "mistakes.json"
 # Each word of a text costs a pass through the network: a few short texts take about a second.

@@ -15,15 +15,11 @@ import numpy as np
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import DataError, ModelError
-from secondcoder.evaluation.calibration import fit_temperature
-from secondcoder.evaluation.selective import Guarantee, promise_of
-from secondcoder.evaluation.tasks import confidence_of
-from secondcoder.evaluation.thresholds import tune_threshold, tune_thresholds
+from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.backend_choice import Judges, choose_backend
 from secondcoder.model.backends import resolve_device
 from secondcoder.model.loading import load_model
-from secondcoder.model.model import Model, Scores
-from secondcoder.model.temperature import fold_temperature
+from secondcoder.model.model import Model
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.model.tokenisation import describe_lengths
 from secondcoder.progress import Progress, default_progress
@@ -49,8 +45,9 @@ from secondcoder.splits.split import Split, set_aside
 from secondcoder.storage import locked
 from secondcoder.training.baselines import fit_baselines
 from secondcoder.training.class_weights import settle_classes, what_weights_do
+from secondcoder.training.classifier import promise, set_thresholds, temper, tempered
 from secondcoder.training.distributed import join_ranks
-from secondcoder.training.loop import Fit, gold_of
+from secondcoder.training.loop import Fit
 from secondcoder.training.recipes import compare_recipes, require_possible, wants_comparison
 from secondcoder.training.seeds import fit_seeds, start_for
 
@@ -228,102 +225,6 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progr
     )
     run.write_report()
     finish_run(run)
-
-
-def temper(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
-    """Fold the temperature that fits dev best into the model's head; return what is to be known of it.
-
-    Parameters
-    ----------
-    model
-        Of which `scores` tell what it says; its labels stay as they are.
-    dev
-        Texts with gold labels that it did not learn from.
-    scores
-        What the model says about dev.
-    """
-    gold = gold_of(dev, model.label_names)
-    if not dev.multi_label and (absent := [name for i, name in enumerate(model.label_names) if i not in gold]):
-        return [
-            Finding(
-                "not-calibrated",
-                "warning",
-                f"Probabilities are not calibrated: dev has no text of {', '.join(map(repr, absent))} to calibrate on.",
-                "Label more texts of it, or try another seed or way to split.",
-            )
-        ]
-    temperature = fit_temperature(gold, scores.logits)
-    try:
-        fold_temperature(model, temperature)
-    except ModelError as error:
-        return [Finding("not-calibrated", "warning", f"Probabilities are not calibrated. {error.what}")]
-    model.card = replace(model.card, temperature=temperature)
-    return []
-
-
-def tempered(model: Model, scores: Scores) -> Scores:
-    """Return what the model said before `temper` as it says it now."""
-    return replace(scores, logits=scores.logits / np.float32(model.card.temperature))
-
-
-def set_thresholds(model: Model, dev: Corpus, scores: Scores, *, tune: bool = False) -> list[Finding]:
-    """Write on the model's card from which probability on a class is given; return what is to be known of it.
-
-    That is chosen on dev for each class where a text may have several; for the positive class, where that was asked
-    for; else the most probable class is given.
-
-    Parameters
-    ----------
-    model
-        After `temper`, as thresholds are those of its probabilities.
-    dev
-        Texts with gold labels that it did not learn from.
-    scores
-        What the model says about dev.
-    tune
-        Whether the threshold of the positive class is chosen, of a two-class task.
-    """
-    gold, positive = gold_of(dev, model.label_names), model.card.positive
-    if dev.multi_label:
-        found = tune_thresholds(gold, scores.probabilities)
-        model.card = replace(model.card, thresholds=dict(zip(model.label_names, found.tolist(), strict=True)))
-    if dev.multi_label or not tune or positive is None:
-        return []
-    at = model.label_names.index(positive)
-    threshold = tune_threshold(gold == at, scores.probabilities[:, at])
-    model.card = replace(model.card, thresholds={positive: threshold})
-    return [
-        Finding(
-            "tuned-threshold",
-            "note",
-            f"{positive!r} is given from a probability of {threshold:.3f} on, which was chosen for its F1 on dev: the "
-            "figures on dev flatter. Other programs that load the model give it from 0.5 on.",
-            "Judge by the test part.",
-        )
-    ]
-
-
-def promise(model: Model, reserved: Corpus | None, max_error: float | None) -> Guarantee | None:
-    """Return the confidence that keeps the error asked for, and write it on the model's card.
-
-    Parameters
-    ----------
-    model
-        After `temper` and `set_thresholds`, as its probabilities and labels are what is compared.
-    reserved
-        Texts that have been used for nothing else, or None where no error was asked for.
-    max_error
-        Largest share of accepted labels that may be wrong; where a text may have several, of sets that are not the
-        gold one to the last class.
-    """
-    if reserved is None or max_error is None:
-        return None
-    probabilities, card = model.score(reserved.texts).probabilities, model.card
-    right = card.decide(probabilities) == gold_of(reserved, model.label_names)
-    sure = confidence_of(probabilities, card.thresholds, card.label_names, multi_label=card.multi_label)
-    found = promise_of(sure, right if right.ndim == 1 else right.all(axis=1), max_error)
-    model.card = replace(model.card, min_confidence=found.min_confidence)
-    return found
 
 
 def _compare_saved(run: Run, trained: Model, dev: Corpus) -> None:

@@ -5,7 +5,6 @@ per unit. Chance enters by SHA-256 of seed and unit name only, and figures are a
 split does not depend on row order, platform or numpy version.
 """
 
-import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
 from secondcoder.errors import SplitError
 from secondcoder.splits.units import Unit, most_frequent
+from secondcoder.storage import sha_key
 
 STARTS = 24
 """Random starts of the search for a grouped split, most of which only few units need."""
@@ -32,11 +32,6 @@ STEPS = 200
 SWAPS = 200_000
 """Most figures that one look for the best swap may compute: units of one part, times of the other, times strata."""
 EMPTY_PART = 1e6  # cost of a part without rows: more than any other fault
-
-
-def sha_key(seed: int, name: str) -> bytes:
-    """Return the SHA-256 of seed and name; sorting by it is the shuffle that every platform agrees on."""
-    return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest()
 
 
 def assign_by_strata(

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Literal
 
-from secondcoder.corpus.checks import excerpt
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
-from secondcoder.corpus.findings import Finding, Severity
+from secondcoder.corpus.findings import Finding, Severity, excerpt
 from secondcoder.corpus.leaks import LEAKS_AT_MOST, judge_given, near_duplicate_findings, near_leak_findings
 from secondcoder.corpus.near_duplicates import NearDuplicates, find_near_duplicates
 from secondcoder.errors import SplitError

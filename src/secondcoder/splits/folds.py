@@ -15,9 +15,10 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.near_duplicates import find_near_duplicates
 from secondcoder.errors import SplitError
 from secondcoder.settings import SplitSettings
-from secondcoder.splits.assignment import GOOD, rarest_labels, sha_key
+from secondcoder.splits.assignment import GOOD, rarest_labels
 from secondcoder.splits.draft import Draft, Resolved
 from secondcoder.splits.units import Unit, cluster_units, group_units, text_units
+from secondcoder.storage import sha_key
 
 FEWEST_GROUPS = 3
 """Groups that folds need: one to judge on, one to choose by, one to learn from."""

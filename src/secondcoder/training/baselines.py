@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import DataError
-from secondcoder.evaluation.tasks import DEFAULT_THRESHOLD, indicators
+from secondcoder.evaluation.multilabel import DEFAULT_THRESHOLD, indicators
 from secondcoder.evaluation.thresholds import tune_threshold
 
 # Bounds the memory of the solver on large corpora; 3,000 film reviews have 313,000 words and pairs.

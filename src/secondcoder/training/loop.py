@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import Corpus, Task
+from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import InterruptedRunError
 from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.metrics import is_better, resolve_metric
-from secondcoder.evaluation.tasks import indicators
+from secondcoder.evaluation.tasks import gold_of, history_names, labels_decided, targets_of
 from secondcoder.evaluation.thresholds import tune_thresholds
 from secondcoder.model.batches import training_steps
 from secondcoder.model.model import Model, Scores
@@ -37,7 +37,6 @@ from secondcoder.training.contrastive import ContrastiveStepper
 from secondcoder.training.distributed import ALONE, Ranks
 from secondcoder.training.heads import start_from_logistic
 from secondcoder.training.memory import choose_budget
-from secondcoder.training.seeds import predicts_one_class
 from secondcoder.training.signals import Stop, StoppableProgress, Stopped, listening
 from secondcoder.training.steps import Inputs, Stepper, loss_for, schedule
 from secondcoder.training.trainable import being_trained, hold, peak_rate, release, upper_layers
@@ -191,43 +190,6 @@ def dev_thresholds(dev: Corpus, scores: Scores) -> dict[str, float]:
         return {}
     found = tune_thresholds(gold_of(dev, dev.label_names), scores.probabilities)
     return dict(zip(dev.label_names, found.tolist(), strict=True))
-
-
-def history_names(metric: str, task: Task) -> tuple[str, ...]:
-    """Return the figures that the history holds: the choosing one and the usual ones of the task."""
-    usual = ("exact-match", "micro-f1") if task == "multi-label" else ("accuracy",)
-    ordered = ("quadratic-kappa",) if task == "ordinal" else ()
-    return tuple(dict.fromkeys((metric, *usual, "macro-f1", *ordered, "log-loss")))
-
-
-def gold_of(rows: Corpus, label_names: tuple[str, ...]) -> NDArray[np.int64] | NDArray[np.bool_]:
-    """Return the gold labels as figures take them.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Positions among the label names. Where a text may have several, ndarray of shape (n, k), bool.
-    """
-    if rows.multi_label:
-        return indicators([label for label in rows.labels if label is not None], label_names, rows.separator)
-    return class_indices(rows, label_names)
-
-
-def targets_of(rows: Corpus, label_names: tuple[str, ...]) -> NDArray[Any]:
-    """Return what a training learns: classes, shape (n,); or of each class, shape (n, k), 0, 1, or its share of coders.
-
-    Every row has a label.
-    """
-    if rows.shares is not None:
-        return rows.shares.astype(np.float32)
-    gold = gold_of(rows, label_names)
-    return gold.astype(np.float32) if gold.dtype == np.bool_ else gold
-
-
-def class_indices(corpus: Corpus, label_names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the position of each row's label among the label names, shape (n,)."""
-    position = {name: i for i, name in enumerate(label_names)}
-    return np.array([position[label] for label in corpus.labels if label is not None], dtype=np.int64)
 
 
 def describe(entry: dict[str, Any], epochs: int, metric: str) -> str:
@@ -505,3 +467,23 @@ class _Training:
         }
         self.keeper.save(tensors, plain, is_best=is_best)
         self.saved_at = time.monotonic()
+
+
+def predicts_one_class(dev: Corpus, scores: Scores, epoch: int) -> Finding | None:
+    """Return a warning if every dev text was given one and the same label."""
+    if len(scores.logits) < 2:
+        return None
+    separator, several = dev.separator, dev.multi_label
+    limits = dev_thresholds(dev, scores)
+    given = set(labels_decided(scores.probabilities, dev.label_names, limits, multi_label=several, separator=separator))
+    if len(given) > 1:
+        return None
+    (label,) = given
+    what = f"the label {label!r}" if label else "no label"
+    return Finding(
+        "one-class",
+        "warning",
+        f"After epoch {epoch}, the model gives every one of the {len(scores.logits):,} dev texts {what}.",
+        "If it stays so: train longer (--epochs), try another --learning-rate (a tenth, or three times), look whether "
+        "the labels can be told from the texts, or label more texts of the rare classes.",
+    )

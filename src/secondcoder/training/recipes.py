@@ -21,9 +21,8 @@ from secondcoder.evaluation.metrics import is_better, resolve_metric
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress
 from secondcoder.settings import RecipeName, TrainSettings
-from secondcoder.splits.assignment import sha_key
 from secondcoder.splits.folds import FEWEST_GROUPS, assign_folds
-from secondcoder.storage import append_json_line, read_json, read_json_lines, sha256_strings, write_json
+from secondcoder.storage import append_json_line, read_json, read_json_lines, sha256_strings, sha_key, write_json
 from secondcoder.training.class_weights import settle_classes
 from secondcoder.training.loop import fit
 from secondcoder.training.seeds import start_for

@@ -14,35 +14,14 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.metrics import is_better
-from secondcoder.evaluation.tasks import labels_decided
 from secondcoder.model.loading import start_model
-from secondcoder.model.model import Model, Scores
+from secondcoder.model.model import Model
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from secondcoder.training.baselines import MajorityClass
 from secondcoder.training.distributed import ALONE, Ranks
 from secondcoder.training.loop import Fit, dev_thresholds, fit
-
-
-def predicts_one_class(dev: Corpus, scores: Scores, epoch: int) -> Finding | None:
-    """Return a warning if every dev text was given one and the same label."""
-    if len(scores.logits) < 2:
-        return None
-    separator, several = dev.separator, dev.multi_label
-    limits = dev_thresholds(dev, scores)
-    given = set(labels_decided(scores.probabilities, dev.label_names, limits, multi_label=several, separator=separator))
-    if len(given) > 1:
-        return None
-    (label,) = given
-    what = f"the label {label!r}" if label else "no label"
-    return Finding(
-        "one-class",
-        "warning",
-        f"After epoch {epoch}, the model gives every one of the {len(scores.logits):,} dev texts {what}.",
-        "If it stays so: train longer (--epochs), try another --learning-rate (a tenth, or three times), look whether "
-        "the labels can be told from the texts, or label more texts of the rare classes.",
-    )
 
 
 def below_majority(train: Corpus, dev: Corpus, metric: str, best: float) -> Finding | None:
