@@ -7,7 +7,7 @@ import pytest
 
 CODE = """
 import os, signal, sys, torch
-from secondcoder.model import converted
+from secondcoder.model import openvino_backend
 from secondcoder.model.loading import load_model
 from secondcoder.model.openvino_backend import same_signal_stack
 {openvino}
@@ -15,7 +15,7 @@ signal.signal(signal.SIGINT, lambda *_: print("heard"))
 os.kill(os.getpid(), signal.SIGINT)
 """
 TWO_OUT_OF_ORDER = """
-converted.load_openvino()
+openvino_backend.load_openvino()
 import openvino
 import openvino.opset14 as ops
 with same_signal_stack():
