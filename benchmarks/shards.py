@@ -63,7 +63,7 @@ def label_one(folder: Path, corpus: str, output: str, shard: str, engine: str, t
     from secondcoder.settings import LabelSettings
 
     if corpus == "reviews":  # so few that they would be one window
-        label.WINDOW_ROWS = chunks.WINDOW_ROWS = WINDOW
+        label.CHUNK_ROWS = chunks.CHUNK_ROWS = WINDOW
     torch.set_num_threads(int(threads))
     settings = LabelSettings() if engine == "local" else LabelSettings(engine="ray", workers=2, cpus=int(threads))
     with open_engine(lambda: load_model(folder / "model"), settings, Progress()) as opened:

@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Corpus": "corpus.corpus",
-    "Evaluation": "evaluation.figures",
+    "Evaluation": "evaluation.evaluation",
     "Model": "model.model",
-    "Run": "runs",
+    "Run": "runs.run",
     "SecondcoderError": "errors",
     "SentenceClassifier": "estimator",
-    "Split": "corpus.splits",
+    "Split": "splits.split",
     "check": "corpus.checks",
-    "compare": "comparing",
-    "cross_fit": "folding",
+    "compare": "runs.compare",
+    "cross_fit": "runs.cross_fitting",
     "evaluate": "evaluation.evaluate",
-    "label": "applying",
+    "label": "labelling.label",
     "load": "model.loading:load_model",
     "read": "corpus.reading",
-    "split": "corpus.splits",
-    "train": "workflow",
-    "tune": "tuning",
+    "split": "splits.split",
+    "train": "runs.train",
+    "tune": "runs.tune",
 }
 __all__ = list(_HOMES)
 

@@ -22,7 +22,7 @@ from secondcoder.errors import InterruptedRunError, SettingsError, StorageError
 from secondcoder.evaluation.multiclass import class_threshold, decide_class
 from secondcoder.evaluation.multilabel import decide_set, threshold_array
 from secondcoder.evaluation.tasks import gold_of
-from secondcoder.model.backend_choice import Judges, choose_backend
+from secondcoder.model.backend_choice import DevReference, choose_backend
 from secondcoder.progress import LiveProgress, Progress, default_progress
 from secondcoder.settings import (
     DEFAULT_MODEL,
@@ -40,7 +40,7 @@ from secondcoder.settings import (
 )
 from secondcoder.splits.split import set_aside, take_dev
 from secondcoder.training.class_weights import what_weights_do
-from secondcoder.training.classifier import promise, set_thresholds, temper, tempered
+from secondcoder.training.classifier import apply_temperature, calibrate, choose_confidence, set_thresholds
 from secondcoder.training.recipes import settle, settled_for
 from secondcoder.training.seeds import fit_seeds, start_for
 
@@ -219,14 +219,14 @@ checkpoint_activations
                 raise KeyboardInterrupt from None
         assert result.best_scores is not None  # a training that came to its end was evaluated
         findings += [
-            *temper(model, dev, result.best_scores),
+            *calibrate(model, dev, result.best_scores),
             *what_weights_do(result.class_weights, positive=dev.positive),
         ]
-        scores = tempered(model, result.best_scores)
+        scores = apply_temperature(model, result.best_scores)
         findings += set_thresholds(model, dev, scores, tune=settings.tune_threshold)
-        judges = Judges(train.texts, dev.texts, gold_of(dev, model.label_names), scores, model.card.decide)
+        judges = DevReference(train.texts, dev.texts, gold_of(dev, model.label_names), scores, model.card.decide)
         choose_backend(model, settings.backend, judges, self._progress())
-        self.promise_ = promise(model, reserved, settings.max_error)
+        self.promise_ = choose_confidence(model, reserved, settings.max_error)
         self.model_, self.classes_ = model, classes
         self.history_ = result.history
         self.best_epoch_ = result.best_epoch

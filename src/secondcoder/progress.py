@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import rich.progress
 
 
-class Task(Protocol):
+class ProgressTask(Protocol):
     """One piece of long work."""
 
     def advance(self, n: int = 1, note: str = "") -> None:
@@ -26,7 +26,7 @@ class Progress:
     """Shows nothing; the base of those that do."""
 
     @contextlib.contextmanager
-    def task(self, description: str, total: int | None, unit: str = "texts") -> Iterator[Task]:
+    def task(self, description: str, total: int | None, unit: str = "texts") -> Iterator[ProgressTask]:
         """Yield a `Task` for work of `total` units (None where unknown)."""
         yield _SilentTask()
 
@@ -52,7 +52,7 @@ class BarsOnly(Progress):
         self._shown = shown
 
     @contextlib.contextmanager
-    def task(self, description: str, total: int | None, unit: str = "texts") -> Iterator[Task]:
+    def task(self, description: str, total: int | None, unit: str = "texts") -> Iterator[ProgressTask]:
         """Yield the other's task."""
         with self._shown.task(description, total, unit) as task:
             yield task
@@ -74,7 +74,7 @@ class LiveProgress(Progress):
         self._log_every = log_every
 
     @contextlib.contextmanager
-    def task(self, description: str, total: int | None, unit: str = "texts") -> Iterator[Task]:
+    def task(self, description: str, total: int | None, unit: str = "texts") -> Iterator[ProgressTask]:
         """Yield a `Task` shown as a bar or as log lines."""
         # In a notebook rich draws with ipywidgets, and without them warns and shows nothing.
         widgets = self._console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None

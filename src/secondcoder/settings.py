@@ -526,7 +526,7 @@ _RENAMED = {"truncation": "long_texts", "share_truncated": "share_longer"}
 _REVALUED = {"long_texts": {"head": "truncate"}}
 
 
-def in_todays_words(values: Mapping[str, Any]) -> dict[str, Any]:
+def migrate_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return stored settings, or what was stored about lengths, with the names and values that they have today."""
     renamed = {_RENAMED.get(name, name): value for name, value in values.items()}
     return {name: _REVALUED[name].get(value, value) if name in _REVALUED else value for name, value in renamed.items()}

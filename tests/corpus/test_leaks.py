@@ -7,7 +7,7 @@ from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.errors import SplitError
 from secondcoder.splits.split import split
 from tests.corpus.make import make_corpus
-from tests.corpus.test_splits import assert_sound, given_corpus, kinds, sizes
+from tests.splits.test_split import assert_sound, given_corpus, kinds, sizes
 
 TOPICS = "tax school health pension police europe border farm energy housing crime growth wage rail youth".split()
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondcoder.errors import DataError
-from secondcoder.formats.files import open_chunks, read_table
+from secondcoder.formats.files import open_reader, read_table
 from secondcoder.formats.jsonlines import is_json
 
 NASTY = st.text(
@@ -27,7 +27,7 @@ def tables(draw, least_columns=1):
 
 
 def cells(path, rows=4096):
-    chunks = open_chunks(path, rows)
+    chunks = open_reader(path, rows)
     return [tuple(row.values()) for batch in chunks for row in batch.to_pylist()]
 
 
@@ -50,7 +50,7 @@ def test_csv_gives_back_every_cell_that_was_written(tmp_path_factory, table, lin
     path = tmp_path_factory.getbasetemp() / "nasty.csv"
     text = csv_text(names, rows, quoting=csv.QUOTE_ALL, lineterminator=line_end)
     path.write_bytes(text.encode(encoding))
-    assert list(open_chunks(path).columns) == names
+    assert list(open_reader(path).columns) == names
     assert cells(path, rows=3) == [tuple(cell or None for cell in row) for row in rows]
 
 
@@ -62,7 +62,7 @@ def test_csv_agrees_with_pythons_csv_whatever_is_quoted(tmp_path_factory, table,
     text = csv_text(names, rows, delimiter=delimiter)
     path.write_bytes(text.encode())
     oracle = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))[1:]
-    chunks = open_chunks(path)
+    chunks = open_reader(path)
     if list(chunks.columns) == names:  # else another character divided the sample more evenly
         try:
             found = cells(path)
@@ -92,21 +92,21 @@ def test_only_the_empty_cell_is_missing(tmp_path):
 
 
 def test_the_first_line_is_the_header_even_if_it_is_all_numbers_and_keeps_its_blanks(tmp_path):
-    assert open_chunks(write(tmp_path / "a.csv", "1, 2 ,3\n4,5,6\n")).columns == ("1", " 2 ", "3")
+    assert open_reader(write(tmp_path / "a.csv", "1, 2 ,3\n4,5,6\n")).columns == ("1", " 2 ", "3")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_the_delimiter_is_found_among_texts_that_hold_the_others(tmp_path, delimiter):
     rows = [[str(i), "one, two; three | four\tfive", "pos"] for i in range(20)]
     path = write(tmp_path / "a.csv", csv_text(["id", "text", "label"], rows, delimiter=delimiter))
-    assert open_chunks(path).columns == ("id", "text", "label")
+    assert open_reader(path).columns == ("id", "text", "label")
     assert cells(path) == [tuple(row) for row in rows]
 
 
 def test_tsv_is_divided_by_tabs_only(tmp_path):
     path = write(tmp_path / "a.tsv", "a,b\tc;d\n1,2\t3\n")
     assert cells(path) == [("1,2", "3")]
-    assert open_chunks(path).format == "tsv"
+    assert open_reader(path).format == "tsv"
 
 
 def test_the_delimiter_is_found_in_a_file_longer_than_the_sample(tmp_path):
@@ -124,7 +124,7 @@ def test_long_cells_nul_bytes_and_mixed_line_ends_are_kept(tmp_path):
 
 def test_batches_are_closed_at_the_asked_number_of_rows_and_can_be_read_again(tmp_path):
     path = write(tmp_path / "a.csv", "a,b\n" + "".join(f"{i},x\n" for i in range(10)))
-    chunks = open_chunks(path, rows=4)
+    chunks = open_reader(path, rows=4)
     assert [batch.num_rows for batch in chunks] == [4, 4, 2]
     assert [batch.num_rows for batch in chunks] == [4, 4, 2]
     assert chunks.total is None
@@ -179,15 +179,15 @@ def test_the_place_of_a_wrong_byte_is_its_offset_in_the_file(tmp_path_factory, p
 @pytest.mark.parametrize("name", ["a.xlsx", "a", "a.csv.bz2", "a.parquet.gz"])
 def test_an_unknown_ending_lists_those_supported(tmp_path, name):
     with pytest.raises(DataError, match=r"\.csv, \.tsv.*\.jsonl.*\.parquet"):
-        open_chunks(write(tmp_path / name, "a,b\n"))
+        open_reader(write(tmp_path / name, "a,b\n"))
 
 
 def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
     with pytest.raises(DataError, match="no file"):
-        open_chunks(tmp_path / "none.csv")
+        open_reader(tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(DataError, match="is a folder"):
-        open_chunks(tmp_path / "folder.csv")
+        open_reader(tmp_path / "folder.csv")
 
 
 JSON = st.recursive(
@@ -204,7 +204,7 @@ JSON = st.recursive(
 
 def values(path):
     """The rows of a JSON-lines file as `label` writes them out again."""
-    chunks = open_chunks(path, rows=3)
+    chunks = open_reader(path, rows=3)
     for batch in chunks:
         for row in batch.to_pylist():
             yield {
@@ -226,7 +226,7 @@ def test_json_lines_come_back_value_for_value(tmp_path_factory, rows, ascii_only
         rows = [{key: value for key, value in row.items() if isinstance(value, str)} for row in rows]
     path.write_text("".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows), "utf-8", newline="\n")
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    chunks = open_chunks(path)
+    chunks = open_reader(path)
     assert list(chunks.columns) == keys
     assert chunks.total == len(rows)
     if keys:
@@ -241,7 +241,7 @@ def test_columns_of_one_json_type_are_typed_and_others_hold_json_text(tmp_path):
         '{"s": "1", "i": 1, "f": 1.5, "b": true, "m": 1, "n": null, "if": 1}\n'
         '{"s": null, "i": 2, "f": -0.0, "b": false, "m": "1", "l": [1], "if": 1.0}\n',
     )
-    schema = open_chunks(path).schema
+    schema = open_reader(path).schema
     assert schema.names == ["s", "i", "f", "b", "m", "n", "if", "l"]
     kinds = ["json" if is_json(f) else str(f.type) for f in schema]
     assert kinds == ["string", "int64", "double", "bool", "json", "null", "json", "json"]
@@ -288,7 +288,7 @@ def test_parquet_streams_its_own_types_across_row_groups(tmp_path):
     )
     path = tmp_path / "a.parquet"
     pq.write_table(table, path, row_group_size=3)
-    chunks = open_chunks(path, rows=2)
+    chunks = open_reader(path, rows=2)
     assert chunks.total == 4
     assert chunks.schema.equals(table.schema)
     assert all(batch.num_rows <= 2 for batch in chunks)
@@ -297,4 +297,4 @@ def test_parquet_streams_its_own_types_across_row_groups(tmp_path):
 
 def test_a_damaged_parquet_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="not a sound Parquet file"):
-        open_chunks(write(tmp_path / "a.parquet", b"PAR1 this is not one PAR1"))
+        open_reader(write(tmp_path / "a.parquet", b"PAR1 this is not one PAR1"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from secondcoder.formats import delimited
 from secondcoder.formats.delimited import recovered_rows
-from secondcoder.formats.files import open_chunks
+from secondcoder.formats.files import open_reader
 from secondcoder.formats.records import CUT, Rejected, cut_pieces
 
 WIDTH = 3
@@ -133,7 +133,7 @@ def test_a_million_rows_lose_only_the_faulty_one_in_the_middle(tmp_path):
     rows = [f'{i},"first line,\nsecond ""line"" {i}",x\n' for i in range(n)]
     rows[n // 2] = f'{n // 2},"never closed\nsecond line,x\n'
     path.write_text("id,text,note\n" + "".join(rows), "utf-8")
-    pieces = list(open_chunks(path, lenient=True).pieces())
+    pieces = list(open_reader(path, lenient=True).pieces())
     ids = [value for piece in pieces for value in piece.batch["id"].to_pylist()]
     assert ids == [str(i) for i in range(n) if i != n // 2]
     rejected = [record for piece in pieces for record in piece.rejected]
@@ -143,7 +143,7 @@ def test_a_million_rows_lose_only_the_faulty_one_in_the_middle(tmp_path):
 def test_bytes_that_are_not_utf8_cost_their_row_only(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("a,b\n1,é\n".encode() + b"2,caf\xe9\n3,x\n")
-    (piece,) = open_chunks(path, lenient=True).pieces()
+    (piece,) = open_reader(path, lenient=True).pieces()
     assert piece.batch["a"].to_pylist() == ["1", "3"]
     assert [(record.line, record.raw, record.reason) for record in piece.rejected] == [(3, "2,caf\\xe9", "not UTF-8")]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from secondcoder.errors import DataError, SettingsError, StorageError
 from secondcoder.formats import files, records
-from secondcoder.formats.files import open_chunks, open_writer, read_table
+from secondcoder.formats.files import open_reader, open_writer, read_table
 from secondcoder.formats.jsonlines import JSON_MARK
 from secondcoder.labelling.summary import not_finite_findings
 
@@ -234,5 +234,5 @@ def test_an_unknown_ending_is_refused_with_those_known(tmp_path: Path, name: str
 
 def test_chunks_of_the_written_file_have_the_same_order(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", pa.table({"i": [str(i) for i in range(1000)], "b": ["x"] * 1000}), rows=7)
-    found = [value for chunk in open_chunks(tmp_path / "a.csv", rows=11) for value in chunk["i"].to_pylist()]
+    found = [value for chunk in open_reader(tmp_path / "a.csv", rows=11) for value in chunk["i"].to_pylist()]
     assert found == [str(i) for i in range(1000)]

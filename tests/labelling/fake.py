@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from secondcoder.formats.files import open_writer
-from secondcoder.progress import Task
+from secondcoder.progress import ProgressTask
 
 LABEL_NAMES = ("left", "right", "no, side")
 CUT = 30
@@ -42,7 +42,7 @@ class FakeModel:
     def summary(self) -> dict[str, Any]:
         return {"backend": "none", "precision": self.precision, "device": "cpu", "threads": 1}
 
-    def score(self, texts: Sequence[str], *, progress: Task | None = None) -> FakeScores:
+    def score(self, texts: Sequence[str], *, progress: ProgressTask | None = None) -> FakeScores:
         assert all(text.strip() for text in texts), "an empty text reached the model"
         self.calls.append(list(texts))
         if progress is not None:

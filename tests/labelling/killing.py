@@ -54,7 +54,7 @@ def serve() -> None:
     """Read requests, fork, answer; until there are no more."""
     from secondcoder.labelling import chunks, journal, label
 
-    label.WINDOW_ROWS = chunks.WINDOW_ROWS = ROWS_AT_A_TIME
+    label.CHUNK_ROWS = chunks.CHUNK_ROWS = ROWS_AT_A_TIME
     journal.PART_ROWS = PART_ROWS
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_run(**json.loads(line))) + "\n")

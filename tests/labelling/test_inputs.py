@@ -129,7 +129,7 @@ def test_a_packed_file_that_breaks_off_ends_clearly(tmp_path: Path, ending: str)
 
 def test_only_the_first_rows_are_labelled_where_a_limit_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (label, chunks):
-        monkeypatch.setattr(module, "WINDOW_ROWS", 4)
+        monkeypatch.setattr(module, "CHUNK_ROWS", 4)
     source = put(tmp_path / "in.csv", pa.table({"text": [f"text {i}" for i in range(20)]}))
     summary = label_file(model := FakeModel(), source, tmp_path / "out.csv", limit=6)
     assert read_table(tmp_path / "out.csv")["text"].to_pylist() == [f"text {i}" for i in range(6)]

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from secondcoder.formats.files import read_table
 from secondcoder.labelling import chunks, label
 from secondcoder.labelling.label import label_file
-from secondcoder.progress import Progress, Task
+from secondcoder.progress import Progress, ProgressTask
 from secondcoder.storage import read_json, sha256_file
 from tests.labelling.fake import CUT, LABEL_NAMES, LONG, ROWS, FakeModel, label_of, probabilities_of, put
 
 ENDINGS = ("csv", "tsv", "jsonl", "parquet")
 
 
-class Recorded(Progress, Task):
+class Recorded(Progress, ProgressTask):
     def __init__(self) -> None:
         self.begun: list[tuple[str, int | None]] = []
         self.done: list[int] = []
@@ -86,8 +86,8 @@ def test_every_row_comes_out_once_in_order_with_the_label_of_its_own_text(
     numbers = [str(i) for i in range(len(texts))]
     source = put(folder / f"in.{ending}", pa.table({"n": numbers, "text": pa.array(texts, pa.string())}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(label, "WINDOW_ROWS", window)
-        patch.setattr(chunks, "WINDOW_ROWS", window)
+        patch.setattr(label, "CHUNK_ROWS", window)
+        patch.setattr(chunks, "CHUNK_ROWS", window)
         summary = label_file(model := FakeModel(), source, folder / "out.parquet")
     assert all(len(call) <= window for call in model.calls)
     back = pq.read_table(folder / "out.parquet")

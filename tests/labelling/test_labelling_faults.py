@@ -33,7 +33,7 @@ def test_labelling_is_whole_or_goes_on_after_a_fault_at_any_call(tmp_path: Path,
 
 
 def label_with_faults(faults: Faults, disk: Path, name: str, extent: str) -> None:
-    label.WINDOW_ROWS = chunks.WINDOW_ROWS = 4
+    label.CHUNK_ROWS = chunks.CHUNK_ROWS = 4
     journal.PART_ROWS = 8
     source = Path.cwd() / "in.csv"
     source.write_text("n,text\n" + "".join(f"{i},text {i}\n" for i in range(N)) + "x,one,too many\n", "utf-8")

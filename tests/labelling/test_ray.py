@@ -57,8 +57,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secondcoder.labelling.label.WINDOW_ROWS", 100)
-    monkeypatch.setattr(chunks, "WINDOW_ROWS", 100)
+    monkeypatch.setattr("secondcoder.labelling.label.CHUNK_ROWS", 100)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 100)
 
 
 def on_ray(folder: Path, name: str, progress: Progress | None = None) -> Path:
@@ -136,7 +136,7 @@ def test_work_that_was_killed_is_gone_on_with(folder: Path) -> None:
     output = folder / "resumed" / "out"
     code = (
         "from pathlib import Path; import secondcoder.labelling.label as s, secondcoder.labelling.chunks as w\n"
-        "s.WINDOW_ROWS = w.WINDOW_ROWS = 100\n"
+        "s.CHUNK_ROWS = w.CHUNK_ROWS = 100\n"
         "from secondcoder.labelling.label import label\n"
         f"label({str(folder / 'model')!r}, {str(folder / 'in-*.parquet')!r}, output={str(output)!r}, "
         f"probabilities=True, **{RAY!r})"

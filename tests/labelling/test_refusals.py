@@ -9,7 +9,7 @@ import pytest
 from secondcoder.errors import ColumnError, DataError, ModelError, SettingsError, StorageError
 from secondcoder.labelling.columns import AddedColumns
 from secondcoder.labelling.label import label_file
-from secondcoder.progress import Task
+from secondcoder.progress import ProgressTask
 from tests.labelling.fake import LABEL_NAMES, ROWS, FakeModel, FakeScores, label_of, put
 
 
@@ -85,7 +85,7 @@ def test_nothing_is_left_when_scoring_stops_before_anything_is_labelled(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
     class Stopping(FakeModel):
-        def score(self, texts: Sequence[str], *, progress: Task | None = None) -> FakeScores:
+        def score(self, texts: Sequence[str], *, progress: ProgressTask | None = None) -> FakeScores:
             raise error
 
     source = put(tmp_path / "in.parquet", pa.table({"text": ["a", "b"]}))
@@ -96,7 +96,7 @@ def test_nothing_is_left_when_scoring_stops_before_anything_is_labelled(
 
 def test_a_model_that_answers_nan_is_refused_with_the_text(tmp_path: Path) -> None:
     class Broken(FakeModel):
-        def score(self, texts: Sequence[str], *, progress: Task | None = None) -> FakeScores:
+        def score(self, texts: Sequence[str], *, progress: ProgressTask | None = None) -> FakeScores:
             probabilities = np.full((len(texts), len(LABEL_NAMES)), 1 / 3)
             probabilities[1, 0] = np.nan
             return FakeScores(probabilities, np.zeros(len(texts), np.bool_))

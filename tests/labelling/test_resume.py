@@ -13,7 +13,7 @@ from secondcoder.errors import DataError, InterruptedRunError, RunError, Storage
 from secondcoder.labelling import chunks, journal, label
 from secondcoder.labelling.label import label_file
 from secondcoder.labelling.outputs import Output
-from secondcoder.progress import Progress, Task
+from secondcoder.progress import Progress, ProgressTask
 from secondcoder.storage import locked, read_json
 from tests.labelling.fake import FakeModel, FakeScores, put
 
@@ -22,8 +22,8 @@ N = 40
 
 @pytest.fixture(autouse=True)
 def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label, "WINDOW_ROWS", 4)
-    monkeypatch.setattr(chunks, "WINDOW_ROWS", 4)
+    monkeypatch.setattr(label, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 4)
     monkeypatch.setattr(journal, "PART_ROWS", 12)
 
 
@@ -34,7 +34,7 @@ class Stopped(FakeModel):
         super().__init__()
         self._n, self._instead = n, instead
 
-    def score(self, texts: Sequence[str], *, progress: Task | None = None) -> FakeScores:
+    def score(self, texts: Sequence[str], *, progress: ProgressTask | None = None) -> FakeScores:
         if len(self.calls) == self._n:
             self._instead()
         return super().score(texts, progress=progress)

@@ -5,7 +5,7 @@ import pytest
 
 from secondcoder.errors import MissingExtraError, ModelError
 from secondcoder.model import backend_choice
-from secondcoder.model.backend_choice import Judges, choose_backend
+from secondcoder.model.backend_choice import DevReference, choose_backend
 from secondcoder.model.loading import start_model
 from secondcoder.model.model import Scores
 from secondcoder.progress import Progress
@@ -32,7 +32,7 @@ class Telling(Progress):
 def judges(model, n=520):
     texts = [text for text, _ in ROWS[:n]]
     gold = np.array([model.label_names.index(label) for _, label in ROWS[:n]])
-    return Judges(texts[:32], texts, gold, model.score(texts))
+    return DevReference(texts[:32], texts, gold, model.score(texts))
 
 
 def off_by(monkeypatch, *shares):
@@ -134,7 +134,7 @@ def test_sets_of_labels_agree_where_all_decisions_do_at_their_thresholds():
     plain = Scores(logits, np.zeros(4, bool), np.ones(4, int), multi_label=True)
     other = replace(plain, logits=logits + np.array([[0, 0], [0, 0], [0, 0], [-0.5, 0]], np.float32))
     gold = np.array([[True, True]] * 4)
-    given = Judges([], ["x"] * 4, gold, plain, lambda p: p >= np.array([0.45, 0.5]))
+    given = DevReference([], ["x"] * 4, gold, plain, lambda p: p >= np.array([0.45, 0.5]))
     found = backend_choice.compare(other, given, backend="openvino", precision="fp32", k=2)
     assert (found.agreement, found.reference_macro_f1, found.passed) == (0.75, 1.0, False)
     assert found.macro_f1 == pytest.approx((6 / 7 + 1) / 2)

@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from secondcoder.errors import ModelError, SettingsError
 from secondcoder.model import export
-from secondcoder.model.backend_choice import Judges
+from secondcoder.model.backend_choice import DevReference
 from secondcoder.model.export import export_model, torch_scores
 from secondcoder.model.loading import start_model
 from secondcoder.model.openvino_backend import is_installed, load_openvino
@@ -28,7 +28,7 @@ def model(encoder_folder):
 
 def exported(model, folder, form, precision="fp32"):
     gold = np.array([model.label_names.index(label) for _, label in ROWS])
-    judges = Judges(TEXTS, TEXTS, gold, torch_scores(model, TEXTS, Progress()))
+    judges = DevReference(TEXTS, TEXTS, gold, torch_scores(model, TEXTS, Progress()))
     return export_model(model, folder, form=form, precision=precision, judges=judges, progress=Progress())
 
 

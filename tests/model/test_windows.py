@@ -21,7 +21,7 @@ from secondcoder.model.token_cache import TokenCache
 from secondcoder.model.tokenisation import Encoded, TextEncoder
 from secondcoder.model.windows import Windows, cut, pool_tensor
 from secondcoder.model.words import read_words
-from secondcoder.progress import Task
+from secondcoder.progress import ProgressTask
 from secondcoder.settings import TrainSettings
 from tests.precision import PRECISION
 from tests.tiny import make_rows
@@ -155,7 +155,7 @@ def test_a_text_of_a_hundred_windows_is_read_within_the_budget_of_one_of_two(mod
 
 
 def test_progress_counts_texts(model):
-    class Counted(Task):
+    class Counted(ProgressTask):
         done = 0
 
         def advance(self, n: int, note: str = "") -> None:

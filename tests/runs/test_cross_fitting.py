@@ -12,8 +12,9 @@ import secondcoder as sc
 from secondcoder.cli.main import main
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError, SplitError
 from secondcoder.model.model import Model
+from secondcoder.runs import cross_fitting
 from secondcoder.runs.cross_fitting import cross_fit
-from secondcoder.runs.run import Run, cross_fitting
+from secondcoder.runs.run import Run
 from secondcoder.splits.folds import make_folds
 from secondcoder.storage import locked
 from secondcoder.training import loop

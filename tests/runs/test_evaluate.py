@@ -11,8 +11,9 @@ import pytest
 
 import secondcoder as sc
 from secondcoder.errors import ColumnError
+from secondcoder.runs import evaluate
 from secondcoder.runs.evaluate import evaluate_on, read_new
-from secondcoder.runs.run import Run, evaluate
+from secondcoder.runs.run import Run
 from secondcoder.settings import ReadSettings
 from tests.tiny import make_rows
 

@@ -241,7 +241,11 @@ def test_a_strangers_folder_is_left_alone(tmp_path, encoder_folder):
 def test_a_failed_training_says_so_and_can_be_started_again(tmp_path, encoder_folder, monkeypatch):
     folder = tmp_path / "run"
     with monkeypatch.context() as broken:
-        broken.setattr(checkpoints.Keeper, "save", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+        broken.setattr(
+            checkpoints.TrainingCheckpoints,
+            "save",
+            lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")),
+        )
         with pytest.raises(OSError, match="No space"):
             sc.train(sc.split(read_rows()), output=folder, model=str(encoder_folder), epochs=1)
     assert Run(folder).status == "failed"

@@ -304,9 +304,9 @@ def test_alone_an_error_of_the_leader_is_the_error_itself():
 
 def test_sigterm_is_disregarded_among_several_only():
     before = signal.getsignal(signal.SIGTERM)
-    with ALONE.unhurried():
+    with ALONE.ignoring_sigterm():
         assert signal.getsignal(signal.SIGTERM) == before
-    with Ranks(0, 2).unhurried():
+    with Ranks(0, 2).ignoring_sigterm():
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
     assert signal.getsignal(signal.SIGTERM) == before
 

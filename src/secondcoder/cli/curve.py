@@ -11,16 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from secondcoder.cli.output import (
-    Columns,
-    Json,
-    Parts,
-    Training,
-    print_json,
-    print_table,
-    say,
-    tell_findings,
-)
+from secondcoder.cli.output import Columns, Json, Parts, Training, print_json, print_table, say, tell_findings
 from secondcoder.errors import DataError, SettingsError
 from secondcoder.progress import LiveProgress
 from secondcoder.settings import DEFAULT_SEED, CurveSettings, ReadSettings, SplitSettings, TrainSettings

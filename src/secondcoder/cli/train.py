@@ -8,16 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secondcoder.cli.inputs import read_corpus, tell_parts
-from secondcoder.cli.output import (
-    Columns,
-    Json,
-    Parts,
-    Resume,
-    Training,
-    _leads,
-    print_run,
-    tell_findings,
-)
+from secondcoder.cli.output import Columns, Json, Parts, Resume, Training, _leads, print_run, tell_findings
 from secondcoder.errors import DataError, InterruptedRunError
 from secondcoder.progress import LiveProgress
 from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings, TrainSettings

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import ColumnError, DataError, nearest
 
-Task = Literal["multi-class", "ordinal", "multi-label"]
+TaskName = Literal["multi-class", "ordinal", "multi-label"]
 Part = Literal["train", "dev", "test"]
 PARTS: tuple[Part, ...] = ("train", "dev", "test")
 SEPARATOR = ";"
@@ -89,7 +89,7 @@ class Corpus:
     groups: tuple[str, ...] | None = None
     parts: tuple[Part | None, ...] | None = None
     positive: str | None = None
-    task: Task = "multi-class"
+    task: TaskName = "multi-class"
     separator: str = SEPARATOR
     shares: NDArray[np.float64] | None = None
     findings: tuple[Finding, ...] = ()

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from secondcoder.corpus.cells import check_mapping, class_name, label_of, labels_of, listed, look_at_labels, values_of
-from secondcoder.corpus.corpus import SEPARATOR, Task, join_set, natural_order
+from secondcoder.corpus.corpus import SEPARATOR, TaskName, join_set, natural_order
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.frames import class_names
 from secondcoder.errors import DataError, SettingsError
@@ -43,7 +43,7 @@ class Labels:
     labels: tuple[str | None, ...]
     names: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
-    task: Task = "multi-class"
+    task: TaskName = "multi-class"
     separator: str = SEPARATOR
     shares: NDArray[np.float64] | None = None
 

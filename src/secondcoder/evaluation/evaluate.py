@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
-from secondcoder.corpus.corpus import Corpus, Task
+from secondcoder.corpus.corpus import Corpus, TaskName
 from secondcoder.errors import DataError, nearest
 from secondcoder.evaluation.calibration import calibration
 from secondcoder.evaluation.evaluation import Evaluation
@@ -35,7 +35,7 @@ def evaluate(
     positive: str | None = None,
     groups: Sequence[str] | None = None,
     temperature: float = 1.0,
-    task: Task = "multi-class",
+    task: TaskName = "multi-class",
     thresholds: Thresholds | None = None,
 ) -> Evaluation:
     """Return the figures of predictions against gold labels, with their intervals.
@@ -110,7 +110,7 @@ def evaluate_points(
     label_names: Sequence[str],
     *,
     positive: str | None = None,
-    task: Task = "multi-class",
+    task: TaskName = "multi-class",
     thresholds: Thresholds | None = None,
 ) -> Evaluation:
     """Return the figures as `evaluate` does, without intervals, calibration and risk: for choosing between models."""

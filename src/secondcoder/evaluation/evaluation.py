@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import Task
+from secondcoder.corpus.corpus import TaskName
 from secondcoder.errors import DataError
 from secondcoder.evaluation.calibration import Calibration
 from secondcoder.evaluation.intervals import Interval
@@ -187,7 +187,7 @@ class Evaluation:
     order: OrderFigures | None = None
 
     @property
-    def task(self) -> Task:
+    def task(self) -> TaskName:
         """``"multi-class"``, ``"ordinal"`` or ``"multi-label"``."""
         return "multi-label" if self.sets else "ordinal" if self.order else "multi-class"
 

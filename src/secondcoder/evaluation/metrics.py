@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import Task
+from secondcoder.corpus.corpus import TaskName
 from secondcoder.errors import SettingsError, nearest
 
 AVERAGES = ("macro", "micro", "weighted")
 FIGURES = ("f1", "precision", "recall")
 LOWER_IS_BETTER = ("log-loss", "hamming-loss", "mean-absolute-error")
-LEADING: dict[Task, tuple[str, ...]] = {
+LEADING: dict[TaskName, tuple[str, ...]] = {
     "multi-class": ("macro-f1", "accuracy", "balanced-accuracy", "weighted-f1", "log-loss"),
     "ordinal": (
         "macro-f1", "quadratic-kappa", "mean-absolute-error", "accuracy", "balanced-accuracy", "weighted-f1", "log-loss"
@@ -186,7 +186,7 @@ def mean_absolute_error(matrix: Counts) -> float:
     return float((np.abs(np.arange(k)[:, np.newaxis] - np.arange(k)) * matrix).sum() / matrix.sum())
 
 
-def metric_names(label_names: Sequence[str], task: Task = "multi-class") -> tuple[str, ...]:
+def metric_names(label_names: Sequence[str], task: TaskName = "multi-class") -> tuple[str, ...]:
     """Return the names of all figures of a task with these classes."""
     averaged = [f"{average}-{figure}" for average in AVERAGES for figure in FIGURES]
     by_class = [f"{figure}:{label}" for figure in FIGURES for label in label_names]
@@ -196,7 +196,7 @@ def metric_names(label_names: Sequence[str], task: Task = "multi-class") -> tupl
     return ("accuracy", "balanced-accuracy", *averaged, *ordered, "log-loss", *by_class)
 
 
-def resolve_metric(name: str, positive: str | None, label_names: Sequence[str], task: Task = "multi-class") -> str:
+def resolve_metric(name: str, positive: str | None, label_names: Sequence[str], task: TaskName = "multi-class") -> str:
     """Return the figure that a metric setting names; ``"auto"`` is the positive class's F1, or macro-F1 without one.
 
     Raises

@@ -17,11 +17,7 @@ from secondcoder.evaluation.comparison import Comparison, Difference, difference
 from secondcoder.evaluation.count_intervals import Tallies, figure_limits
 from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, figures_by_class
 from secondcoder.evaluation.intervals import LEVEL, Counts, Floats, Interval, Limits, group_codes, mean_interval
-from secondcoder.evaluation.metrics import (
-    SMALLEST_PROBABILITY,
-    Labels,
-    metric_names,
-)
+from secondcoder.evaluation.metrics import SMALLEST_PROBABILITY, Labels, metric_names
 from secondcoder.evaluation.ordinal import order_figures
 from secondcoder.evaluation.paired_tests import McNemar
 from secondcoder.evaluation.thresholds import Thresholds

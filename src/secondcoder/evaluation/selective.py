@@ -203,10 +203,10 @@ def threshold_for_error(
     SettingsError
         If a share is not between 0 and 1.
     """
-    return promise_of(*top_class(gold, probabilities), max_error, delta=delta)
+    return risk_guarantee(*top_class(gold, probabilities), max_error, delta=delta)
 
 
-def promise_of(confidence: Floats, right: NDArray[np.bool_], max_error: float, *, delta: float = 0.05) -> Guarantee:
+def risk_guarantee(confidence: Floats, right: NDArray[np.bool_], max_error: float, *, delta: float = 0.05) -> Guarantee:
     """Return the confidence from which on the error stays below a limit, with probability ``1 - delta``.
 
     It holds for texts drawn as these were, independently of each other, and not for rows that come in groups. The

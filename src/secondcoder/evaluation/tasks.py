@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from secondcoder.corpus.corpus import Corpus, Task, join_set
+from secondcoder.corpus.corpus import Corpus, TaskName, join_set
 from secondcoder.evaluation.multiclass import class_indices, class_threshold, decide_class
 from secondcoder.evaluation.multilabel import decide_set, indicators, threshold_array
 
@@ -67,7 +67,7 @@ def confidence_of(
     return found
 
 
-def history_names(metric: str, task: Task) -> tuple[str, ...]:
+def history_names(metric: str, task: TaskName) -> tuple[str, ...]:
     """Return the figures that the history holds: the choosing one and the usual ones of the task."""
     usual = ("exact-match", "micro-f1") if task == "multi-label" else ("accuracy",)
     ordered = ("quadratic-kappa",) if task == "ordinal" else ()

@@ -1,6 +1,6 @@
 """One streaming reader for CSV, TSV, JSON lines and Parquet.
 
-In: a path. Out: `Chunks`, batches of rows in file order and constant memory, with every value as it stands in the file.
+In: a path. Out: `Reader`, batches of rows in file order and constant memory, with every value as it stands in the file.
 Reading hand-labelled data and labelling a corpus both come through here, so that they see the same values. Training
 takes batches, and a faulty row is an error; labelling takes pieces, in which what is no row stands apart.
 """
@@ -16,7 +16,7 @@ from secondcoder.errors import DataError, SettingsError
 from secondcoder.formats.delimited import DelimitedWriter, open_delimited
 from secondcoder.formats.jsonlines import JsonLinesWriter, open_json_lines, schema_of
 from secondcoder.formats.parquet import ParquetWriter, open_parquet
-from secondcoder.formats.records import Chunks, Format, Writer
+from secondcoder.formats.records import Format, Reader, Writer
 from secondcoder.formats.text_files import PACKED, TextStream, unreadable
 from secondcoder.storage import atomic_path, storage_errors
 
@@ -66,7 +66,7 @@ def format_of(path: Path) -> Format:
     return kind
 
 
-def open_chunks(path: Path, rows: int = 4096, *, lenient: bool = False) -> Chunks:
+def open_reader(path: Path, rows: int = 4096, *, lenient: bool = False) -> Reader:
     """Return a file as batches of at most `rows` rows.
 
     The delimiter, header, keys and types are found now; iterating then reads, and raises `DataError` at a faulty row.
@@ -78,7 +78,7 @@ def open_chunks(path: Path, rows: int = 4096, *, lenient: bool = False) -> Chunk
     rows
         Most rows in a batch, and most records in a piece.
     lenient
-        Whether faulty rows are passed over now; `Chunks.pieces` then gives them apart.
+        Whether faulty rows are passed over now; `Reader.pieces` then gives them apart.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def open_chunks(path: Path, rows: int = 4096, *, lenient: bool = False) -> Chunk
         return open_parquet(path, rows)
     if kind == "jsonl":
         lines = open_json_lines(path, lenient=lenient)
-        return Chunks(
+        return Reader(
             path,
             kind,
             lines.schema,
@@ -104,10 +104,10 @@ def open_chunks(path: Path, rows: int = 4096, *, lenient: bool = False) -> Chunk
             lines.types,
         )
     table = open_delimited(path, tabs=kind == "tsv", lenient=lenient)
-    return Chunks(path, kind, table.schema, None, lambda: table.batches(rows), lambda _, __: table.pieces(rows))
+    return Reader(path, kind, table.schema, None, lambda: table.batches(rows), lambda _, __: table.pieces(rows))
 
 
-def common_schema(files: list[Chunks]) -> pa.Schema:
+def common_schema(files: list[Reader]) -> pa.Schema:
     """Return columns that hold the rows of all the files.
 
     JSON lines may have different keys and types, Parquet columns may lack a type where they are empty; else all files
@@ -119,25 +119,25 @@ def common_schema(files: list[Chunks]) -> pa.Schema:
         If they do not agree; names the first file that differs from the first of all.
     """
     first = files[0]
-    if first.format == "jsonl" and all(chunks.format == "jsonl" for chunks in files):
+    if first.format == "jsonl" and all(reader.format == "jsonl" for reader in files):
         types: dict[str, set[type]] = {}
-        for chunks in files:
-            for key, kinds in chunks.json_types.items():
+        for reader in files:
+            for key, kinds in reader.json_types.items():
                 types.setdefault(key, set()).update(kinds)
         return schema_of(types)
     schema = first.schema
-    for chunks in files[1:]:
-        if chunks.columns != first.columns:
+    for reader in files[1:]:
+        if reader.columns != first.columns:
             raise DataError(
-                f"{chunks.path} has the columns {', '.join(map(repr, chunks.columns))}, and {first.path} has "
+                f"{reader.path} has the columns {', '.join(map(repr, reader.columns))}, and {first.path} has "
                 f"{', '.join(map(repr, first.columns))}.",
                 "Give files with the same columns in the same order, or label them one by one.",
             )
         try:
-            schema = pa.unify_schemas([schema, chunks.schema])
+            schema = pa.unify_schemas([schema, reader.schema])
         except pa.ArrowException as error:
             raise DataError(
-                f"{chunks.path} and {first.path} have columns of different types: {error}.",
+                f"{reader.path} and {first.path} have columns of different types: {error}.",
                 "Write them with the same types, or label them one by one.",
             ) from error
     return schema
@@ -149,10 +149,10 @@ def read_table(path: Path) -> pa.Table:
     Raises
     ------
     DataError
-        As `open_chunks`, and at a faulty row.
+        As `open_reader`, and at a faulty row.
     """
-    chunks = open_chunks(path, rows=1 << 16)
-    return pa.Table.from_batches(chunks, schema=chunks.schema)
+    reader = open_reader(path, rows=1 << 16)
+    return pa.Table.from_batches(reader, schema=reader.schema)
 
 
 def output_format(path: Path) -> Format:

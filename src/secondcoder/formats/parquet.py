@@ -1,6 +1,6 @@
 """Parquet files, read and written.
 
-In: a path, or batches of rows. Out: `Chunks` in file order, with rows whose strings are not UTF-8 apart; or a file.
+In: a path, or batches of rows. Out: `Reader` in file order, with rows whose strings are not UTF-8 apart; or a file.
 """
 
 import json
@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secondcoder.errors import DataError
-from secondcoder.formats.records import Chunks, Piece, Rejected, Writer
+from secondcoder.formats.records import Piece, Reader, Rejected, Writer
 from secondcoder.formats.text_files import unreadable
 
 
-def open_parquet(path: Path, rows: int) -> Chunks:
+def open_parquet(path: Path, rows: int) -> Reader:
     """Return a Parquet file as batches of at most `rows` rows.
 
     Raises
@@ -57,7 +57,7 @@ def open_parquet(path: Path, rows: int) -> Chunks:
         except (pa.ArrowException, OSError) as error:
             raise _damaged(path, error) from error
 
-    return Chunks(path, "parquet", schema, total, batches, pieces)
+    return Reader(path, "parquet", schema, total, batches, pieces)
 
 
 def _parquet(path: Path) -> pq.ParquetFile:

@@ -116,7 +116,7 @@ Format = Literal["csv", "tsv", "jsonl", "parquet"]
 
 
 @dataclass(frozen=True)
-class Chunks:
+class Reader:
     """A file as batches of rows; iterating again begins again.
 
     Attributes

@@ -1,4 +1,4 @@
-"""The rows that are labelled together: windows of the input, of this shard of it.
+"""The rows that are labelled together: chunks of the input, of this shard of it.
 
 In: pieces of the input in order. Out: `Window`s, each of which is scored at once and becomes durable at once. Where
 they end depends on the input, the shard and the limit alone, not on where reading began.
@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from secondcoder.labelling.inputs import START, Cursor, Placed
 
-WINDOW_ROWS = 4096  # scored at once: sorting by length needs many, memory and what a kill costs want few
-WINDOW_BYTES = 1 << 26
+CHUNK_ROWS = 4096  # scored at once: sorting by length needs many, memory and what a kill costs want few
+CHUNK_BYTES = 1 << 26
 SHARD_ROWS = 256  # so many rows go to one shard, the next to the next: all shards get rows of all of the input
 
 
 @dataclass
-class Window:
+class Chunk:
     """Rows that follow each other in one shard of the input.
 
     Attributes
@@ -61,19 +61,19 @@ def size_of(batch: pa.RecordBatch, rejected: list[dict[str, Any]]) -> int:
     return int(batch.nbytes) + sum(len(record["raw"]) for record in rejected)
 
 
-def windows(pieces: Iterable[Placed], share: tuple[int, int] = (1, 1), limit: int | None = None) -> Iterator[Window]:
-    """Yield what belongs to this share, at most `WINDOW_ROWS` records or about `WINDOW_BYTES` at a time.
+def chunks(pieces: Iterable[Placed], share: tuple[int, int] = (1, 1), limit: int | None = None) -> Iterator[Chunk]:
+    """Yield what belongs to this share, at most `CHUNK_ROWS` records or about `CHUNK_BYTES` at a time.
 
     Parameters
     ----------
     pieces
-        Pieces in order, none of more than `WINDOW_ROWS` records.
+        Pieces in order, none of more than `CHUNK_ROWS` records.
     share
         Which share, from 1, and of how many.
     limit
         Rows of the whole input from here on belong to no share.
     """
-    window = Window()
+    chunk = Chunk()
     for placed in pieces:
         if limit is not None and placed.start.rows >= limit:
             break
@@ -81,15 +81,13 @@ def windows(pieces: Iterable[Placed], share: tuple[int, int] = (1, 1), limit: in
         if not (batch.num_rows or rejected):
             continue
         n = batch.num_rows + len(rejected)
-        if window.batches and (
-            window.n_records + n > WINDOW_ROWS or window.size + size_of(batch, rejected) > WINDOW_BYTES
-        ):
-            yield window
-            window = Window()
-        window.add(batch, rejected)
-        window.end = placed.end
-    if window.batches:
-        yield window
+        if chunk.batches and (chunk.n_records + n > CHUNK_ROWS or chunk.size + size_of(batch, rejected) > CHUNK_BYTES):
+            yield chunk
+            chunk = Chunk()
+        chunk.add(batch, rejected)
+        chunk.end = placed.end
+    if chunk.batches:
+        yield chunk
 
 
 def rows_of_share(total: int, share: tuple[int, int]) -> int:

@@ -1,4 +1,4 @@
-"""The columns that labelling adds to a window of rows.
+"""The columns that labelling adds to a chunk of rows.
 
 In: a model (anything that scores texts) and the text cells of some rows. Out: the added columns, with a value or a
 reason for every row.
@@ -20,7 +20,7 @@ from secondcoder.errors import DataError, ModelError
 from secondcoder.evaluation.multiclass import class_threshold, decide_class
 from secondcoder.evaluation.multilabel import decide_set, threshold_array
 from secondcoder.evaluation.tasks import confidence_of
-from secondcoder.progress import Task
+from secondcoder.progress import ProgressTask
 
 EMPTY_TEXT = "empty text"
 NOT_TEXT = "not text"
@@ -57,7 +57,7 @@ class Scorer(Protocol):
     def summary(self) -> dict[str, Any]:
         """Return what it is and what it computes with; see `secondcoder.model.model.Model.summary`."""
 
-    def score(self, texts: Sequence[str], *, progress: Task | None = None) -> Scored:
+    def score(self, texts: Sequence[str], *, progress: ProgressTask | None = None) -> Scored:
         """Return what the model says about the texts, none of which is empty."""
 
 
@@ -141,7 +141,7 @@ class AddedColumns:
             )
         return pa.schema([*schema, *added], metadata=schema.metadata)
 
-    def values(self, model: Scorer, cells: Sequence[Any], task: Task) -> list[pa.Array]:
+    def values(self, model: Scorer, cells: Sequence[Any], task: ProgressTask) -> list[pa.Array]:
         """Return the added columns for the text cells of n rows; each different text is scored once.
 
         Parameters
@@ -207,7 +207,9 @@ class AddedColumns:
         sets = found if separator is None else (split_set(label, separator) for label in found)
         return Counter(name for names in sets for name in names or ("",))
 
-    def _score(self, model: Scorer, texts: list[str], progress: Task) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def _score(
+        self, model: Scorer, texts: list[str], progress: ProgressTask
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         if not texts:
             return np.empty((0, len(self.label_names))), np.empty(0, np.bool_)
         scored = model.score(texts, progress=progress)
@@ -234,7 +236,7 @@ def _reason(cell: Any) -> str | None:
 class _Counted:
     """Passes progress on and knows how much there was."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: ProgressTask) -> None:
         self._task, self.done = task, 0
 
     def advance(self, n: int = 1, note: str = "") -> None:

@@ -1,6 +1,6 @@
-"""Who labels the windows: this process, or workers elsewhere (`secondcoder.labelling.ray_engine`).
+"""Who labels the chunks: this process, or workers elsewhere (`secondcoder.labelling.ray_engine`).
 
-In: windows in order, and the columns to add. Out: the same windows in the same order, each with its added columns.
+In: chunks in order, and the columns to add. Out: the same chunks in the same order, each with its added columns.
 Reading, writing, parts, manifest and going on are the same for all engines, and so the outputs are.
 """
 
@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from secondcoder.formats.jsonlines import json_values
-from secondcoder.labelling.chunks import Window
+from secondcoder.labelling.chunks import Chunk
 from secondcoder.labelling.columns import AddedColumns, Scorer
-from secondcoder.progress import Task
+from secondcoder.progress import ProgressTask
 
 
 class Engine(ABC):
-    """Labels windows with one model."""
+    """Labels chunks with one model."""
 
     @property
     @abstractmethod
@@ -45,13 +45,13 @@ class Engine(ABC):
 
     @abstractmethod
     def label(
-        self, windows: Iterable[Window], added: AddedColumns, *, text: str, task: Task
-    ) -> Iterator[tuple[Window, list[pa.Array]]]:
-        """Yield each window, in order, with the values of the added columns.
+        self, chunks: Iterable[Chunk], added: AddedColumns, *, text: str, task: ProgressTask
+    ) -> Iterator[tuple[Chunk, list[pa.Array]]]:
+        """Yield each chunk, in order, with the values of the added columns.
 
         Parameters
         ----------
-        windows
+        chunks
             Rows; so many are read ahead as the engine works on at once.
         added
             The columns to add.
@@ -63,7 +63,7 @@ class Engine(ABC):
 
 
 class LocalEngine(Engine):
-    """Labels in this process, one window after the other.
+    """Labels in this process, one chunk after the other.
 
     Parameters
     ----------
@@ -99,11 +99,11 @@ class LocalEngine(Engine):
         return self._model.summary()
 
     def label(
-        self, windows: Iterable[Window], added: AddedColumns, *, text: str, task: Task
-    ) -> Iterator[tuple[Window, list[pa.Array]]]:
-        """Yield each window when it is labelled; nothing is read ahead."""
-        for window in windows:
-            yield window, label_cells(self._model, text_cells(window, text), added, task)
+        self, chunks: Iterable[Chunk], added: AddedColumns, *, text: str, task: ProgressTask
+    ) -> Iterator[tuple[Chunk, list[pa.Array]]]:
+        """Yield each chunk when it is labelled; nothing is read ahead."""
+        for chunk in chunks:
+            yield chunk, label_cells(self._model, text_cells(chunk, text), added, task)
 
 
 def min_confidence(model: Scorer) -> float | None:
@@ -112,12 +112,12 @@ def min_confidence(model: Scorer) -> float | None:
     return found
 
 
-def text_cells(window: Window, text: str) -> pa.RecordBatch:
-    """Return the column with the texts, alone: all that labelling needs to know of a window."""
-    rows = window.rows()
+def text_cells(chunk: Chunk, text: str) -> pa.RecordBatch:
+    """Return the column with the texts, alone: all that labelling needs to know of a chunk."""
+    rows = chunk.rows()
     return rows.select([rows.schema.get_field_index(text)])
 
 
-def label_cells(model: Scorer, cells: pa.RecordBatch, added: AddedColumns, task: Task) -> list[pa.Array]:
-    """Return the values of the added columns for the text cells of a window."""
+def label_cells(model: Scorer, cells: pa.RecordBatch, added: AddedColumns, task: ProgressTask) -> list[pa.Array]:
+    """Return the values of the added columns for the text cells of a chunk."""
     return added.values(model, json_values(cells.schema.field(0), cells.column(0)), task)

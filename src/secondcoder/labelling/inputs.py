@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from secondcoder.errors import DataError, StorageError
-from secondcoder.formats.files import common_schema, ending_of, find_format, open_chunks
+from secondcoder.formats.files import common_schema, ending_of, find_format, open_reader
 from secondcoder.formats.records import Piece
 from secondcoder.formats.text_files import unreadable
 from secondcoder.labelling.outputs import SIDECARS, refuse_address
@@ -79,26 +79,26 @@ class Inputs:
         if not paths:
             raise DataError("No file to label was named.", "Name a file, a folder or a pattern.")
         self._before = [_stat(path) for path in paths]
-        self.chunks = [open_chunks(path, rows, lenient=True) for path in paths]
-        self.schema: pa.Schema = common_schema(self.chunks)
+        self.readers = [open_reader(path, rows, lenient=True) for path in paths]
+        self.schema: pa.Schema = common_schema(self.readers)
         self._hashes = [sha256_file(path) for path in paths]
 
     @property
     def name(self) -> str:
         """What to call the input in a message."""
-        first = self.chunks[0].path
-        return str(first) if len(self.chunks) == 1 else f"{first} and {len(self.chunks) - 1} more"
+        first = self.readers[0].path
+        return str(first) if len(self.readers) == 1 else f"{first} and {len(self.readers) - 1} more"
 
     @property
     def ending(self) -> str:
         """The ending of the first file."""
-        return ending_of(self.chunks[0].path)
+        return ending_of(self.readers[0].path)
 
     def describe(self) -> dict[str, Any]:
         """Return names, sizes and hashes, as plain JSON values; one hash stands for all."""
         files = [
-            {"name": chunks.path.as_posix(), "bytes": size, "sha256": sha256}
-            for chunks, (size, _), sha256 in zip(self.chunks, self._before, self._hashes, strict=True)
+            {"name": reader.path.as_posix(), "bytes": size, "sha256": sha256}
+            for reader, (size, _), sha256 in zip(self.readers, self._before, self._hashes, strict=True)
         ]
         one = self._hashes[0] if len(files) == 1 else sha256_strings(self._hashes)
         return {"name": self.name, "sha256": one, "files": files}
@@ -106,14 +106,14 @@ class Inputs:
     def pieces(self, start: Cursor = START) -> Iterator[Placed]:
         """Yield the pieces from a place on, which is where some piece begins."""
         records = rows = 0
-        for chunks in self.chunks:
-            base, known = records, None if chunks.total is None else chunks.total + chunks.n_rejected
-            for piece in chunks.pieces(self.schema, skip=start.records - records):
+        for reader in self.readers:
+            base, known = records, None if reader.total is None else reader.total + reader.n_rejected
+            for piece in reader.pieces(self.schema, skip=start.records - records):
                 records = base + piece.first
                 if records >= start.records:
                     if records == start.records:
                         rows = start.rows
-                    yield Placed(piece, chunks.path, Cursor(records, rows))
+                    yield Placed(piece, reader.path, Cursor(records, rows))
                 elif records + piece.n_records > start.records:
                     raise StorageError(
                         f"{self.name} does not divide where the work was stopped.",
@@ -128,12 +128,12 @@ class Inputs:
     def count(self, progress: Progress) -> tuple[int, int]:
         """Return how many rows there are, and how many records are none (in Parquet: are not known yet)."""
         rows = rejected = 0
-        for chunks in self.chunks:
-            if chunks.total is not None:
-                rows, rejected = rows + chunks.total, rejected + chunks.n_rejected
+        for reader in self.readers:
+            if reader.total is not None:
+                rows, rejected = rows + reader.total, rejected + reader.n_rejected
                 continue
             with progress.task("Reading", None, unit="rows") as task:
-                for piece in chunks.pieces():
+                for piece in reader.pieces():
                     rows, rejected = rows + piece.batch.num_rows, rejected + len(piece.rejected)
                     task.advance(piece.batch.num_rows)
         return rows, rejected
@@ -153,12 +153,12 @@ class Inputs:
         contents
             Whether to read and hash the files again; sizes and times of change are compared in any case.
         """
-        for chunks, before, sha256 in zip(self.chunks, self._before, self._hashes, strict=True):
-            now = _stat(chunks.path)
-            if now != before or (contents and sha256_file(chunks.path) != sha256):
+        for reader, before, sha256 in zip(self.readers, self._before, self._hashes, strict=True):
+            now = _stat(reader.path)
+            if now != before or (contents and sha256_file(reader.path) != sha256):
                 what = f"from {before[0]:,} to {now[0]:,} bytes" if now[0] != before[0] else "at the same size"
                 raise DataError(
-                    f"{chunks.path} changed while it was being labelled ({what}).",
+                    f"{reader.path} changed while it was being labelled ({what}).",
                     "Label a copy that nobody writes to, into another output.",
                 )
 

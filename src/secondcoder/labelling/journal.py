@@ -1,12 +1,12 @@
 """What is finished of a labelling that is not: blocks, parts, and the plan that they belong to.
 
-In: labelled windows, one after the other. Out: the output's files, which are put together from whole blocks. Each block
+In: labelled chunks, one after the other. Out: the output's files, which are put together from whole blocks. Each block
 is one file, written, synced and renamed at once; it knows where in the input it begins and ends. So whatever is in the
 folder when the process is killed is true, and the same command goes on behind the last block.
 
     .labelled.csv.parts/
       plan.json           what is labelled with what; another command on the same output is refused
-      blocks/000000/…     labelled windows, as Arrow files
+      blocks/000000/…     labelled chunks, as Arrow files
       journal.jsonl       a line for each part: its rows, counts and hash, and where in the input it ends
       parts/part-000000…  parts in the format of the output; its blocks are removed when its line is written
       rejected/…          the lines of the input that are no rows, by part
@@ -34,7 +34,7 @@ from secondcoder.labelling.summary import (
     departure_findings,
     not_finite_findings,
 )
-from secondcoder.progress import Progress, Task
+from secondcoder.progress import Progress, ProgressTask
 from secondcoder.settings import LabelSettings
 from secondcoder.storage import (
     append_json_line,
@@ -235,7 +235,7 @@ class Work:
         with storage_errors(self.folder), progress.task("Writing", self.done.pending_rows, unit="rows") as task:
             self._gather_blocks(task)
 
-    def _gather_blocks(self, task: Task) -> None:
+    def _gather_blocks(self, task: ProgressTask) -> None:
         done = self.done
         name = f"part-{len(done.parts):06d}{self.output.ending}"
         path = self.folder / "parts" / name

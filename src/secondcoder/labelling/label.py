@@ -18,7 +18,7 @@ from secondcoder.corpus.corpus import require_column
 from secondcoder.environment import versions
 from secondcoder.errors import DataError, InterruptedRunError, SecondcoderError, SettingsError, StorageError
 from secondcoder.formats.files import find_format
-from secondcoder.labelling.chunks import WINDOW_ROWS, Window, rows_of_share, windows
+from secondcoder.labelling.chunks import CHUNK_ROWS, Chunk, chunks, rows_of_share
 from secondcoder.labelling.columns import AddedColumns, Deciding, Scorer
 from secondcoder.labelling.engines import Engine, LocalEngine
 from secondcoder.labelling.inputs import Cursor, Inputs, Placed
@@ -99,7 +99,7 @@ def label_file(
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
     target = find_output(output, "")
     _refuse_in_the_way(sources, target)
-    inputs = Inputs(sources, rows=WINDOW_ROWS)
+    inputs = Inputs(sources, rows=CHUNK_ROWS)
     target = replace(target, ending=target.ending or inputs.ending)
     if not inputs.schema.names:  # nothing but rejected lines, which leave no columns
         _refuse_rejected(inputs, *inputs.count(progress), settings)
@@ -147,7 +147,7 @@ def _label(
     settings: LabelSettings,
     progress: Progress,
 ) -> Cursor:
-    """Label what is not labelled yet, window by window; return where the input ends."""
+    """Label what is not labelled yet, chunk by chunk; return where the input ends."""
     total = rows_of_share(min(work.aside["rows"], settings.limit or work.aside["rows"]), settings.share)
     if not work.is_empty:
         progress.say(f"Going on behind row {work.done.tally.rows:,} of {total:,}.")
@@ -155,22 +155,22 @@ def _label(
     reading = _Reading(inputs, work.done.end)
     with progress.task("Labelling", total - work.done.tally.rows) as task:
         started = time.monotonic()
-        coming = windows(reading, settings.share, settings.limit)
-        for window, columns in engine.label(coming, added, text=column, task=task):
-            batch, tally = _counted(window, columns, added)
+        coming = chunks(reading, settings.share, settings.limit)
+        for chunk, columns in engine.label(coming, added, text=column, task=task):
+            batch, tally = _counted(chunk, columns, added)
             inputs.check_unchanged()
             now = time.monotonic()
             tally.seconds, started = now - started, now
-            work.commit(batch, window.rejected, window.end, tally)
+            work.commit(batch, chunk.rejected, chunk.end, tally)
             work.gather_full()
     return reading.end
 
 
-def _counted(window: Window, columns: list[pa.Array], added: AddedColumns) -> tuple[pa.RecordBatch, Tally]:
-    """Return the rows of a window with the added columns, and their counts."""
-    rows = window.rows()
+def _counted(chunk: Chunk, columns: list[pa.Array], added: AddedColumns) -> tuple[pa.RecordBatch, Tally]:
+    """Return the rows of a chunk with the added columns, and their counts."""
+    rows = chunk.rows()
     labels, _, truncated, reasons = columns[:4]
-    tally = Tally(rows=rows.num_rows, rejected=len(window.rejected))
+    tally = Tally(rows=rows.num_rows, rejected=len(chunk.rejected))
     tally.labels.update(added.count(labels))
     tally.reasons.update(reasons.drop_null().to_pylist())
     tally.truncated = pc.sum(truncated, min_count=0).as_py()

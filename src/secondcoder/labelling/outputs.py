@@ -14,10 +14,7 @@ from typing import Any
 from secondcoder.errors import SettingsError, StorageError
 from secondcoder.formats.files import FORMATS, ending_of, find_format
 from secondcoder.formats.text_files import PACKED
-from secondcoder.storage import (
-    storage_errors,
-    write_json,
-)
+from secondcoder.storage import storage_errors, write_json
 
 MANIFEST_ENDING = ".manifest.json"
 REJECTED_ENDING = ".rejected.jsonl"

@@ -1,7 +1,7 @@
 """Windows labelled by workers in other processes and on other machines, which Ray starts and watches.
 
 In: how a model is loaded, and the settings. Out: an `Engine`. Each worker is a Ray actor that holds the model once, on
-one GPU or on so many cores. This process reads, sends the texts of a window to a worker, takes the added columns back
+one GPU or on so many cores. This process reads, sends the texts of a chunk to a worker, takes the added columns back
 in the order of the input, and writes: what is on the disk is made as by one process, and either goes on with the
 other's work.
 
@@ -29,15 +29,15 @@ import pyarrow as pa
 
 from secondcoder.environment import machine, prepare_environment, versions
 from secondcoder.errors import MissingExtraError, ModelError, RunError, SecondcoderError, SettingsError
-from secondcoder.labelling.chunks import Window
+from secondcoder.labelling.chunks import Chunk
 from secondcoder.labelling.columns import AddedColumns, Scorer
 from secondcoder.labelling.engines import Engine, label_cells, min_confidence, text_cells
 from secondcoder.labelling.journal import differences
-from secondcoder.progress import Progress, Task
+from secondcoder.progress import Progress, ProgressTask
 from secondcoder.settings import LabelSettings
 
 _LOOPBACK = "127.0.0.1"
-_STORE_BYTES = 1 << 29  # where we start Ray: for windows on their way
+_STORE_BYTES = 1 << 29  # where we start Ray: for chunks on their way
 _MOST_GPU_CORES = 8  # for a worker with a GPU, which tokenises on them
 # Processes of other users reach the loopback device too, and who reaches Ray can run programs: hence the token. Ray
 # takes the machine's outward address, whatever is asked of it, except where it thinks itself on a desktop system. Its
@@ -186,8 +186,8 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 START_SECONDS = 600.0  # for all workers to be there with the model loaded
-_AHEAD = 2  # windows given to one worker: one that it works on, one that is on its way
-_WAITING = 4  # windows for each worker that are read and not written; one slow window holds up those behind it
+_AHEAD = 2  # chunks given to one worker: one that it works on, one that is on its way
+_WAITING = 4  # chunks for each worker that are read and not written; one slow chunk holds up those behind it
 _HELD_BYTES = 1 << 30  # of them
 _RESTARTS = 3  # of one worker; what it worked on is then done again
 
@@ -231,12 +231,12 @@ class Worker:
         }
 
     def label(self, cells: pa.RecordBatch, added: AddedColumns) -> list[pa.Array]:
-        """Return the values of the added columns for the text cells of a window."""
+        """Return the values of the added columns for the text cells of a chunk."""
         return label_cells(self._model, cells, added, _Silent())
 
 
 class RayEngine(Engine):
-    """Labels windows on workers, several at once.
+    """Labels chunks on workers, several at once.
 
     Parameters
     ----------
@@ -295,24 +295,24 @@ class RayEngine(Engine):
         return dict(self._about["model"])
 
     def label(
-        self, windows: Iterable[Window], added: AddedColumns, *, text: str, task: Task
-    ) -> Iterator[tuple[Window, list[pa.Array]]]:
-        """Yield each window, in order, when it is labelled; some are read ahead, so many for each worker."""
-        coming = iter(windows)
-        given: deque[tuple[Window, Any]] = deque()  # in order
+        self, chunks: Iterable[Chunk], added: AddedColumns, *, text: str, task: ProgressTask
+    ) -> Iterator[tuple[Chunk, list[pa.Array]]]:
+        """Yield each chunk, in order, when it is labelled; some are read ahead, so many for each worker."""
+        coming = iter(chunks)
+        given: deque[tuple[Chunk, Any]] = deque()  # in order
         working: dict[Any, int] = {}  # what is not done yet, and by whom
         load, held, ended = [0] * len(self._workers), 0, False
         while True:
             while not ended and min(load) < _AHEAD and len(given) < _WAITING * len(load) and held < _HELD_BYTES:
-                window = next(coming, None)
-                if ended := window is None:
+                chunk = next(coming, None)
+                if ended := chunk is None:
                     break
                 who = load.index(min(load))
-                reference = self._workers[who].label.remote(text_cells(window, text), added)
-                given.append((window, reference))
+                reference = self._workers[who].label.remote(text_cells(chunk, text), added)
+                given.append((chunk, reference))
                 working[reference] = who
                 load[who] += 1
-                held += window.size
+                held += chunk.size
             if not given:
                 return
             if given[0][1] in working:
@@ -320,11 +320,11 @@ class RayEngine(Engine):
                 for reference in done:
                     load[working.pop(reference)] -= 1
                 continue
-            window, reference = given.popleft()
+            chunk, reference = given.popleft()
             columns = self._get(reference)
-            held -= window.size
-            task.advance(window.rows().num_rows)
-            yield window, columns
+            held -= chunk.size
+            task.advance(chunk.rows().num_rows)
+            yield chunk, columns
 
     def stop(self) -> None:
         """End the workers."""

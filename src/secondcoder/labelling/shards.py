@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from secondcoder.errors import DataError, SettingsError, StorageError
-from secondcoder.formats.files import find_format, open_chunks, open_writer
+from secondcoder.formats.files import find_format, open_reader, open_writer
 from secondcoder.formats.text_files import TextStream, open_text
 from secondcoder.labelling.chunks import SHARD_ROWS, rows_of_share
 from secondcoder.labelling.inputs import expand
@@ -79,8 +79,8 @@ class _Lines(Source):
 
 class _Batches(Source):
     def __init__(self, files: list[Path]) -> None:
-        self.schema = open_chunks(files[0]).schema
-        self._batches = (batch for path in files for batch in open_chunks(path))
+        self.schema = open_reader(files[0]).schema
+        self._batches = (batch for path in files for batch in open_reader(path))
         self._rest: pa.RecordBatch | None = None
 
     def take(self, n: int) -> tuple[list[pa.RecordBatch], int]:

@@ -86,7 +86,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class Judges:
+class DevReference:
     """What a backend is chosen by.
 
     Attributes
@@ -110,7 +110,7 @@ class Judges:
     decide: Callable[[NDArray[np.float64]], NDArray[np.int64] | NDArray[np.bool_]] = decide_class
 
 
-def choose_backend(model: Model, asked: BackendName, judges: Judges, progress: Progress) -> Choice:
+def choose_backend(model: Model, asked: BackendName, judges: DevReference, progress: Progress) -> Choice:
     """Give the model the fastest backend that labels as fp32 does, and return what was compared.
 
     int8 by OpenVINO first, where the processor is made for it; then OpenVINO in bf16 or fp32, whichever is faster
@@ -162,7 +162,7 @@ def choose_backend(model: Model, asked: BackendName, judges: Judges, progress: P
     return Choice(reference, tuple(checks), f"torch: {reason}.")
 
 
-def int8_ways(model: Model, plain: OpenVINOBackend, judges: Judges) -> dict[str, Callable[[], OpenVINOBackend]]:
+def int8_ways(model: Model, plain: OpenVINOBackend, judges: DevReference) -> dict[str, Callable[[], OpenVINOBackend]]:
     """Return how a converted network can be had in int8, the fastest first."""
     texts = judges.calibration
     some = texts[:: max(1, len(texts) // _CALIBRATION_TEXTS)][:_CALIBRATION_TEXTS]  # from everywhere
@@ -172,7 +172,7 @@ def int8_ways(model: Model, plain: OpenVINOBackend, judges: Judges) -> dict[str,
     }
 
 
-def compare(found: Scores, judges: Judges, *, backend: str, precision: ResolvedPrecision, k: int) -> Check:
+def compare(found: Scores, judges: DevReference, *, backend: str, precision: ResolvedPrecision, k: int) -> Check:
     """Return how what a backend says about dev compares with what torch says.
 
     Parameters
@@ -217,7 +217,7 @@ def _why_not_int8(n: int) -> str:
 
 
 def _try_int8(
-    model: Model, plain: OpenVINOBackend, judges: Judges, checks: list[Check], progress: Progress
+    model: Model, plain: OpenVINOBackend, judges: DevReference, checks: list[Check], progress: Progress
 ) -> tuple[Scores | None, str]:
     """Return what the model says in int8, or None and why it does not label in it.
 
@@ -238,7 +238,7 @@ def _try_int8(
 
 
 def _try(
-    model: Model, backend: OpenVINOBackend, judges: Judges, checks: list[Check], progress: Progress
+    model: Model, backend: OpenVINOBackend, judges: DevReference, checks: list[Check], progress: Progress
 ) -> Scores | None:
     """Give the model a backend and return what it says about dev; put the old one back and return None if it fails."""
     before = model.backend, model.card

@@ -18,7 +18,15 @@ import torch
 from numpy.typing import NDArray
 
 from secondcoder.errors import MissingExtraError, ModelError, SettingsError
-from secondcoder.model.backend_choice import LEAST_AGREEMENT, LEAST_ROWS, MOST_LOST, Check, Judges, compare, int8_ways
+from secondcoder.model.backend_choice import (
+    LEAST_AGREEMENT,
+    LEAST_ROWS,
+    MOST_LOST,
+    Check,
+    DevReference,
+    compare,
+    int8_ways,
+)
 from secondcoder.model.backends import ResolvedPrecision, TorchBackend
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.openvino_backend import (
@@ -101,7 +109,7 @@ def export_model(
     *,
     form: ExportFormat,
     precision: Literal["fp32", "int8"],
-    judges: Judges,
+    judges: DevReference,
     progress: Progress,
 ) -> Check:
     """Write a model in another form, if it labels dev as torch does in fp32; return how they compare.
@@ -167,7 +175,9 @@ def torch_scores(model: Model, texts: Sequence[str], progress: Progress) -> Scor
         return plain.score(texts, progress=task)
 
 
-def _candidates(model: Model, form: ExportFormat, precision: ResolvedPrecision, judges: Judges) -> Iterator[_Exported]:
+def _candidates(
+    model: Model, form: ExportFormat, precision: ResolvedPrecision, judges: DevReference
+) -> Iterator[_Exported]:
     """Yield what may be written, the fastest first; at least one."""
     if form == "onnx":
         yield _to_onnx(model)

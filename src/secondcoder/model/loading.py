@@ -32,7 +32,7 @@ from secondcoder.settings import (
     Precision,
     TrainSettings,
     check_overlap,
-    in_todays_words,
+    migrate_settings,
 )
 from secondcoder.storage import read_json, sha256_file, sha256_strings
 
@@ -248,7 +248,7 @@ def _read_card(folder: Path) -> tuple[ModelCard, str, str]:
         if values.pop("format") != CARD_FORMAT:
             raise ModelError(f"{folder / CARD_FILE} is of a newer format.", "Update secondcoder.")
         sha256, converted = values.pop("weights_sha256"), values.pop("converted_sha256", "")
-        values = in_todays_words(values)
+        values = migrate_settings(values)
         return ModelCard(**{**values, "label_names": tuple(values["label_names"])}), sha256, converted
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder / CARD_FILE} is damaged: {error}.", "Copy it again, or train again.") from error

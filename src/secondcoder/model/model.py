@@ -20,7 +20,7 @@ from scipy.special import expit, softmax
 from transformers import PreTrainedModel
 
 from secondcoder.corpus.corpus import SEPARATOR, split_set
-from secondcoder.corpus.corpus import Task as LabelTask
+from secondcoder.corpus.corpus import TaskName as LabelTask
 from secondcoder.errors import DataError
 from secondcoder.evaluation.multiclass import class_threshold, decide_class
 from secondcoder.evaluation.multilabel import decide_set, threshold_array
@@ -31,7 +31,7 @@ from secondcoder.model.concurrency import compute_batches
 from secondcoder.model.openvino_backend import FILE_NAME, WEIGHTS_NAME, OpenVINOBackend
 from secondcoder.model.pretrained import quiet_transformers
 from secondcoder.model.tokenisation import Encoded, TextEncoder
-from secondcoder.progress import Task
+from secondcoder.progress import ProgressTask
 from secondcoder.settings import LongTexts, WindowPooling
 from secondcoder.storage import atomic_path, sha256_file, sha256_strings, storage_errors, write_json
 
@@ -268,7 +268,7 @@ class Model:
             n += len(window)
         return np.concatenate(found)
 
-    def score(self, texts: Sequence[str], *, progress: Task | None = None, first_row: int = 0) -> Scores:
+    def score(self, texts: Sequence[str], *, progress: ProgressTask | None = None, first_row: int = 0) -> Scores:
         """Return what the model says about the texts, all encoded at once.
 
         A text's logits are the same to the last bit whatever its neighbours and their order, on one machine with one
@@ -286,7 +286,7 @@ class Model:
                 raise DataError(f"Text {i + 1} is empty.", "Leave it out; secondcoder label does so and says why.")
         return self.score_encoded(self.encoder.encode(texts), progress=progress)
 
-    def score_encoded(self, encoded: Encoded, *, progress: Task | None = None) -> Scores:
+    def score_encoded(self, encoded: Encoded, *, progress: ProgressTask | None = None) -> Scores:
         """Return what the model says about texts that have been encoded."""
         windows = encoded.windows
         firsts = np.zeros(len(encoded.lengths), np.bool_)  # progress counts a text with its first window
@@ -315,7 +315,7 @@ class Model:
         """Write the model folder, whole or not at all; plain ``transformers.pipeline`` loads it too."""
         with atomic_path(Path(folder)) as temporary, quiet_transformers(), storage_errors(Path(folder)):
             self.network.save_pretrained(temporary, max_shard_size="1000GB")
-            share(temporary / WEIGHTS_FILE, like=temporary / "config.json")
+            copy_mode(temporary / WEIGHTS_FILE, like=temporary / "config.json")
             self.encoder.tokenizer.save_pretrained(temporary)
             hashes = {"weights_sha256": sha256_file(temporary / WEIGHTS_FILE)}
             if isinstance(self.backend, OpenVINOBackend):
@@ -333,7 +333,7 @@ def model_sha256(weights_sha256: str, converted_sha256: str = "") -> str:
     return converted_sha256 or weights_sha256
 
 
-def share(path: Path, *, like: Path) -> None:
+def copy_mode(path: Path, *, like: Path) -> None:
     """Let those read a file who may read its neighbour: what safetensors writes is its owner's only."""
     with contextlib.suppress(OSError):  # some file systems have no modes
         shutil.copymode(like, path)

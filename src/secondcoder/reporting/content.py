@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from secondcoder.corpus.corpus import Part, Task
+from secondcoder.corpus.corpus import Part, TaskName
 from secondcoder.corpus.findings import Finding
 from secondcoder.evaluation.error_analysis import Mistakes
 from secondcoder.evaluation.evaluation import Evaluation
@@ -144,7 +144,7 @@ class ReportContent:
     group_column: str | None = None
     positive: str | None = None
     model_description: str = ""
-    task: Task = "multi-class"
+    task: TaskName = "multi-class"
     metric: str = ""
     best_epoch: int | None = None
     best_seed: int | None = None

@@ -5,7 +5,7 @@ In: plain values. Out: text for the page, its pictures' tables, and the model ca
 
 from typing import Any
 
-from secondcoder.corpus.corpus import Task
+from secondcoder.corpus.corpus import TaskName
 from secondcoder.evaluation.intervals import Interval
 
 MODEL, TFIDF, MAJORITY = "model", "tfidf-logistic", "majority"
@@ -20,7 +20,7 @@ PART_NAMES = {"folds": "cross-fitting"}
 UNDEFINED = "–"
 
 
-def name_of(who: str, task: Task = "multi-class") -> str:
+def name_of(who: str, task: TaskName = "multi-class") -> str:
     """Return what the model or a baseline is called on the page of a task."""
     if who == MAJORITY and task == "multi-label":
         return _MOST_FREQUENT_SET

@@ -32,7 +32,7 @@ from secondcoder.settings import TrainSettings, check_count
 from secondcoder.splits.folds import Fold, make_folds
 from secondcoder.storage import atomic_path, locked, read_json, storage_errors, write_json
 from secondcoder.training.baselines import fit_baselines
-from secondcoder.training.classifier import set_thresholds, temper, tempered
+from secondcoder.training.classifier import apply_temperature, calibrate, set_thresholds
 from secondcoder.training.seeds import fit_pretrained, spread
 
 FOLDS = "folds"
@@ -193,8 +193,8 @@ def _predict(
         fold.train, fold.dev, settings=settings, seed=run.info["seed"], checkpoints=checkpoints, progress=progress
     )
     assert result.best_scores is not None  # a training that came to its end was evaluated
-    temper(model, fold.dev, result.best_scores)  # as the run's own model was
-    set_thresholds(model, fold.dev, tempered(model, result.best_scores), tune=settings.tune_threshold)
+    calibrate(model, fold.dev, result.best_scores)  # as the run's own model was
+    set_thresholds(model, fold.dev, apply_temperature(model, result.best_scores), tune=settings.tune_threshold)
     with progress.task("predicting", len(fold.judged)) as task:
         said = {MODEL_NAME: model.score(fold.judged.texts, progress=task).probabilities}
     baselines = fit_baselines(fold.train)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from secondcoder.corpus.corpus import Corpus, Task
+from secondcoder.corpus.corpus import Corpus, TaskName
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.evaluation.learning_curve import LearningCurve, fit_power_law
 from secondcoder.evaluation.metrics import LOWER_IS_BETTER, is_better, resolve_metric
@@ -286,7 +286,7 @@ def _train(study: Study, size: int, seed: int, name: str, work: Path, progress: 
     return Training(size, seed, *_best(result, rows.task))
 
 
-def _best(result: Fit, task: Task) -> tuple[dict[str, float], int]:
+def _best(result: Fit, task: TaskName) -> tuple[dict[str, float], int]:
     """Return the figures on dev of a training's best epoch, and that epoch."""
     entry = next(entry for entry in result.history if entry["epoch"] == result.best_epoch)
     return {name: entry[name] for name in history_names(result.metric, task)}, entry["epoch"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from secondcoder.evaluation.tasks import gold_of
-from secondcoder.model.backend_choice import Check, Judges
+from secondcoder.model.backend_choice import Check, DevReference
 from secondcoder.model.export import ExportFormat, export_model, torch_scores
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.run import Run
@@ -54,5 +54,5 @@ def export_run(
         labels_in_int8 = form == "openvino" and (model.card.backend, model.card.precision) == ("openvino", "int8")
         precision = "int8" if labels_in_int8 else "fp32"
     gold, scores = gold_of(dev, model.label_names), torch_scores(model, dev.texts, progress)
-    judges = Judges(run.part("train").texts, dev.texts, gold, scores, model.card.decide)
+    judges = DevReference(run.part("train").texts, dev.texts, gold, scores, model.card.decide)
     return export_model(model, Path(output), form=form, precision=precision, judges=judges, progress=progress)

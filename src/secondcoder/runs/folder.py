@@ -26,7 +26,7 @@ from secondcoder.evaluation.tasks import gold_of, labels_decided
 from secondcoder.evaluation.thresholds import Thresholds
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
-from secondcoder.settings import in_todays_words
+from secondcoder.settings import migrate_settings
 from secondcoder.storage import (
     append_json_line,
     atomic_path,
@@ -127,7 +127,7 @@ class RunFolder:
         if not (self.folder / RUN_FILE).is_file():
             there = "there is no such folder" if not self.folder.exists() else f"it has no {RUN_FILE}"
             raise RunError(f"{self.folder} is not a run: {there}.", "Name the folder that secondcoder train wrote.")
-        self.info: dict[str, Any] = _in_todays_words(read_json(self.folder / RUN_FILE))
+        self.info: dict[str, Any] = _migrated(read_json(self.folder / RUN_FILE))
         if self.info.get("format") != RUN_FORMAT:
             raise RunError(f"{self.folder} was written by another version of secondcoder.", "Train again.")
 
@@ -337,12 +337,12 @@ def _sorted_columns(rows: Corpus) -> list[list[str | None]]:
     return [list(column) for column in zip(*ordered, strict=True)]
 
 
-def _in_todays_words(info: dict[str, Any]) -> dict[str, Any]:
+def _migrated(info: dict[str, Any]) -> dict[str, Any]:
     """Return what ``run.json`` says, with the names that settings have today."""
     if "settings" in info:
-        info["settings"]["train"] = in_todays_words(info["settings"]["train"])
+        info["settings"]["train"] = migrate_settings(info["settings"]["train"])
     if (info.get("results") or {}).get("lengths"):
-        info["results"]["lengths"] = in_todays_words(info["results"]["lengths"])
+        info["results"]["lengths"] = migrate_settings(info["results"]["lengths"])
     return info
 
 

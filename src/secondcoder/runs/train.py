@@ -16,7 +16,7 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import DataError, ModelError
 from secondcoder.evaluation.tasks import gold_of
-from secondcoder.model.backend_choice import Judges, choose_backend
+from secondcoder.model.backend_choice import DevReference, choose_backend
 from secondcoder.model.backends import resolve_device
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
@@ -45,7 +45,7 @@ from secondcoder.splits.split import Split, set_aside
 from secondcoder.storage import locked
 from secondcoder.training.baselines import fit_baselines
 from secondcoder.training.class_weights import settle_classes, what_weights_do
-from secondcoder.training.classifier import promise, set_thresholds, temper, tempered
+from secondcoder.training.classifier import apply_temperature, calibrate, choose_confidence, set_thresholds
 from secondcoder.training.distributed import join_ranks
 from secondcoder.training.loop import Fit
 from secondcoder.training.recipes import compare_recipes, require_possible, wants_comparison
@@ -185,22 +185,22 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progr
     assert result.best_scores is not None  # a training that came to its end was evaluated
     dev = judged.dev
     result.findings += [
-        *temper(model, dev, result.best_scores),
+        *calibrate(model, dev, result.best_scores),
         *what_weights_do(result.class_weights, positive=dev.positive),
     ]
     temperature = model.card.temperature
-    scores = tempered(model, result.best_scores)
+    scores = apply_temperature(model, result.best_scores)
     settings = run.info["settings"]["train"]
     for finding in set_thresholds(model, dev, scores, tune=settings.get("tune_threshold", False)):
         result.findings.append(finding)
         progress.say(finding.message)
     thresholds = model.card.thresholds
     gold = gold_of(dev, model.label_names)
-    judges = Judges(judged.train.texts, dev.texts, gold, scores, model.card.decide)
+    judges = DevReference(judged.train.texts, dev.texts, gold, scores, model.card.decide)
     choice = choose_backend(model, settings["backend"], judges, progress)
     progress.say(f"Labels will be made with {choice.reason}")
     scores = choice.scores
-    promised = promise(model, judged.reserved, settings["max_error"])
+    promised = choose_confidence(model, judged.reserved, settings["max_error"])
     run.store_model(model)
     _compare_saved(run, model, dev)
     baselines = fit_baselines(judged.train)
@@ -296,7 +296,7 @@ def train_with(
     if not ranks.leads:
         progress = Progress()
     run: Run | None = None
-    with ranks.unhurried(), contextlib.ExitStack() as held:
+    with ranks.ignoring_sigterm(), contextlib.ExitStack() as held:
         with ranks.sharing_failure():
             if ranks.leads:
                 require_ours(output)

@@ -28,7 +28,7 @@ from transformers import PreTrainedModel
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import ModelError, RunError, StorageError
-from secondcoder.model.model import Model, share
+from secondcoder.model.model import Model, copy_mode
 from secondcoder.storage import atomic_path, read_json, sha256_file, sha256_strings, storage_errors, write_json
 from secondcoder.training.distributed import Ranks
 from secondcoder.training.steps import Parameters
@@ -123,7 +123,7 @@ class CheckpointFolder:
                 hashes[_BEST] = read_json(before[-1] / _MANIFEST)[_BEST]
             write_json(temporary / _MANIFEST, hashes)
             for name in hashes:
-                share(temporary / name, like=temporary / _MANIFEST)
+                copy_mode(temporary / name, like=temporary / _MANIFEST)
         for old in before[: 1 - _KEPT]:
             shutil.rmtree(old, ignore_errors=True)
         return path
@@ -260,7 +260,7 @@ def _cuda_states() -> list[torch.Tensor]:
     return list(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else []
 
 
-class Keeper:
+class TrainingCheckpoints:
     """Saves and brings back one training.
 
     Parameters

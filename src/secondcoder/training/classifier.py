@@ -11,14 +11,14 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import ModelError
 from secondcoder.evaluation.calibration import fit_temperature
-from secondcoder.evaluation.selective import Guarantee, promise_of
+from secondcoder.evaluation.selective import Guarantee, risk_guarantee
 from secondcoder.evaluation.tasks import confidence_of, gold_of
 from secondcoder.evaluation.thresholds import tune_threshold, tune_thresholds
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.temperature import fold_temperature
 
 
-def temper(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
+def calibrate(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
     """Fold the temperature that fits dev best into the model's head; return what is to be known of it.
 
     Parameters
@@ -49,7 +49,7 @@ def temper(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
     return []
 
 
-def tempered(model: Model, scores: Scores) -> Scores:
+def apply_temperature(model: Model, scores: Scores) -> Scores:
     """Return what the model said before `temper` as it says it now."""
     return replace(scores, logits=scores.logits / np.float32(model.card.temperature))
 
@@ -91,7 +91,7 @@ def set_thresholds(model: Model, dev: Corpus, scores: Scores, *, tune: bool = Fa
     ]
 
 
-def promise(model: Model, reserved: Corpus | None, max_error: float | None) -> Guarantee | None:
+def choose_confidence(model: Model, reserved: Corpus | None, max_error: float | None) -> Guarantee | None:
     """Return the confidence that keeps the error asked for, and write it on the model's card.
 
     Parameters
@@ -109,6 +109,6 @@ def promise(model: Model, reserved: Corpus | None, max_error: float | None) -> G
     probabilities, card = model.score(reserved.texts).probabilities, model.card
     right = card.decide(probabilities) == gold_of(reserved, model.label_names)
     sure = confidence_of(probabilities, card.thresholds, card.label_names, multi_label=card.multi_label)
-    found = promise_of(sure, right if right.ndim == 1 else right.all(axis=1), max_error)
+    found = risk_guarantee(sure, right if right.ndim == 1 else right.all(axis=1), max_error)
     model.card = replace(model.card, min_confidence=found.min_confidence)
     return found

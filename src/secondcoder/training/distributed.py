@@ -116,7 +116,7 @@ class Ranks:
         return found
 
     @contextlib.contextmanager
-    def unhurried(self) -> Iterator[None]:
+    def ignoring_sigterm(self) -> Iterator[None]:
         """Disregard SIGTERM inside the block, but for a training that listens to it; a process alone does as ever.
 
         Launchers send it to all their processes when they are told to stop, after the scheduler may have sent it, and

@@ -31,7 +31,7 @@ from secondcoder.model.tokenisation import Encoded
 from secondcoder.progress import Progress
 from secondcoder.settings import LEAST_STEPS, TrainSettings
 from secondcoder.training.activation_cache import inputs_for
-from secondcoder.training.checkpoints import Checkpoint, Keeper, deterministic, set_generators
+from secondcoder.training.checkpoints import Checkpoint, TrainingCheckpoints, deterministic, set_generators
 from secondcoder.training.class_weights import resolve_weights
 from secondcoder.training.contrastive import ContrastiveStepper
 from secondcoder.training.distributed import ALONE, Ranks
@@ -263,7 +263,7 @@ def fit(
         training = _Training(model, train, dev, encoded, settings.resolved(), seed, checkpoints, ranks, progress, stop)
         training.judge_each = judge_each
         if resume:
-            training.go_back()
+            training.resume()
             for entry in training.result.history:
                 on_evaluation(entry)
         else:
@@ -303,7 +303,7 @@ class _Training:
         self.frozen = hold(model.network, settings)
         # Named now, as the whole network names them: while lower layers are put aside the others have other numbers.
         self.parameters = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
-        self.keeper = Keeper(model, train, dev, self.parameters, checkpoints, ranks)
+        self.keeper = TrainingCheckpoints(model, train, dev, self.parameters, checkpoints, ranks)
         self.state, self.epochs = State(), settings.epochs or 0
         self.n_steps = self.epochs * math.ceil(len(train) / settings.batch_size)
         self.stepper: Stepper | None = None
@@ -394,9 +394,9 @@ class _Training:
                 seconds = time.monotonic() - started
                 state.add(texts=len(rows), loss=loss, padded_tokens=padded_tokens, seconds=seconds)
                 task.advance(len(rows), note=f"loss {state.loss:.3f}")
-                self._look_around()
+                self._checkpoint_if_due()
 
-    def _look_around(self) -> None:
+    def _checkpoint_if_due(self) -> None:
         """Between two steps: stop if asked to, save if it is time, together with the other processes."""
         due = time.monotonic() - self.saved_at >= 60 * self.settings.checkpoint_minutes
         if self.ranks.count > 1:
@@ -438,7 +438,7 @@ class _Training:
             f"Training was interrupted {where}.", "Go on with the same command and --resume."
         ) from None
 
-    def go_back(self) -> None:
+    def resume(self) -> None:
         """Put everything back to what the newest whole checkpoint says."""
         self.resumed = self.keeper.newest(self.progress.say)
         if self.resumed is None:

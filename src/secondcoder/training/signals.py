@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from secondcoder.errors import InterruptedRunError
-from secondcoder.progress import Progress, Task
+from secondcoder.progress import Progress, ProgressTask
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -33,7 +33,7 @@ class StoppableProgress(Progress):
         self._shown, self._stop = shown, stop
 
     @contextlib.contextmanager
-    def task(self, description: str, total: int | None, unit: str = "texts") -> Iterator[Task]:
+    def task(self, description: str, total: int | None, unit: str = "texts") -> Iterator[ProgressTask]:
         """Yield the other's task."""
         with self._shown.task(description, total, unit) as task:
             yield _StoppableTask(task, self._stop)
@@ -44,7 +44,7 @@ class StoppableProgress(Progress):
 
 
 class _StoppableTask:
-    def __init__(self, shown: Task, stop: Stop) -> None:
+    def __init__(self, shown: ProgressTask, stop: Stop) -> None:
         self._shown, self._stop = shown, stop
 
     def advance(self, n: int = 1, note: str = "") -> None:

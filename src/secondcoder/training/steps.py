@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from secondcoder.corpus.corpus import Task
+from secondcoder.corpus.corpus import TaskName
 from secondcoder.errors import ModelError
 from secondcoder.model.backends import ResolvedPrecision, attention_for, computing
 from secondcoder.model.batches import Batch, Pass, cut_step
@@ -64,7 +64,7 @@ def binary_cross_entropy(
     return found / k
 
 
-def loss_for(task: Task, weights: Mapping[str, float] | None = None) -> Loss:
+def loss_for(task: TaskName, weights: Mapping[str, float] | None = None) -> Loss:
     """Return the loss that a task is trained by, with the weight of each class, in the order of the label names."""
     loss = binary_cross_entropy if task == "multi-label" else cross_entropy
     return loss if weights is None else partial(loss, weights=tuple(weights.values()))
