@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from secondcoder.errors import DataError, SettingsError, StorageError
-from secondcoder.formats import files, records
+from secondcoder.formats import parquet, records
 from secondcoder.formats.files import open_reader, open_writer, read_table
 from secondcoder.formats.jsonlines import JSON_MARK
 from secondcoder.labelling.summary import not_finite_findings
@@ -180,7 +180,7 @@ def test_batches_with_different_dictionaries_share_a_parquet_file(tmp_path: Path
 def test_parquet_row_groups_are_written_as_they_fill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(files, limit, 10 if limit == "_ROW_GROUP_ROWS" else 80)  # bytes: 10 rows of 8
+    monkeypatch.setattr(parquet, limit, 10 if limit == "_ROW_GROUP_ROWS" else 80)  # bytes: 10 rows of 8
     table = pa.table({"i": range(35)})
     write(tmp_path / "a.parquet", table, rows=5)
     metadata = pq.ParquetFile(tmp_path / "a.parquet").metadata
