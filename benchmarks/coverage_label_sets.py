@@ -22,9 +22,9 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from secondcoder.environment import machine, versions
-from secondcoder.evaluation.metrics import quadratic_kappa
-from secondcoder.evaluation.multilabel import f1_of_texts, losses_of_texts, set_intervals
+from secondcoder.evaluation.metrics import f1_of_texts, losses_of_texts, quadratic_kappa
 from secondcoder.evaluation.ordinal import order_intervals
+from secondcoder.evaluation.set_intervals import set_intervals
 
 SIZES, CLASSES, SIGNALS, GROUPS, NOISES = (100, 400), (3, 8), (1.0, 2.5), (None, 12, 30), (0.4, 0.9)
 SET_FIGURES = "macro-f1 micro-f1 weighted-f1 macro-precision macro-recall micro-precision micro-recall".split()

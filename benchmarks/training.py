@@ -32,7 +32,7 @@ import secondcoder as sc
 from secondcoder.cli.demo import articles
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.environment import machine, versions
-from secondcoder.evaluation.multiclass import class_indices
+from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.batches import training_steps
 from secondcoder.model.loading import start_model
 from secondcoder.model.pretrained import rate_for, seeded
@@ -89,7 +89,7 @@ class Secondcoder:
             network,
             parameters,
             kept or TokenInputs(self.model.encoder, self.encoded),
-            class_indices(train, train.label_names),
+            gold_of(train, train.label_names),
             settings=self.settings,
             precision=self.model.precision,
             token_budget=2048,
@@ -197,7 +197,7 @@ def main() -> None:
             "secondcoder, lower half frozen": Secondcoder(train, 0.5, Path(folder)),
         }
         first = next(iter(ours.values()))
-        targets = class_indices(train, train.label_names).tolist()
+        targets = gold_of(train, train.label_names).tolist()
         trainer = notebook_trainer(
             (list(train.texts), targets),
             (list(train.texts[:16]), targets[:16]),

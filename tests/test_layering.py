@@ -99,3 +99,70 @@ def test_importing_the_package_loads_nothing_else():
     code = "import sys, secondcoder; print([m for m in sys.modules if m.startswith('secondcoder.')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+OWN = {f"evaluation/{name}.py" for name in ("tasks", "multiclass", "ordinal", "multilabel")} | {"corpus/labels.py"}
+"""Where the label scheme may be asked for; the page's templates may too."""
+FLAGS = {"multi_label", "several", "sets", "order", "task"}
+"""Attributes that tell it."""
+SCHEMES = {"multi-class", "ordinal", "multi-label", "MultiClass", "Ordinal", "MultiLabel", "SetFigures", "OrderFigures"}
+SHAPED = ("gold", "self.gold", "rows.gold", "targets", "self.targets", "given", "predicted", "labels")
+"""What has another shape or type in each scheme."""
+
+
+def asks_for_the_scheme(node: ast.AST) -> bool:
+    """Return whether an expression looks at the scheme: by its name, a flag, a class, or the shape of gold labels."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and part.value in SCHEMES:
+            return True
+        if isinstance(part, ast.Name) and part.id in SCHEMES | {"multi_label"}:
+            return True
+        if isinstance(part, ast.Attribute) and part.attr in FLAGS:
+            return True
+        if isinstance(part, ast.Attribute) and part.attr in ("ndim", "dtype") and ast.unparse(part.value) in SHAPED:
+            return True
+    return False
+
+
+def conditions(path: Path) -> list[int]:
+    """Return the lines of a file that branch on the label scheme, or look something up by it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tests: list[ast.AST] = []
+        if isinstance(node, ast.If | ast.IfExp | ast.While | ast.Assert):
+            tests = [node.test]
+        elif isinstance(node, ast.BoolOp | ast.Compare):
+            tests = [node]
+        elif isinstance(node, ast.comprehension):
+            tests = list(node.ifs)
+        elif isinstance(node, ast.Match):
+            tests = [node.subject]
+        elif isinstance(node, ast.Subscript) and not isinstance(node.value, ast.Name | ast.Attribute):
+            tests = [node.slice]
+        elif isinstance(node, ast.Subscript) and ast.unparse(node.value).isupper():
+            tests = [node.slice]  # a table of the module
+        found |= {test.lineno for test in tests if asks_for_the_scheme(test)}
+    return sorted(found)
+
+
+def test_the_label_scheme_is_asked_for_in_its_own_files_only():
+    """At most 15 lines elsewhere; each has its reason here."""
+    found = {}
+    for path in FILES:
+        name = path.relative_to(SOURCE).as_posix()
+        if name not in OWN and (lines := conditions(path)):
+            found[name] = len(lines)
+    assert found == REASONS
+    assert sum(found.values()) <= 15
+
+
+REASONS = {
+    "corpus/corpus.py": 4,  # what multi-label means; the sets of labels; a positive class needs two classes, twice
+    "evaluation/error_analysis.py": 3,  # rows are told apart by the shape of gold; mistakes are texts or decisions
+    "evaluation/evaluation.py": 2,  # an evaluation on disk has no key for its scheme but these parts
+    "evaluation/label_errors.py": 1,  # confident learning, of each class by itself or of all
+    "model/model.py": 1,  # the summary of one label a text stays as it always was
+    "runs/compare.py": 2,  # two runs of different schemes
+    "splits/draft.py": 1,  # sets of labels are no strata
+    "training/recipes.py": 1,  # contrastive training compares texts of one class each
+}

@@ -19,9 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from secondcoder.corpus.arrays import corpus_for, label_name, list_of_texts
 from secondcoder.errors import InterruptedRunError, SettingsError, StorageError
-from secondcoder.evaluation.multiclass import class_threshold, decide_class
-from secondcoder.evaluation.multilabel import decide_set, threshold_array
-from secondcoder.evaluation.tasks import gold_of
+from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.model.backend_choice import DevReference, choose_backend
 from secondcoder.progress import LiveProgress, Progress, default_progress
 from secondcoder.settings import (
@@ -239,12 +237,9 @@ checkpoint_activations
         Where a text may have several: ndarray of shape (n, k), 0 and 1, columns as ``classes_``.
         """
         p = self.predict_proba(X)  # first of all, as it asks whether there is a model
-        names, card = list(map(label_name, self.classes_.tolist())), self.model_.card
-        if card.multi_label:
-            return decide_set(p, threshold_array(card.thresholds, names)).astype(np.int64)
-        threshold, at = class_threshold(card.thresholds, names)
-        found: NDArray[Any] = self.classes_[decide_class(p, threshold, positive=at)]
-        return found
+        names, card = tuple(map(label_name, self.classes_.tolist())), self.model_.card
+        rules = task_rules(card.task)
+        return rules.as_y(rules.decide(p, card.thresholds, names), self.classes_)
 
     def predict_proba(self, X: Iterable[str]) -> NDArray[np.float64]:  # noqa: N803
         """Return the probability of each class for each text, ndarray of shape (n, k), columns as ``classes_``.

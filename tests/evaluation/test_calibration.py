@@ -11,15 +11,11 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import brier_score_loss
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation.calibration import (
-    MOST_BINS,
-    Calibration,
-    bins_of,
-    calibration,
-    calibration_error,
-    fit_temperature,
-)
+from secondcoder.evaluation.calibration import MOST_BINS, Calibration, bins_of, calibration, calibration_error
 from secondcoder.evaluation.count_intervals import share_interval
+from secondcoder.evaluation.multiclass import MultiClass
+
+MULTI_CLASS = MultiClass()
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -175,15 +171,16 @@ def test_rows_that_do_not_fit_and_files_that_are_none_are_refused():
 def test_the_temperature_that_made_a_model_too_sure_is_found():
     for sharpness in (0.5, 1.0, 3.0):
         gold, logits = study(5000, seed=2, sharpness=sharpness)
-        assert fit_temperature(gold, logits) == pytest.approx(sharpness, rel=0.1)
-        before, after = (calibration(gold, softmax(logits / t, axis=1)) for t in (1, fit_temperature(gold, logits)))
+        assert MULTI_CLASS.temperature(gold, logits) == pytest.approx(sharpness, rel=0.1)
+        found = MULTI_CLASS.temperature(gold, logits)
+        before, after = (calibration(gold, softmax(logits / t, axis=1)) for t in (1, found))
         assert after.error < 0.02
         assert after.brier <= before.brier + 1e-4
 
 
 def test_on_many_rows_no_other_temperature_has_less_log_loss():
     gold, logits = study(3000, seed=3, sharpness=2.5)
-    found = fit_temperature(gold, logits)
+    found = MULTI_CLASS.temperature(gold, logits)
     best = min(log_loss(gold, logits, t) for t in np.geomspace(0.05, 20, 500))
     assert log_loss(gold, logits, found) <= best + 1e-6
 
@@ -203,7 +200,7 @@ def test_never_worse_than_temperature_1_and_labels_stay(seed, n, sharpness, kind
         "all right": logits.argmax(axis=1),
         "all wrong": logits.argmin(axis=1),
     }[kind]
-    found = fit_temperature(gold, logits)
+    found = MULTI_CLASS.temperature(gold, logits)
     assert 0.05 - 1e-9 <= found <= 20 + 1e-9
     assert log_loss(gold, logits, found) <= log_loss(gold, logits) + 1e-9
     assert np.array_equal((logits / found).argmax(axis=1), logits.argmax(axis=1))
@@ -211,7 +208,7 @@ def test_never_worse_than_temperature_1_and_labels_stay(seed, n, sharpness, kind
 
 def test_a_hundred_rows_that_are_all_right_do_not_make_the_model_certain():
     _, logits = study(100, seed=5, sharpness=0.3)
-    found = fit_temperature(logits.argmax(axis=1), logits)
+    found = MULTI_CLASS.temperature(logits.argmax(axis=1), logits)
     assert 0.05 < found < 1
     sure = softmax(logits / found, axis=1).max(axis=1)
     assert 0.9 < sure.mean() < 0.999
@@ -219,14 +216,14 @@ def test_a_hundred_rows_that_are_all_right_do_not_make_the_model_certain():
 
 def test_temperatures_do_not_depend_on_order_or_on_a_shift_of_logits():
     gold, logits = study(300, seed=6)
-    found = fit_temperature(gold, logits)
-    assert fit_temperature(gold[::-1], logits[::-1] + 5) == pytest.approx(found, rel=1e-6)
-    assert fit_temperature(gold, logits.astype(np.float32)) == pytest.approx(found, rel=1e-4)
+    found = MULTI_CLASS.temperature(gold, logits)
+    assert MULTI_CLASS.temperature(gold[::-1], logits[::-1] + 5) == pytest.approx(found, rel=1e-6)
+    assert MULTI_CLASS.temperature(gold, logits.astype(np.float32)) == pytest.approx(found, rel=1e-4)
 
 
 def test_logits_that_are_not_numbers_are_refused():
     with pytest.raises(DataError, match="not numbers"):
-        fit_temperature(np.array([0]), np.array([[np.nan, 1.0]]))
+        MULTI_CLASS.temperature(np.array([0]), np.array([[np.nan, 1.0]]))
 
 
 def test_of_rows_that_are_all_right_groups_say_less():

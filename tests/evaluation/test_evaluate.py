@@ -12,7 +12,7 @@ from sklearn import metrics as oracle
 from secondcoder.errors import DataError, SettingsError
 from secondcoder.evaluation.evaluate import evaluate
 from secondcoder.evaluation.evaluation import Evaluation
-from secondcoder.evaluation.metrics import is_better, metric_names, resolve_metric
+from secondcoder.evaluation.metrics import ONE_LABEL, is_better
 
 NAMES = ("economic", "social", "other")
 LABELS = ["economic", "economic", "social", "social", "social"]
@@ -117,16 +117,16 @@ def test_a_label_may_hold_colons_and_look_like_a_figure() -> None:
 def test_an_unknown_figure_is_refused_with_the_list_and_the_nearest(wrong: str) -> None:
     near = {"macro_f1": "macro-f1", "f1:economics": "f1:economic", "log_loss": "log-loss"}.get(wrong, "")
     with pytest.raises(SettingsError, match="balanced-accuracy, macro-f1") as caught:
-        resolve_metric(wrong, None, NAMES)
+        ONE_LABEL.resolve(wrong, None, NAMES)
     assert near in caught.value.cure
     with pytest.raises(SettingsError):
         evaluate(LABELS, PROBABILITIES, NAMES).figure(wrong)
 
 
 def test_auto_is_the_positive_classs_f1_or_macro_f1() -> None:
-    assert resolve_metric("auto", "pos", ["neg", "pos"]) == "f1:pos"
-    assert resolve_metric("auto", None, NAMES) == "macro-f1"
-    assert all(resolve_metric(name, None, NAMES) == name for name in metric_names(NAMES))
+    assert ONE_LABEL.resolve("auto", "pos", ["neg", "pos"]) == "f1:pos"
+    assert ONE_LABEL.resolve("auto", None, NAMES) == "macro-f1"
+    assert all(ONE_LABEL.resolve(name, None, NAMES) == name for name in ONE_LABEL.of(NAMES))
 
 
 def test_log_loss_is_better_when_lower_and_all_else_when_higher() -> None:

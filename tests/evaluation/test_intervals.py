@@ -7,8 +7,8 @@ from scipy.stats import binomtest
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation import metrics
+from secondcoder.evaluation.count_intervals import intervals
 from secondcoder.evaluation.intervals import Interval, degrees_of_freedom, jackknife, mean_interval, wilson
-from secondcoder.evaluation.multiclass import intervals
 
 NAMES = ("a", "b", "c")
 
@@ -109,7 +109,7 @@ def test_every_figure_is_there_and_its_interval_holds_it(
     gold, p, names, groups = case
     found = intervals(gold, p, names, groups=groups if grouped else None)
     values = figures(gold, p, names)
-    assert tuple(found) == metrics.metric_names(names)
+    assert tuple(found) == metrics.ONE_LABEL.of(names)
     for name, interval in found.items():
         if interval is None:
             continue

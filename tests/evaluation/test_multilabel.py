@@ -9,11 +9,12 @@ from scipy.special import expit
 from sklearn import metrics as oracle
 
 from secondcoder.errors import DataError, SettingsError
-from secondcoder.evaluation.calibration import fit_temperature
+from secondcoder.evaluation import metrics
 from secondcoder.evaluation.evaluate import evaluate, evaluate_points
 from secondcoder.evaluation.evaluation import Evaluation
-from secondcoder.evaluation.metrics import metric_names, resolve_metric
-from secondcoder.evaluation.multilabel import f1_of_texts, set_intervals
+from secondcoder.evaluation.metrics import f1_of_texts
+from secondcoder.evaluation.set_intervals import set_intervals
+from secondcoder.evaluation.tasks import task_rules
 
 NAMES = ("economic", "social", "other")
 SETS = [("economic",), ("economic", "social"), (), ("social",), ("social",)]
@@ -71,7 +72,7 @@ def test_every_figure_of_sets_is_scikit_learns(case):
         assert found.figure("exact-match") == pytest.approx(oracle.accuracy_score(gold, said))
     losses = [oracle.log_loss(gold[:, i], p[:, i], labels=[False, True]) for i in range(k)]
     assert found.figure("log-loss") == pytest.approx(np.mean(losses))
-    assert set(found.figures()) == set(metric_names(names, "multi-label"))
+    assert set(found.figures()) == set(metrics.SETS.of(names))
 
 
 @given(judged(), st.sampled_from([None, 1, 2, 7]))
@@ -192,10 +193,10 @@ def test_sets_are_not_taken_for_labels():
 
 
 def test_figures_of_other_tasks_are_refused_by_name():
-    assert resolve_metric("exact-match", None, NAMES, "multi-label") == "exact-match"
+    assert metrics.SETS.resolve("exact-match", None, NAMES) == "exact-match"
     for name, task in (("accuracy", "multi-label"), ("exact-match", "multi-class"), ("quadratic-kappa", "multi-class")):
         with pytest.raises(SettingsError, match="no figure"):
-            resolve_metric(name, None, NAMES, task)
+            task_rules(task).figures.resolve(name, None, NAMES)
 
 
 def test_calibration_is_that_of_the_decisions():
@@ -211,7 +212,7 @@ def test_calibration_is_that_of_the_decisions():
     boastful = evaluate(as_sets(gold, names), expit(2 * logits), names, task="multi-label", temperature=0.5)
     assert boastful.calibration.error_interval.low > 0.02
     assert boastful.uncalibrated.error == pytest.approx(honest.error, abs=1e-6)
-    assert fit_temperature(gold, 2 * logits) == pytest.approx(2.0, abs=0.25)
-    assert fit_temperature(gold, logits) == pytest.approx(1.0, abs=0.15)
+    assert task_rules("multi-label").temperature(gold, 2 * logits) == pytest.approx(2.0, abs=0.25)
+    assert task_rules("multi-label").temperature(gold, logits) == pytest.approx(1.0, abs=0.15)
     with pytest.raises(DataError, match="Gold has shape"):
-        fit_temperature(gold[:3], logits)
+        task_rules("multi-label").temperature(gold[:3], logits)

@@ -8,7 +8,7 @@ from sklearn import metrics as oracle
 
 from secondcoder.evaluation.evaluate import evaluate
 from secondcoder.evaluation.evaluation import Evaluation
-from secondcoder.evaluation.metrics import is_better, metric_names, quadratic_kappa
+from secondcoder.evaluation.metrics import ORDERED, is_better, quadratic_kappa
 from secondcoder.evaluation.ordinal import kappa_interval
 
 NAMES = ("left", "centre", "right", "far right")
@@ -28,7 +28,7 @@ def test_kappa_and_mean_absolute_error_are_scikit_learns_and_their_intervals_hol
     names = NAMES[:k]
     found = evaluate([names[i] for i in gold], np.eye(k)[said], names, task="ordinal", groups=groups)
     assert found.task == "ordinal"
-    assert set(found.figures()) == set(metric_names(names, "ordinal"))
+    assert set(found.figures()) == set(ORDERED.of(names))
     if found.order.quadratic_kappa is None:
         assert set(gold) == set(said)
         assert len(set(gold)) == 1

@@ -131,7 +131,7 @@ def test_without_the_extra_torch_labels_and_asking_for_openvino_is_an_error(mode
 
 def test_sets_of_labels_agree_where_all_decisions_do_at_their_thresholds():
     logits = np.zeros((4, 2), np.float32)
-    plain = Scores(logits, np.zeros(4, bool), np.ones(4, int), multi_label=True)
+    plain = Scores(logits, np.zeros(4, bool), np.ones(4, int), task="multi-label")
     other = replace(plain, logits=logits + np.array([[0, 0], [0, 0], [0, 0], [-0.5, 0]], np.float32))
     gold = np.array([[True, True]] * 4)
     given = DevReference([], ["x"] * 4, gold, plain, lambda p: p >= np.array([0.45, 0.5]))

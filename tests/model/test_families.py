@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import secondcoder as sc
 from secondcoder.corpus.corpus import Corpus, Source
 from secondcoder.errors import ModelError, SettingsError
-from secondcoder.evaluation.multiclass import class_indices
+from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.families import BY_TYPE
 from secondcoder.model.loading import load_encoder, load_model, start_model
 from secondcoder.model.model import Model
@@ -161,7 +161,7 @@ def test_steps_in_passes_have_the_gradients_of_one_pass(folder_of, name):
             model.network,
             dict(model.network.named_parameters()),
             TokenInputs(model.encoder, model.encoder.encode(CORPUS.texts)),
-            class_indices(CORPUS, LABELS),
+            gold_of(CORPUS, LABELS),
             settings=TrainSettings(),
             precision="fp32",
             token_budget=token_budget,

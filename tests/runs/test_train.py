@@ -383,7 +383,10 @@ def test_the_confidence_that_keeps_an_error_is_chosen_on_texts_that_chose_nothin
     encoder_folder, tmp_path, monkeypatch
 ):
     seen = []
-    monkeypatch.setattr("secondcoder.training.classifier.fit_temperature", lambda gold, logits: seen.append(len(gold)) or 1.5)
+    monkeypatch.setattr(
+        "secondcoder.evaluation.multiclass.MultiClass.temperature",
+        lambda rules, gold, logits: seen.append(len(gold)) or 1.5,
+    )
     split = sc.split(read_rows(), seed=7)
     run = sc.train(
         split,

@@ -12,8 +12,8 @@ NAMES = ("left", "right", "none")
 TARGETS = np.array([0] * 6 + [1] * 3 + [2])
 
 
-def resolve(given, targets=TARGETS, *, multi_label=False):
-    return resolve_weights(given, targets, NAMES, multi_label=multi_label)
+def resolve(given, targets=TARGETS, *, task="multi-class"):
+    return resolve_weights(given, targets, NAMES, task=task)
 
 
 def test_balanced_classes_weigh_the_same_in_all_and_a_text_weighs_1_on_average():
@@ -48,9 +48,9 @@ def test_shares_of_coders_count_as_parts_of_texts():
 
 def test_of_several_classes_a_text_a_weight_is_that_of_having_the_class():
     gold = np.array([[1, 0, 1], [1, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=np.float32)
-    assert resolve("balanced", gold, multi_label=True) == pytest.approx({"left": 1 / 3, "right": 3.0, "none": 3.0})
+    assert resolve("balanced", gold, task="multi-label") == pytest.approx({"left": 1 / 3, "right": 3.0, "none": 3.0})
     given = {"left": 1.0, "right": 5.0, "none": 2.0}
-    assert resolve(given, gold, multi_label=True) == given
+    assert resolve(given, gold, task="multi-label") == given
 
 
 def write(tmp_path, text):

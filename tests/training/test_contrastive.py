@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from secondcoder.evaluation.multiclass import class_indices
+from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.batches import training_steps
 from secondcoder.settings import TrainSettings
 from secondcoder.training.activation_cache import TokenInputs
@@ -47,7 +47,7 @@ def make_stepper(encoder_folder, corpus):
             model.network,
             dict(model.network.named_parameters()),
             TokenInputs(model.encoder, model.encoder.encode(corpus.texts)),
-            class_indices(corpus, corpus.label_names),
+            gold_of(corpus, corpus.label_names),
             settings=settings,
             precision="fp32",
             token_budget=token_budget,

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from secondcoder.errors import InterruptedRunError
-from secondcoder.evaluation.multiclass import class_indices
+from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.backends import computing
 from secondcoder.model.loading import start_model
 from secondcoder.progress import Progress
@@ -99,7 +99,7 @@ def test_dev_may_choose_the_head_as_it_started(encoder_folder, train_and_dev, tm
     result = fit(model, *train_and_dev, settings=settings, seed=1, checkpoints=tmp_path)
     assert [entry["epoch"] for entry in result.history] == [0, 1]
     assert result.best_epoch == 0
-    targets = class_indices(train_and_dev[1], model.label_names)
+    targets = gold_of(train_and_dev[1], model.label_names)
     assert result.history[0]["accuracy"] == np.mean(result.best_scores.logits.argmax(axis=1) == targets)
 
 

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 import secondcoder as sc
 from secondcoder.errors import ModelError
-from secondcoder.evaluation.multiclass import class_indices
+from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.backends import computing
 from secondcoder.model.tokenisation import Encoded
 from secondcoder.progress import Progress
@@ -53,7 +53,7 @@ def make_stepper(encoder_folder):
             model.network,
             dict(model.network.named_parameters()),
             TokenInputs(model.encoder, model.encoder.encode(corpus.texts)),
-            class_indices(corpus, model.label_names),
+            gold_of(corpus, model.label_names),
             settings=settings,
             precision=PRECISION,
             token_budget=budget,
@@ -281,7 +281,7 @@ def test_a_head_is_read_off_the_mean_of_a_texts_windows(encoder_folder, train_an
     model = start(long_settings(encoder_folder))
     train = train_and_dev[0]
     encoded = model.encoder.encode(train.texts)
-    targets = class_indices(train, model.label_names)
+    targets = gold_of(train, model.label_names)
     start_from_logistic(model, TokenInputs(model.encoder, encoded), targets, progress=Progress())
     single = Encoded(encoded.ids, encoded.offsets, encoded.lengths)
     each = model.score_encoded(single).logits

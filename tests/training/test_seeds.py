@@ -4,8 +4,8 @@ import statistics
 import numpy as np
 import pytest
 
-from secondcoder.evaluation.metrics import metric_names
-from secondcoder.evaluation.multiclass import class_indices
+from secondcoder.evaluation.metrics import ONE_LABEL
+from secondcoder.evaluation.tasks import gold_of
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from secondcoder.training.seeds import fit_pretrained, spread
@@ -26,12 +26,12 @@ def test_several_seeds_leave_the_figures_of_each_with_mean_and_spread(settings, 
     stored = json.loads(json.dumps(result.summary()))["seeds"]
     assert stored["figures"].keys() == {"5", "6"}
     for by_name in stored["figures"].values():
-        assert set(by_name) == set(metric_names(corpus.label_names))
+        assert set(by_name) == set(ONE_LABEL.of(corpus.label_names))
     assert {seed: by_name["macro-f1"] for seed, by_name in stored["figures"].items()} == result.seed_figures
     recalls = [by_name["recall:social"] for by_name in stored["figures"].values()]
     assert stored["mean"]["recall:social"] == pytest.approx(statistics.mean(recalls))
     assert stored["standard_deviation"]["recall:social"] == pytest.approx(statistics.stdev(recalls))
-    gold = class_indices(dev, corpus.label_names)
+    gold = gold_of(dev, corpus.label_names)
     accuracy = np.mean(model.predict_proba(dev.texts).argmax(axis=1) == gold)
     assert stored["figures"][str(result.seed)]["accuracy"] == pytest.approx(accuracy)
 

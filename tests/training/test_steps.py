@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from secondcoder.errors import ModelError
-from secondcoder.evaluation.multiclass import class_indices
+from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.loading import start_model
 from secondcoder.settings import TrainSettings
 from secondcoder.training.activation_cache import TokenInputs
@@ -41,7 +41,7 @@ def make_stepper(encoder_folder, corpus):
             model.network,
             dict(model.network.named_parameters()),
             TokenInputs(model.encoder, model.encoder.encode(corpus.texts)),
-            class_indices(corpus, corpus.label_names),
+            gold_of(corpus, corpus.label_names),
             settings=settings,
             precision="fp32",
             token_budget=PLENTY,

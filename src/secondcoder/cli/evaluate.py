@@ -138,8 +138,7 @@ def print_folds(run: "Run", folds: int, *, as_json: bool) -> None:
     print_figures(figures, title=f"Out of fold ({evaluation.n:,} texts: all of train, dev and test)")
     print_classes(evaluation)
     name, _ = evaluation.headline
-    whole = "exact-match" if evaluation.sets else "accuracy"
-    names = list(dict.fromkeys((name, "macro-f1", whole, "log-loss")))
+    names = list(dict.fromkeys((name, "macro-f1", evaluation.names.whole, "log-loss")))
     print_table(
         ["fold", "texts", "groups", *names],
         [

@@ -94,8 +94,10 @@ def show(folder: Path, /, *, json: Json = False) -> None:
         stored = {part: {who: e.to_dict() for who, e in by.items()} for part, by in figures.items()}
         print_json({**facts, "labels": list(model.label_names), "parts": dict(layers), "evaluations": stored})
         return
-    if not model.card.multi_label:
-        facts.pop("separator", None)
+    from secondcoder.evaluation.tasks import task_rules
+
+    for name in task_rules(model.card.task).unsaid:
+        facts.pop(name, None)
     print_table(["", str(folder)], ([name, _shown(value)] for name, value in facts.items()))
     print_table(["part of the network", "parameters"], layers)
     for part, by in figures.items():

@@ -146,33 +146,10 @@ def print_classes(evaluation: "Evaluation") -> None:
         ],
         title="By label",
     )
-    if evaluation.sets:
-        print_table(
-            ["label", "has it, given", "has it, not given", "not, but given", "not, not given", "threshold"],
-            (
-                [label, *decided.values(), evaluation.thresholds.get(label)]
-                for label, decided in evaluation.decisions.items()
-            ),
-            title="Decisions, by label",
-        )
-        sizes = zip(evaluation.sets.gold_sizes, evaluation.sets.given_sizes, strict=True)
-        print_table(
-            ["labels a text", "by hand", "given"],
-            ([str(size), *counts] for size, counts in enumerate(sizes) if any(counts)),
-            title="How many labels texts have",
-        )
-        return
-    if evaluation.order:
-        print_table(
-            ["steps off", "texts", "share"],
-            ([str(steps), n, f"{n / evaluation.n:.1%}"] for steps, n in enumerate(evaluation.distances)),
-            title="How far off",
-        )
-    print_table(
-        ["gold \\ predicted", *evaluation.label_names],
-        ([gold, *row.values()] for gold, row in evaluation.confusion.items()),
-        title="Confusion matrix",
-    )
+    from secondcoder.evaluation.tasks import task_rules
+
+    for columns, rows, title in task_rules(evaluation.task).tables(evaluation):
+        print_table(columns, rows, title=title)
 
 
 def _unit(n_groups: int, *, any_interval: bool) -> str:

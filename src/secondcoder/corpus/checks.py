@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from secondcoder.corpus.column_leaks import revealing_findings
 from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.corpus.findings import EXCERPT, Finding, Severity, excerpt
+from secondcoder.corpus.labels import differing_labels, labelled_rows, scheme_findings
 from secondcoder.corpus.leaks import near_duplicate_findings
 from secondcoder.corpus.near_duplicates import find_near_duplicates
 from secondcoder.errors import DataError
@@ -52,16 +53,10 @@ def label_findings(corpus: Corpus) -> list[Finding]:
                 "Label them, if they should take part.",
             )
         )
-    if corpus.multi_label:
-        findings += _set_findings(corpus)
+    special = scheme_findings(corpus)
+    findings += special
     name, most = max(counts.items(), key=lambda item: item[1], default=("", 0))
-    if len(counts) == 1 and not corpus.multi_label:
-        findings.append(
-            Finding(
-                "one-label", "error", f"Every labelled row has the label {name!r}.", "Training needs two labels.", n
-            )
-        )
-    elif most > DOMINANT * n:
+    if most > DOMINANT * n and not any(finding.kind == "one-label" for finding in special):
         findings.append(
             Finding(
                 "dominant-label",
@@ -86,28 +81,6 @@ def label_findings(corpus: Corpus) -> list[Finding]:
     return findings
 
 
-def _set_findings(corpus: Corpus) -> list[Finding]:
-    """Return how many labels texts have, where they may have several."""
-    sets = [names for names in corpus.label_sets if names is not None]
-    empty = [row for row, names in enumerate(corpus.label_sets) if names == ()]
-    sizes, kinds = [len(names) for names in sets], Counter(sets)
-    once = sum(n == 1 for n in kinds.values())
-    found = [
-        Finding(
-            "label-sets",
-            "note",
-            f"Texts have {sum(sizes) / len(sizes):.2f} labels on average, {max(sizes)} at most; {len(kinds):,} "
-            f"different sets occur, {once:,} of them on one row only.",
-            rows=len(sets),
-        )
-    ]
-    if empty:
-        message = f"Texts of no class: {len(empty):,} of {len(sets):,} labelled rows."
-        cure = "Nothing, if coders saw them and gave none; a text that nobody has coded should be left without a label."
-        found.append(_finding(corpus, empty, "no-class", "note", message, cure))
-    return found
-
-
 def text_findings(corpus: Corpus) -> list[Finding]:
     """Return what is wrong with single texts, and with texts that stand on several rows."""
     rows_of: defaultdict[str, list[int]] = defaultdict(list)
@@ -119,7 +92,7 @@ def text_findings(corpus: Corpus) -> list[Finding]:
         text: sorted({label or "no class" for row in rows if (label := corpus.labels[row]) is not None})
         for text, rows in repeated.items()
     }
-    several = "different sets of labels" if corpus.multi_label else "more than one label"
+    several = differing_labels(corpus.task)
     twofold = [text for text in repeated if len(names[text]) > 1]
     same = [text for text in repeated if len(names[text]) <= 1]
     copies = sum(len(repeated[text]) - 1 for text in same)
@@ -406,19 +379,10 @@ def check(
         truncated=truncated,
         groups=None if groups is None else _distribution(np.array(list(groups.values())), "rows"),
         findings=findings,
-        labelled_rows=_labelled_rows(corpus, split) if corpus.multi_label else None,
+        labelled_rows=labelled_rows(
+            corpus, None if split is None else {part: len(getattr(split, part)) for part in PARTS}
+        ),
     )
-
-
-def _labelled_rows(corpus: Corpus, split: Parts | None) -> dict[str, int]:
-    """Return how many rows are labelled, in all and of each part that there is."""
-    counts = {"all": sum(label is not None for label in corpus.labels)}
-    if split is not None:
-        return counts | {part: len(getattr(split, part)) for part in PARTS}
-    if corpus.parts is not None:
-        found = Counter(part for part, label in zip(corpus.parts, corpus.labels, strict=True) if label is not None)
-        counts |= {part: found[part] for part in PARTS}
-    return counts
 
 
 def _roles(corpus: Corpus) -> dict[str, str]:

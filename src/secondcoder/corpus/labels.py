@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from secondcoder.corpus.cells import check_mapping, class_name, label_of, labels_of, listed, look_at_labels, values_of
-from secondcoder.corpus.corpus import SEPARATOR, TaskName, join_set, natural_order
+from secondcoder.corpus.corpus import PARTS, SEPARATOR, Corpus, TaskName, join_set, natural_order
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.frames import class_names
 from secondcoder.errors import DataError, SettingsError
@@ -493,3 +493,62 @@ def label_roles(settings: ReadSettings) -> dict[str, str]:
         return {"label": settings.label}
     several = settings.label_columns or settings.label_shares
     return {f"label {i}": column for i, column in enumerate(several, 1)}
+
+
+def scheme_findings(corpus: Corpus) -> list[Finding]:
+    """Return what is to be known of labels because of the way they are given."""
+    if corpus.multi_label:
+        return _set_findings(corpus)
+    counts = {name: count for name, count in corpus.label_counts().items() if count}
+    if len(counts) != 1:
+        return []
+    ((name, n),) = counts.items()
+    message = f"Every labelled row has the label {name!r}."
+    return [Finding("one-label", "error", message, "Training needs two labels.", n)]
+
+
+def _set_findings(corpus: Corpus) -> list[Finding]:
+    """Return how many labels texts have, where they may have several."""
+    sets = [names for names in corpus.label_sets if names is not None]
+    empty = [row for row, names in enumerate(corpus.label_sets) if names == ()]
+    sizes, kinds = [len(names) for names in sets], Counter(sets)
+    once = sum(n == 1 for n in kinds.values())
+    found = [
+        Finding(
+            "label-sets",
+            "note",
+            f"Texts have {sum(sizes) / len(sizes):.2f} labels on average, {max(sizes)} at most; {len(kinds):,} "
+            f"different sets occur, {once:,} of them on one row only.",
+            rows=len(sets),
+        )
+    ]
+    if empty:
+        message = f"Texts of no class: {len(empty):,} of {len(sets):,} labelled rows."
+        cure = "Nothing, if coders saw them and gave none; a text that nobody has coded should be left without a label."
+        shown = tuple(corpus.ids[row] for row in empty[:5])
+        found.append(Finding("no-class", "note", message, cure, len(empty), shown))
+    return found
+
+
+def differing_labels(task: TaskName) -> str:
+    """Return what rows of one text have, where coders did not agree."""
+    return "different sets of labels" if task == "multi-label" else "more than one label"
+
+
+def labelled_rows(corpus: Corpus, parts: Mapping[str, int] | None) -> dict[str, int] | None:
+    """Return how many rows are labelled, in all and of each part that there is; None where counts of labels say so.
+
+    Parameters
+    ----------
+    parts
+        Rows of each part of a split; without it, the parts that the data gives are counted, if any.
+    """
+    if not corpus.multi_label:
+        return None
+    counts = {"all": sum(label is not None for label in corpus.labels)}
+    if parts is not None:
+        return counts | dict(parts)
+    if corpus.parts is not None:
+        found = Counter(part for part, label in zip(corpus.parts, corpus.labels, strict=True) if label is not None)
+        counts |= {part: found[part] for part in PARTS}
+    return counts

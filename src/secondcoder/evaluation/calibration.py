@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import expit, log_softmax, softmax
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation.count_intervals import LIKENESS, moderated, share_interval
@@ -370,10 +369,13 @@ def reliability(
     return error, error_interval, tuple(found)
 
 
-def fit_temperature(gold: NDArray[np.int64] | NDArray[np.bool_], logits: NDArray[np.floating[Any]]) -> float:
-    """Return the temperature by which logits are to be divided, so that their softmax has the least log loss.
-
-    Where a text may have several classes, it is the logistic function that is to have the least log loss.
+def fit_temperature(
+    logits: Floats,
+    targets: Floats,
+    probabilities: Callable[[Floats], Floats],
+    log_loss: Callable[[Floats], float],
+) -> float:
+    """Return the temperature by which logits are to be divided, so that their probabilities have the least log loss.
 
     Labels stay as they are: dividing changes no order. As in Platt's scaling, the gold labels are softened by
     one imagined text that is spread over all classes; a temperature for a hundred texts that are all right would
@@ -381,11 +383,12 @@ def fit_temperature(gold: NDArray[np.int64] | NDArray[np.bool_], logits: NDArray
 
     Parameters
     ----------
-    gold
-        Of rows that were not trained on: ndarray of shape (n,), class positions; or, of bool and of shape (n, k), which
-        classes each row has.
     logits
-        ndarray of shape (n, k).
+        ndarray of shape (n, k), of rows that were not trained on.
+    targets
+        ndarray of shape (n, k): the softened gold labels.
+    probabilities, log_loss
+        What scaled logits stand for, and what they cost against the gold labels.
 
     Returns
     -------
@@ -395,38 +398,22 @@ def fit_temperature(gold: NDArray[np.int64] | NDArray[np.bool_], logits: NDArray
     Raises
     ------
     DataError
-        If rows do not fit together, or a logit is not a number.
+        If a logit is not a number.
 
     References
     ----------
     Guo et al. 2017, arXiv:1706.04599. Platt 1999, "Probabilistic outputs for support vector machines", in Advances in
     Large Margin Classifiers, MIT Press.
     """
-    z = np.asarray(logits, dtype=np.float64)
-    sets = gold.ndim == 2
-    if sets and (gold.shape != z.shape or not len(gold)):
-        raise DataError(
-            f"Gold has shape {gold.shape}, the logits have {z.shape}.", "Give both for the same texts and classes."
-        )
-    if not sets:
-        top_class(gold.astype(np.int64), z)
-    if not np.isfinite(z).all():
+    if not np.isfinite(logits).all():
         raise DataError("Among the logits are some that are not numbers.", "Train again with a lower learning rate.")
-    n, k = z.shape
-    z = z if sets else z - z.max(axis=1, keepdims=True)
-    if not z.any():
+    if not logits.any():
         return 1.0  # all classes alike in every row: no temperature changes anything
-    targets = (gold * n + 0.5) / (n + 1) if sets else (np.eye(k)[gold] * n + 1 / k) / (n + 1)
-    wanted = float((targets * z).sum())
+    wanted = float((targets * logits).sum())
 
     def slope(inverse: float) -> float:
         """Return the log loss's derivative by 1 / temperature; it rises throughout, as the loss is convex in that."""
-        return float(((expit(inverse * z) if sets else softmax(inverse * z, axis=1)) * z).sum()) - wanted
-
-    def log_loss(inverse: float) -> float:
-        if sets:
-            return float((np.logaddexp(0.0, inverse * z) - gold * inverse * z).sum())
-        return float(-log_softmax(inverse * z, axis=1)[np.arange(n), gold].sum())
+        return float((probabilities(inverse * logits) * logits).sum()) - wanted
 
     lowest, highest = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
     if slope(lowest) >= 0:
@@ -435,4 +422,4 @@ def fit_temperature(gold: NDArray[np.int64] | NDArray[np.bool_], logits: NDArray
         inverse = highest
     else:
         inverse = brentq(slope, lowest, highest)
-    return 1 / inverse if log_loss(inverse) <= log_loss(1) else 1.0
+    return 1 / inverse if log_loss(inverse * logits) <= log_loss(logits) else 1.0

@@ -13,16 +13,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from secondcoder.errors import DataError
+from secondcoder.evaluation import metrics
 from secondcoder.evaluation.intervals import (
     LEVEL,
+    Counts,
     Interval,
     Limits,
     expected_parts,
     freedom_of,
+    group_codes,
+    mean_interval,
     quantile_of,
     wilson,
     wilson_limits,
 )
+from secondcoder.evaluation.metrics import SMALLEST_PROBABILITY
 
 Floats = NDArray[np.float64]
 # How alike rows of a group are in being right, before anything is known: the intraclass correlation, and its doubt as a
@@ -322,3 +328,96 @@ def share_interval(
     tallies = Tallies(hits_of_unit[:, None], of_unit[:, None], of_unit[:, None], np.ones(len(of_unit)), grouped=True)
     limits = figure_limits(tallies, level)["accuracy"]
     return Interval(float(limits.low), float(limits.high), "grouped-wilson")
+
+
+_METHODS = {"micro": "wilson", "macro": "mover", "balanced": "mover", "weighted": "wilson-effective", "f1": "wilson-f1"}
+
+
+def intervals(
+    gold: Counts,
+    probabilities: Floats,
+    label_names: Sequence[str],
+    *,
+    groups: Sequence[str] | None = None,
+    level: float = LEVEL,
+    given: Counts | None = None,
+) -> dict[str, Interval | None]:
+    """Return the interval of every figure.
+
+    Parameters
+    ----------
+    gold
+        ndarray of shape (n,), class positions.
+    probabilities
+        ndarray of shape (n, k).
+    label_names
+        The k classes.
+    groups
+        The group of each row, or None where rows are independent.
+    given
+        ndarray of shape (n,), the class predicted; None: the most probable one, the first of equals.
+
+    Returns
+    -------
+    dict
+        By each name of `metrics.metric_names`. None where a figure is undefined, where there is but one group, and, for
+        a figure of a class, where all its rows are of one group. An interval holds the figure itself, and is never that
+        point alone.
+
+    Notes
+    -----
+    Shares: Wilson. F1 of a class: Wilson on TP / (TP + FP + FN), carried over (arXiv 2309.14621). Averages over
+    classes: `tallies._average`. Log loss: `mean_interval`. With groups: the same with variances of the jackknife over
+    groups and t for the normal distribution.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, or not one group for each.
+    """
+    if len(gold) == 0:
+        raise DataError("There are no rows to judge.", "Give at least one labelled text.")
+    predicted = probabilities.argmax(axis=1) if given is None else given
+    k = len(label_names)
+    codes = None if groups is None else group_codes(groups, len(gold))
+    tallies = _pairs(gold, predicted, k) if codes is None else _by_group(gold, predicted, codes, k)
+    limits = figure_limits(tallies, level)
+    found: dict[str, Interval | None] = {}
+    for name in metrics.ONE_LABEL.of(label_names):
+        figure, colon, label = name.partition(":")
+        method = _METHODS.get(name.partition("-")[0], _METHODS.get(figure, "wilson"))
+        if name == "weighted-recall":
+            method = "wilson"
+        if codes is not None:
+            method = f"grouped-{method}"
+        if name == "log-loss":
+            of_gold = np.take_along_axis(probabilities, gold[:, np.newaxis], axis=1)[:, 0]
+            losses = -np.log(np.clip(of_gold, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+            found[name] = mean_interval(losses, groups, level=level, lowest=0.0)
+        elif colon:
+            at = list(label_names).index(label)
+            found[name] = _interval(Limits(*(limit[at] for limit in limits[figure])), method)
+        else:
+            found[name] = _interval(limits[name], method)
+    return found
+
+
+def _pairs(gold: Counts, predicted: Counts, k: int) -> Tallies:
+    """Return tallies of independent rows: a unit is a pair (gold, predicted) that occurs."""
+    pairs, times = np.unique(gold * k + predicted, return_counts=True)
+    of_gold, of_predicted = np.eye(k)[pairs // k], np.eye(k)[pairs % k]
+    return Tallies(of_gold * of_predicted, of_gold, of_predicted, times.astype(np.float64), grouped=False)
+
+
+def _by_group(gold: Counts, predicted: Counts, codes: Counts, k: int) -> Tallies:
+    g = int(codes.max()) + 1
+
+    def count(classes: Counts, rows: NDArray[np.bool_] | slice = slice(None)) -> Floats:
+        return np.bincount(codes[rows] * k + classes[rows], minlength=g * k).reshape(g, k).astype(np.float64)
+
+    return Tallies(count(gold, gold == predicted), count(gold), count(predicted), np.ones(g), grouped=True)
+
+
+def _interval(limits: Limits, method: str) -> Interval | None:
+    low, high = float(limits.low), float(limits.high)
+    return None if np.isnan(low) else Interval(low, high, method)

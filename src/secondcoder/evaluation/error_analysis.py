@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation.intervals import Interval, wilson
-from secondcoder.evaluation.multiclass import decide_class
-from secondcoder.evaluation.multilabel import decide_set
+from secondcoder.evaluation.tasks import Task, task_rules
 
 NO_CLASS = "none"
 """How a set without any class is shown to people."""
@@ -68,13 +67,7 @@ class JudgedRows:
                 f"The probabilities have shape {self.probabilities.shape}; expected ({n}, {k}).",
                 f"Give one row for each text and one column for each of {list(self.label_names)}.",
             )
-        if self.several and self.gold.shape != (n, k):
-            raise DataError(f"Gold has shape {self.gold.shape}; expected ({n}, {k}).", "Say of each class, yes or no.")
-        if n and not self.several and not 0 <= int(self.gold.min()) <= int(self.gold.max()) < k:
-            raise DataError(
-                f"Gold labels go from {self.gold.min()} to {self.gold.max()}; there are {k} label names.",
-                "Give positions among the label names.",
-            )
+        self.rules.check_gold(self.gold, n, k)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -85,23 +78,24 @@ class JudgedRows:
         return self.gold.ndim == 2
 
     @property
+    def rules(self) -> Task:
+        """Those of one label a text, or of several, as gold has them."""
+        return task_rules("multi-label" if self.several else "multi-class")
+
+    @property
     def predicted(self) -> NDArray[np.int64] | NDArray[np.bool_]:
         """What each row was given, of the shape of gold."""
-        if self.given is not None:
-            return self.given
-        return decide_set(self.probabilities) if self.several else decide_class(self.probabilities)
+        return self.rules.decide(self.probabilities, None, self.label_names) if self.given is None else self.given
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
         """Which rows are given another class than their gold label, or not just their gold classes; shape (n,)."""
-        found = np.asarray(self.predicted != self.gold, dtype=np.bool_)
-        return np.asarray(found.any(axis=1)) if self.several else found
+        return ~self.rules.right(self.predicted, self.gold)
 
     def named(self, label: Any) -> str:
         """Return one row's label in words: of a position, its name; of yes and no by class, names with commas."""
-        if not self.several:
-            return str(self.label_names[label])
-        return ", ".join(name for name, has in zip(self.label_names, label, strict=True) if has) or NO_CLASS
+        (written,) = self.rules.written(np.asarray([label]), self.label_names, ", ")
+        return str(written) or NO_CLASS
 
 
 MOST_SHOWN = 20

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from secondcoder.corpus.corpus import TaskName
 from secondcoder.errors import DataError
 from secondcoder.evaluation.calibration import Calibration
 from secondcoder.evaluation.intervals import Interval
-from secondcoder.evaluation.metrics import LEADING, PerClass, metric_names, resolve_metric
+from secondcoder.evaluation.metrics import ONE_LABEL, ORDERED, SETS, FigureNames, PerClass
 from secondcoder.evaluation.selective import RiskCoverage
 
 
@@ -70,6 +70,7 @@ class SetFigures:
         How many texts have, and are given, none, one, two … of the classes, up to all.
     """
 
+    names: ClassVar[FigureNames] = SETS
     hamming_loss: float
     samples_f1: float
     hits: dict[str, int]
@@ -95,6 +96,7 @@ class OrderFigures:
         By how many steps labels are off on average.
     """
 
+    names: ClassVar[FigureNames] = ORDERED
     quadratic_kappa: float | None
     mean_absolute_error: float
 
@@ -187,9 +189,15 @@ class Evaluation:
     order: OrderFigures | None = None
 
     @property
+    def names(self) -> FigureNames:
+        """What its figures are called."""
+        special = self.sets or self.order
+        return special.names if special else ONE_LABEL
+
+    @property
     def task(self) -> TaskName:
-        """``"multi-class"``, ``"ordinal"`` or ``"multi-label"``."""
-        return "multi-label" if self.sets else "ordinal" if self.order else "multi-class"
+        """The label scheme, by its name."""
+        return self.names.task
 
     @property
     def distances(self) -> tuple[int, ...]:
@@ -215,7 +223,7 @@ class Evaluation:
     @property
     def leading(self) -> tuple[str, ...]:
         """Names of the figures to show first, the headline before all."""
-        return tuple(dict.fromkeys((self.headline[0], *LEADING[self.task])))
+        return tuple(dict.fromkeys((self.headline[0], *self.names.leading)))
 
     @property
     def confusion_matrix(self) -> NDArray[np.int64]:
@@ -273,17 +281,15 @@ class Evaluation:
         return self.intervals.get(self._resolved(name))
 
     def figures(self) -> dict[str, float]:
-        """Return every figure by its name, in the order of `metric_names`."""
-        return {name: self.figure(name) for name in metric_names(self.label_names, self.task)}
+        """Return every figure by its name, in the order of `FigureNames.of`."""
+        return {name: self.figure(name) for name in self.names.of(self.label_names)}
 
     def _resolved(self, name: str) -> str:
-        return resolve_metric(name, self.positive, self.label_names, self.task)
+        return self.names.resolve(name, self.positive, self.label_names)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON values; undefined figures are null."""
-        values = asdict(self) | {"label_names": list(self.label_names)}
-        for sizes in ("gold_sizes", "given_sizes") if self.sets else ():
-            values["sets"][sizes] = list(values["sets"][sizes])
+        values = asdict(self, dict_factory=_with_lists)
         return {name: value for name, value in values.items() if value or name not in _OF_SOME_TASKS}
 
     @classmethod
@@ -332,13 +338,18 @@ class Evaluation:
             for label, f in self.per_class.items()
         )
         name, value = self.headline
-        whole = "exact-match" if self.sets else "accuracy"
+        whole = self.names.whole
         return (
             f"<p><b>Evaluation</b> on {self.n:,} texts: {escape(name)} {self.shown(name, value)}, "
             f"{whole.replace('-', ' ')} {self.shown(whole, self.accuracy)}, "
             f"log loss {self.shown('log-loss', self.log_loss)}</p>"
             f"<table><tr><th>label</th><th>precision</th><th>recall</th><th>F1</th><th>texts</th></tr>{rows}</table>"
         )
+
+
+def _with_lists(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return fields as JSON has them."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in items}
 
 
 def _read(kind: type[_Stored], values: Mapping[str, Any] | None) -> _Stored | None:

@@ -6,6 +6,7 @@ against scikit-learn's. Those of sets of labels are in `secondcoder.evaluation.m
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,18 +18,103 @@ from secondcoder.errors import SettingsError, nearest
 AVERAGES = ("macro", "micro", "weighted")
 FIGURES = ("f1", "precision", "recall")
 LOWER_IS_BETTER = ("log-loss", "hamming-loss", "mean-absolute-error")
-LEADING: dict[TaskName, tuple[str, ...]] = {
-    "multi-class": ("macro-f1", "accuracy", "balanced-accuracy", "weighted-f1", "log-loss"),
-    "ordinal": (
-        "macro-f1", "quadratic-kappa", "mean-absolute-error", "accuracy", "balanced-accuracy", "weighted-f1", "log-loss"
-    ),
-    "multi-label": ("macro-f1", "micro-f1", "weighted-f1", "exact-match", "hamming-loss", "log-loss"),
-}  # fmt: skip
-"""By task, the figures to show first, after the headline."""
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 # A probability of 0 on the true class would cost infinitely much. scikit-learn clips at the same place.
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class FigureNames:
+    """What the figures of one label scheme are called.
+
+    Attributes
+    ----------
+    task
+        The scheme.
+    whole
+        The share of texts whose label, or whole set of labels, is the gold one.
+    first, last
+        Figures before and behind the averages over classes.
+    leading
+        Those to show first, after the headline.
+    history
+        Those that are written down for each epoch.
+    paper
+        Those that the methods paragraph names.
+    """
+
+    task: TaskName
+    whole: str
+    first: tuple[str, ...]
+    last: tuple[str, ...]
+    leading: tuple[str, ...]
+    history: tuple[str, ...]
+    paper: tuple[str, ...]
+
+    def of(self, label_names: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of all figures with these classes."""
+        averaged = (f"{average}-{figure}" for average in AVERAGES for figure in FIGURES)
+        by_class = (f"{figure}:{label}" for figure in FIGURES for label in label_names)
+        return (*self.first, *averaged, *self.last, "log-loss", *by_class)
+
+    def resolve(self, name: str, positive: str | None, label_names: Sequence[str]) -> str:
+        """Return the figure that a metric setting names; ``"auto"`` is the positive class's F1, or else macro-F1.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such figure; the error lists those there are, and the nearest one.
+        """
+        if name == "auto":
+            return "macro-f1" if positive is None else f"f1:{positive}"
+        known = self.of(label_names)
+        if name not in known:
+            raise SettingsError(
+                f"There is no figure {name!r}; the figures are: {', '.join(known)}.",
+                f"{nearest(name, known)}Name one of the figures.",
+            )
+        return name
+
+
+class ReliabilityWords(NamedTuple):
+    """What a reliability diagram says of its axes and dots."""
+
+    observed: str
+    stated: str
+    units: str
+    right: str
+    how_often: str
+
+
+_BY_CLASS = ("accuracy", "balanced-accuracy")
+ONE_LABEL = FigureNames(
+    task="multi-class",
+    whole="accuracy",
+    first=_BY_CLASS,
+    last=(),
+    leading=("macro-f1", *_BY_CLASS, "weighted-f1", "log-loss"),
+    history=("accuracy", "macro-f1", "log-loss"),
+    paper=("macro-f1", "accuracy"),
+)
+ORDERED = FigureNames(
+    task="ordinal",
+    whole="accuracy",
+    first=_BY_CLASS,
+    last=("quadratic-kappa", "mean-absolute-error"),
+    leading=("macro-f1", "quadratic-kappa", "mean-absolute-error", *_BY_CLASS, "weighted-f1", "log-loss"),
+    history=("accuracy", "macro-f1", "quadratic-kappa", "log-loss"),
+    paper=("macro-f1", "quadratic-kappa", "mean-absolute-error", "accuracy"),
+)
+SETS = FigureNames(
+    task="multi-label",
+    whole="exact-match",
+    first=("exact-match", "hamming-loss"),
+    last=("samples-f1",),
+    leading=("macro-f1", "micro-f1", "weighted-f1", "exact-match", "hamming-loss", "log-loss"),
+    history=("exact-match", "micro-f1", "macro-f1", "log-loss"),
+    paper=("macro-f1", "micro-f1", "exact-match", "hamming-loss"),
+)
 
 
 class PerClass(NamedTuple):
@@ -186,35 +272,6 @@ def mean_absolute_error(matrix: Counts) -> float:
     return float((np.abs(np.arange(k)[:, np.newaxis] - np.arange(k)) * matrix).sum() / matrix.sum())
 
 
-def metric_names(label_names: Sequence[str], task: TaskName = "multi-class") -> tuple[str, ...]:
-    """Return the names of all figures of a task with these classes."""
-    averaged = [f"{average}-{figure}" for average in AVERAGES for figure in FIGURES]
-    by_class = [f"{figure}:{label}" for figure in FIGURES for label in label_names]
-    if task == "multi-label":
-        return ("exact-match", "hamming-loss", *averaged, "samples-f1", "log-loss", *by_class)
-    ordered = ("quadratic-kappa", "mean-absolute-error") if task == "ordinal" else ()
-    return ("accuracy", "balanced-accuracy", *averaged, *ordered, "log-loss", *by_class)
-
-
-def resolve_metric(name: str, positive: str | None, label_names: Sequence[str], task: TaskName = "multi-class") -> str:
-    """Return the figure that a metric setting names; ``"auto"`` is the positive class's F1, or macro-F1 without one.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such figure; the error lists those there are, and the nearest one.
-    """
-    if name == "auto":
-        return "macro-f1" if positive is None else f"f1:{positive}"
-    known = metric_names(label_names, task)
-    if name not in known:
-        raise SettingsError(
-            f"There is no figure {name!r}; the figures are: {', '.join(known)}.",
-            f"{nearest(name, known)}Name one of the figures.",
-        )
-    return name
-
-
 def is_better(name: str, new: float, old: float | None) -> bool:
     """Return whether a figure improved; equal is not better, anything is better than None; losses are to be low."""
     if old is None:
@@ -229,3 +286,18 @@ def _ratio(part: Counts, whole: Counts) -> Floats:
 
 
 Labels = Sequence[str] | Sequence[Collection[str]]
+
+
+def losses_of_texts(gold: NDArray[np.bool_], probabilities: Floats) -> Floats:
+    """Return the binary cross-entropy of each text, the mean over its k decisions, in nats; shape (n,)."""
+    smallest = SMALLEST_PROBABILITY
+    p = np.clip(np.where(gold, probabilities, 1 - probabilities), smallest, 1 - smallest)
+    found: Floats = -np.log(p).mean(axis=1)
+    return found
+
+
+def f1_of_texts(gold: NDArray[np.bool_], given: NDArray[np.bool_]) -> Floats:
+    """Return ``2 |A ∩ B| / (|A| + |B|)`` of each text's two sets, shape (n,); 1 where both are empty."""
+    whole = gold.sum(axis=1) + given.sum(axis=1)
+    found: Floats = np.where(whole > 0, 2 * (gold & given).sum(axis=1) / np.maximum(whole, 1), 1.0)
+    return found

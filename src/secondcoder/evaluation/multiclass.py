@@ -3,24 +3,30 @@
 In: gold classes, probabilities of shape (n, k), thresholds. Out: classes, `Evaluation`, intervals, `Comparison`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax, softmax
 
-from secondcoder.corpus.corpus import Corpus
-from secondcoder.errors import DataError, nearest
+from secondcoder.corpus.corpus import Corpus, TaskName
+from secondcoder.errors import DataError, SettingsError, nearest
 from secondcoder.evaluation import metrics, paired_tests
+from secondcoder.evaluation.calibration import calibration, fit_temperature, top_class
 from secondcoder.evaluation.comparison import Comparison, Difference, difference_of, notes_on_groups
-from secondcoder.evaluation.count_intervals import Tallies, figure_limits
+from secondcoder.evaluation.count_intervals import intervals
 from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, figures_by_class
-from secondcoder.evaluation.intervals import LEVEL, Counts, Floats, Interval, Limits, group_codes, mean_interval
-from secondcoder.evaluation.metrics import SMALLEST_PROBABILITY, Labels, metric_names
-from secondcoder.evaluation.ordinal import order_figures
+from secondcoder.evaluation.intervals import Floats
+from secondcoder.evaluation.metrics import FigureNames, Labels, ReliabilityWords
 from secondcoder.evaluation.paired_tests import McNemar
-from secondcoder.evaluation.thresholds import Thresholds
+from secondcoder.evaluation.selective import risk_coverage
+from secondcoder.evaluation.thresholds import Thresholds, tune_threshold
+
+# float32 soft-maxes miss 1 by 1e-6; probabilities rounded to four digits, as in a file, by up to 1e-4 a class.
+SUM_TOLERANCE = 1e-3
 
 
 def decide_class(
@@ -84,12 +90,6 @@ def given_classes(
     return decide_class(probabilities, threshold, positive=at)
 
 
-def class_indices(corpus: Corpus, label_names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the position of each row's label among the label names, shape (n,)."""
-    position = {name: i for i, name in enumerate(label_names)}
-    return np.array([position[label] for label in corpus.labels if label is not None], dtype=np.int64)
-
-
 def class_points(
     gold: NDArray[np.int64],
     p: NDArray[np.float64],
@@ -97,7 +97,6 @@ def class_points(
     *,
     positive: str | None,
     thresholds: Thresholds | None,
-    ordinal: bool,
 ) -> tuple[Evaluation, NDArray[np.int64]]:
     """Return the figures of one label a text, and the class that each row is given, shape (n,)."""
     given = given_classes(p, thresholds, names, positive)
@@ -119,7 +118,6 @@ def class_points(
         averages={kind: AverageFigures(*average) for kind, average in averages.items()},
         log_loss=metrics.log_loss(gold, p),
         thresholds=dict(thresholds) if isinstance(thresholds, Mapping) else {},
-        order=order_figures(matrix) if ordinal else None,
     ), given
 
 
@@ -147,99 +145,6 @@ def class_position(label: object, row: int, position: Mapping[str, int]) -> int:
             f"{hint}Labels must be among the classes that the model knows.",
         )
     return position[label]
-
-
-_METHODS = {"micro": "wilson", "macro": "mover", "balanced": "mover", "weighted": "wilson-effective", "f1": "wilson-f1"}
-
-
-def intervals(
-    gold: Counts,
-    probabilities: Floats,
-    label_names: Sequence[str],
-    *,
-    groups: Sequence[str] | None = None,
-    level: float = LEVEL,
-    given: Counts | None = None,
-) -> dict[str, Interval | None]:
-    """Return the interval of every figure.
-
-    Parameters
-    ----------
-    gold
-        ndarray of shape (n,), class positions.
-    probabilities
-        ndarray of shape (n, k).
-    label_names
-        The k classes.
-    groups
-        The group of each row, or None where rows are independent.
-    given
-        ndarray of shape (n,), the class predicted; None: the most probable one, the first of equals.
-
-    Returns
-    -------
-    dict
-        By each name of `metrics.metric_names`. None where a figure is undefined, where there is but one group, and, for
-        a figure of a class, where all its rows are of one group. An interval holds the figure itself, and is never that
-        point alone.
-
-    Notes
-    -----
-    Shares: Wilson. F1 of a class: Wilson on TP / (TP + FP + FN), carried over (arXiv 2309.14621). Averages over
-    classes: `tallies._average`. Log loss: `mean_interval`. With groups: the same with variances of the jackknife over
-    groups and t for the normal distribution.
-
-    Raises
-    ------
-    DataError
-        If there are no rows, or not one group for each.
-    """
-    if len(gold) == 0:
-        raise DataError("There are no rows to judge.", "Give at least one labelled text.")
-    predicted = decide_class(probabilities) if given is None else given
-    k = len(label_names)
-    codes = None if groups is None else group_codes(groups, len(gold))
-    tallies = _pairs(gold, predicted, k) if codes is None else _by_group(gold, predicted, codes, k)
-    limits = figure_limits(tallies, level)
-    found: dict[str, Interval | None] = {}
-    for name in metric_names(label_names):
-        figure, colon, label = name.partition(":")
-        method = _METHODS.get(name.partition("-")[0], _METHODS.get(figure, "wilson"))
-        if name == "weighted-recall":
-            method = "wilson"
-        if codes is not None:
-            method = f"grouped-{method}"
-        if name == "log-loss":
-            of_gold = np.take_along_axis(probabilities, gold[:, np.newaxis], axis=1)[:, 0]
-            losses = -np.log(np.clip(of_gold, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
-            found[name] = mean_interval(losses, groups, level=level, lowest=0.0)
-        elif colon:
-            at = list(label_names).index(label)
-            found[name] = _interval(Limits(*(limit[at] for limit in limits[figure])), method)
-        else:
-            found[name] = _interval(limits[name], method)
-    return found
-
-
-def _pairs(gold: Counts, predicted: Counts, k: int) -> Tallies:
-    """Return tallies of independent rows: a unit is a pair (gold, predicted) that occurs."""
-    pairs, times = np.unique(gold * k + predicted, return_counts=True)
-    of_gold, of_predicted = np.eye(k)[pairs // k], np.eye(k)[pairs % k]
-    return Tallies(of_gold * of_predicted, of_gold, of_predicted, times.astype(np.float64), grouped=False)
-
-
-def _by_group(gold: Counts, predicted: Counts, codes: Counts, k: int) -> Tallies:
-    g = int(codes.max()) + 1
-
-    def count(classes: Counts, rows: NDArray[np.bool_] | slice = slice(None)) -> Floats:
-        return np.bincount(codes[rows] * k + classes[rows], minlength=g * k).reshape(g, k).astype(np.float64)
-
-    return Tallies(count(gold, gold == predicted), count(gold), count(predicted), np.ones(g), grouped=True)
-
-
-def _interval(limits: Limits, method: str) -> Interval | None:
-    low, high = float(limits.low), float(limits.high)
-    return None if np.isnan(low) else Interval(low, high, method)
 
 
 def compare(
@@ -303,7 +208,7 @@ def compare(
         # Few groups can be more alike than texts that are drawn one by one, and even all the same, by chance.
         errors = np.maximum(errors, np.append(found, paired_tests.loss_errors(sums[:, -3:])))
         notes = notes_on_groups(units)
-    main = metrics.resolve_metric("auto", positive, names)
+    main = metrics.ONE_LABEL.resolve("auto", positive, names)
     figures = ("accuracy", "macro-f1", *(f"f1:{name}" for name in names), "log-loss")
     undefined = {f"f1:{names[i]}" for i in np.flatnonzero(np.bincount(gold, minlength=len(names)) == 0)}
     differences = {
@@ -344,3 +249,278 @@ def _check(
         raise DataError(f"There are {len(groups)} groups for {len(gold)} texts.", "Give one group for each text.")
     if not len(gold):
         raise DataError("There are no texts to compare on.", "Give at least one labelled text.")
+
+
+def at_temperature(probabilities: Floats, temperature: float) -> Floats:
+    """Return what the probabilities, shape (n, k), would be with logits divided by the temperature."""
+    with np.errstate(divide="ignore"):
+        logits = np.log(probabilities) / temperature
+    found: Floats = softmax(logits, axis=1)
+    return found
+
+
+class MultiClass:
+    """One label a text: its rules; what each is for stands in `secondcoder.evaluation.tasks.Task`."""
+
+    name: TaskName = "multi-class"
+    figures: FigureNames = metrics.ONE_LABEL
+    loss = "cross-entropy"
+    a_text_has = "one label"
+    majority_name = "Majority class"
+    labels_name = "labels"
+    unsaid: tuple[str, ...] = ("separator",)
+    how_many = ""
+    balanced_means = "each counts"
+    interval_kinds: Mapping[str, str] = {}
+    reliability = ReliabilityWords(
+        "share that is right", "how sure the model says it is", "texts", "right", "how often the model is right"
+    )
+    cited: tuple[str, ...] = ()
+    figures_note = ""
+    pipeline_options = ""
+    pipeline_example = 'classify("…")'
+
+    def labels_of(self, rows: Corpus) -> Sequence[Any]:
+        """Return a name each."""
+        return rows.labels
+
+    def read(self, labels: Sequence[str], separator: str) -> Labels:
+        """Return them as they are."""
+        return labels
+
+    def gold(self, labels: Labels, names: tuple[str, ...]) -> NDArray[Any]:
+        """Return class positions, shape (n,)."""
+        return class_positions(labels, names)
+
+    def check_gold(self, gold: NDArray[Any], n: int, k: int) -> None:
+        """Raise `DataError` unless positions are among the k names."""
+        if n and not 0 <= int(gold.min()) <= int(gold.max()) < k:
+            raise DataError(
+                f"Gold labels go from {gold.min()} to {gold.max()}; there are {k} label names.",
+                "Give positions among the label names.",
+            )
+
+    def margin(self, own: Any, total: Any, k: int) -> Any:
+        """Return how far a class's logit is ahead of the mean of the others."""
+        return own - (total - own) / max(k - 1, 1)
+
+    def targets(self, gold: NDArray[Any]) -> NDArray[Any]:
+        """Return the positions themselves."""
+        return gold
+
+    def written(self, given: NDArray[Any], names: Sequence[str], separator: str | None) -> list[Any]:
+        """Return a name each."""
+        return [names[i] for i in given.tolist()]
+
+    def writes_lists(self, separator: str | None) -> bool:
+        """Return False: a label is a string."""
+        return False
+
+    def predicted(self, given: NDArray[Any], names: Sequence[str]) -> list[Any]:
+        """Return a name each."""
+        return self.written(given, names, None)
+
+    def as_y(self, given: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
+        """Return a class each, shape (n,)."""
+        found: NDArray[Any] = classes[given]
+        return found
+
+    def counted(self, labels: Sequence[Any], separator: str | None) -> Mapping[str, int]:
+        """Return how many have each label."""
+        return Counter(labels)
+
+    def no_class(self, counts: Mapping[str, int]) -> int | None:
+        """Return None: each text has a class."""
+        return None
+
+    def probabilities(self, logits: NDArray[np.floating[Any]]) -> Floats:
+        """Return their softmax: of one class among k."""
+        found: Floats = softmax(logits.astype(np.float64), axis=1)
+        return found
+
+    def checked(self, probabilities: Floats) -> None:
+        """Raise `DataError` unless each row sums to 1."""
+        sums = probabilities.sum(axis=1)
+        # "not inside" catches not-a-number too
+        bad = np.flatnonzero(~((probabilities >= 0).all(axis=1) & (np.abs(sums - 1) <= SUM_TOLERANCE)))
+        if len(bad):
+            raise DataError(
+                f"Row {bad[0]} of the probabilities is {probabilities[bad[0]].tolist()}, which sums to "
+                f"{sums[bad[0]]:.6g} ({len(bad)} such rows).",
+                "Each row must hold numbers from 0 to 1 that sum to 1; apply softmax to logits first.",
+            )
+
+    def decide(
+        self,
+        probabilities: Floats,
+        thresholds: Thresholds | None,
+        names: tuple[str, ...],
+        positive: str | None = None,
+    ) -> NDArray[Any]:
+        """Return the most probable class; or the positive one from its threshold on, where it has any."""
+        return given_classes(probabilities, thresholds, names, positive)
+
+    def confidence(self, probabilities: Floats, given: NDArray[Any]) -> Floats:
+        """Return the probability of the class given."""
+        found: Floats = np.take_along_axis(probabilities, given[:, np.newaxis], axis=1)[:, 0]
+        return found
+
+    def right(self, given: NDArray[Any], gold: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return where the class is the gold one."""
+        return np.asarray(given == gold, dtype=np.bool_)
+
+    def uncalibratable(self, gold: NDArray[Any], names: Sequence[str]) -> list[str]:
+        """Return the classes that no text has."""
+        return [name for i, name in enumerate(names) if i not in gold]
+
+    def temperature(self, gold: NDArray[Any], logits: NDArray[np.floating[Any]]) -> float:
+        """Return the temperature with the least log loss of the softmax."""
+        z = np.asarray(logits, dtype=np.float64)
+        top_class(gold, z)
+        z = z - z.max(axis=1, keepdims=True)
+        n, k = z.shape
+        return fit_temperature(
+            z,
+            (np.eye(k)[gold] * n + 1 / k) / (n + 1),
+            lambda scaled: softmax(scaled, axis=1),
+            lambda scaled: float(-log_softmax(scaled, axis=1)[np.arange(n), gold].sum()),
+        )
+
+    def thresholds(
+        self, gold: NDArray[Any], probabilities: Floats, names: Sequence[str], positive: str | None
+    ) -> dict[str, float]:
+        """Return the threshold of the positive class, or nothing."""
+        if positive is None:
+            return {}
+        at = list(names).index(positive)
+        return {positive: tune_threshold(gold == at, probabilities[:, at])}
+
+    def require_threshold(self, positive: str | None, names: Sequence[str]) -> None:
+        """Raise `SettingsError` without a positive class."""
+        if positive is None:
+            raise SettingsError(
+                f"tune_threshold is set, and none of {', '.join(map(repr, names))} was named as positive.",
+                "Name it with --positive (of a task with two classes), or remove --tune-threshold.",
+            )
+
+    def problem_type(self, known: str | None) -> str | None:
+        """Return what is known."""
+        return known
+
+    def weights(self, asked: Floats | None, targets: NDArray[Any], k: int) -> Floats:
+        """Return weights whose mean over texts is 1; balanced is n / (k · n of the class). A class of no text: 1."""
+        n = len(targets)
+        counts = np.bincount(targets, minlength=k).astype(np.float64) if targets.ndim == 1 else targets.sum(axis=0)
+        there = counts > 0
+        weights = np.ones(k) if asked is None else asked
+        if asked is None:
+            weights[there] = n / (there.sum() * counts[there])
+        weights = weights * n / float(weights @ counts)
+        weights[~there] = 1.0
+        return weights
+
+    def majority(self, gold: NDArray[Any], k: int) -> Floats:
+        """Return the shares of the classes."""
+        counts = np.bincount(gold, minlength=k).astype(np.float64)
+        found: Floats = counts / counts.sum()
+        return found
+
+    def regressions(self, gold: NDArray[Any], k: int) -> dict[int | None, NDArray[Any]]:
+        """Return one for all classes."""
+        return {None: gold}
+
+    def fit_head(
+        self,
+        fit: Callable[..., Any],
+        features: NDArray[np.float32],
+        targets: NDArray[Any],
+        counting: Floats | None,
+    ) -> Any:
+        """Return one regression of all classes."""
+        return fit(features, targets, counting)
+
+    def points(
+        self,
+        gold: NDArray[Any],
+        probabilities: Floats,
+        names: tuple[str, ...],
+        *,
+        positive: str | None,
+        thresholds: Thresholds | None,
+    ) -> Evaluation:
+        """Return the figures of classes."""
+        return class_points(gold, probabilities, names, positive=positive, thresholds=thresholds)[0]
+
+    def evaluate(
+        self,
+        gold: NDArray[Any],
+        probabilities: Floats,
+        names: tuple[str, ...],
+        *,
+        positive: str | None,
+        thresholds: Thresholds | None,
+        groups: Sequence[str] | None,
+        temperature: float,
+    ) -> Evaluation:
+        """Return the figures of classes with their intervals."""
+        found, given = class_points(gold, probabilities, names, positive=positive, thresholds=thresholds)
+        p = probabilities / probabilities.sum(axis=1, keepdims=True)
+        before = None
+        if temperature != 1.0:
+            before = calibration(gold, at_temperature(p, 1 / temperature), groups=groups, given=given)
+        return replace(
+            found,
+            intervals=intervals(gold, p, names, groups=groups, given=given),
+            n_groups=None if groups is None else len(set(groups)),
+            calibration=calibration(gold, p, groups=groups, given=given),
+            uncalibrated=before,
+            risk_coverage=risk_coverage(gold, p, groups=groups, given=given),
+        )
+
+    def macro_f1(self, gold: NDArray[Any], given: NDArray[Any], k: int) -> float:
+        """Return macro-F1 of classes."""
+        return metrics.macro_average(metrics.confusion_matrix(gold, given, k)).f1
+
+    def compare(
+        self,
+        gold: NDArray[Any],
+        probabilities: tuple[Floats, Floats],
+        given: tuple[NDArray[Any], NDArray[Any]],
+        names: tuple[str, ...],
+        *,
+        positive: str | None,
+        groups: Sequence[str] | None,
+        low_to_high: Sequence[str] = (),
+    ) -> Comparison:
+        """Return how two differ in accuracy, macro-F1, F1 of each class and log loss."""
+        return compare(gold, *probabilities, names, positive=positive, groups=groups, given=given)
+
+    def without_order(self) -> "MultiClass":
+        """Return the same rules."""
+        return MultiClass()
+
+    def judged_probabilities(self, *, tuned: bool) -> tuple[str, str]:
+        """Return which probabilities the calibration is of, and of what there is one each."""
+        return "the class that was given" if tuned else "the most probable class", "texts"
+
+    def described(self, classes: str, all_names: str) -> str:
+        """Return the classes."""
+        return classes
+
+    def asks(self, names: str, either: str) -> str:
+        """Return whether it is this or that."""
+        return f"{either}?"
+
+    def labels_texts(self, names: str, either: str) -> str:
+        """Return: as this or that."""
+        return f"as {either}"
+
+    def thresholds_told(self, thresholds: Mapping[str, float], why: str) -> str:
+        """Return the sentence on the positive class."""
+        name, threshold = next(iter(thresholds.items()))
+        return f"“{name}” was given from a probability of {threshold:.2f} on, {why}."
+
+    def tables(self, evaluation: Evaluation) -> list[tuple[list[str], list[list[Any]], str]]:
+        """Return the confusion matrix."""
+        rows = [[gold, *row.values()] for gold, row in evaluation.confusion.items()]
+        return [(["gold \\ predicted", *evaluation.label_names], rows, "Confusion matrix")]

@@ -4,180 +4,32 @@ In: which classes each text has, the probability of each class by itself, thresh
 `secondcoder.evaluation.evaluate` hands in what it has checked. The tests hold each formula against scikit-learn's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from itertools import compress
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
-from secondcoder.corpus.corpus import split_set
-from secondcoder.errors import DataError
+from secondcoder.corpus.corpus import Corpus, TaskName, join_set, split_set
+from secondcoder.errors import DataError, SettingsError
 from secondcoder.evaluation import metrics, paired_tests
-from secondcoder.evaluation.calibration import Calibration, reliability
+from secondcoder.evaluation.calibration import Calibration, fit_temperature, reliability
 from secondcoder.evaluation.comparison import Comparison, Difference, difference_of, notes_on_groups
-from secondcoder.evaluation.count_intervals import Tallies, as_f1, average_limits, equal_weights, likeness_of, shares_of
 from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, SetFigures, figures_by_class
-from secondcoder.evaluation.intervals import LEVEL, Interval, Limits, mean_interval
-from secondcoder.evaluation.metrics import Labels, metric_names
+from secondcoder.evaluation.intervals import mean_interval
+from secondcoder.evaluation.metrics import FigureNames, Labels, ReliabilityWords, f1_of_texts, losses_of_texts
 from secondcoder.evaluation.multiclass import class_position
 from secondcoder.evaluation.paired_tests import McNemar
 from secondcoder.evaluation.selective import risk_coverage_of
-from secondcoder.evaluation.thresholds import Thresholds
+from secondcoder.evaluation.set_intervals import set_intervals
+from secondcoder.evaluation.thresholds import Thresholds, tune_thresholds
 
 Floats = NDArray[np.float64]
 Sets = NDArray[np.bool_]
-_METHODS = {
-    "exact-match": "wilson",
-    "hamming-loss": "wilson-decisions",
-    "macro": "mover",
-    "micro": "wilson-decisions",
-    "weighted": "wilson-effective",
-    "weighted-recall": "wilson-decisions",
-    "f1": "wilson-f1",
-}
-
-
-class SetTallies(NamedTuple):
-    """What the units of one study, or of many, add up to.
-
-    Attributes
-    ----------
-    classes
-        Hits, gold and predicted rows of each class, each of shape (..., u, k). A unit occurs once.
-    texts, right
-        ndarray of shape (..., u). Texts of a unit, and those whose set is right as a whole.
-    """
-
-    classes: Tallies
-    texts: Floats
-    right: Floats
-
-
-def set_limits(tallies: SetTallies, level: float) -> dict[str, Limits]:
-    """Return the limits of every figure made of counts.
-
-    Of a class: as with one label a text. Averages over classes: likewise, with the classes of a text varying together
-    as they do in the data. Of decisions that are pooled over classes (micro averages, Hamming loss), those on one text
-    hang together: the text is their unit, as a group is elsewhere, and they count at their effective number.
-
-    Returns
-    -------
-    dict
-        ``"exact-match"``, ``"hamming-loss"``, ``"micro-f1"`` … with limits of shape (...,); ``"precision"``,
-        ``"recall"`` and ``"f1"`` with limits of shape (..., k).
-    """
-    own = tallies.classes
-    hits, support, predicted = own[:3]
-    together = own._replace(grouped=True)
-    pooled_hits, pooled_support, pooled_predicted = (part.sum(axis=-1, keepdims=True) for part in own[:3])
-    pooled = {
-        "precision": shares_of(together, pooled_hits, pooled_predicted, level),
-        "recall": shares_of(together, pooled_hits, pooled_support, level),
-        "f1": as_f1(shares_of(together, pooled_hits, pooled_support + pooled_predicted - pooled_hits, level)),
-    }
-    likeness = likeness_of(own, pooled["recall"])
-    figures = {
-        "precision": shares_of(own, hits, predicted, level, likeness),
-        "recall": shares_of(own, hits, support, level, likeness),
-        "f1": as_f1(shares_of(own, hits, support + predicted - hits, level, likeness)),
-    }
-    right, texts = tallies.right[..., np.newaxis], tallies.texts[..., np.newaxis]
-    wrong = pooled_support + pooled_predicted - 2 * pooled_hits
-    whole = {
-        "exact-match": shares_of(own, right, texts, level),
-        "hamming-loss": shares_of(together, wrong, texts * hits.shape[-1], level),
-        **{f"micro-{name}": shares for name, shares in pooled.items()},
-    }
-    found = {
-        name: Limits(*(np.where(shares.known, limit, np.nan)[..., 0] for limit in shares.limits))
-        for name, shares in whole.items()
-    }
-    present = (support + predicted).sum(axis=-2) > 0
-    for name, shares in figures.items():
-        found[f"macro-{name}"] = average_limits(own, shares, equal_weights(present), level)
-        found[f"weighted-{name}"] = found["micro-recall"]
-        if name != "recall":
-            found[f"weighted-{name}"] = average_limits(own, shares, None, level)
-        given = shares.known & (shares.units > (1 if own.grouped else 0))
-        found[name] = Limits(*(np.where(given, limit, np.nan) for limit in shares.limits))
-    if support.shape[-2] < 2 and own.grouped:
-        return {name: Limits(*(np.full_like(limit, np.nan) for limit in limits)) for name, limits in found.items()}
-    return found
-
-
-def set_intervals(
-    gold: Sets,
-    given: Sets,
-    of_texts: dict[str, Floats],
-    label_names: Sequence[str],
-    *,
-    groups: Sequence[str] | None = None,
-    level: float = LEVEL,
-) -> dict[str, Interval | None]:
-    """Return the interval of every figure.
-
-    Parameters
-    ----------
-    gold, given
-        ndarray of shape (n, k): which classes each text has, and is given.
-    of_texts
-        Figures that are means over texts, by name, with their value for each text, ndarray of shape (n,).
-    label_names
-        The k classes.
-    groups
-        The group of each text, or None where texts are independent.
-
-    Returns
-    -------
-    dict
-        By each name of `metrics.metric_names`. None as for one label a text; averages have none where no text has a
-        class.
-
-    Raises
-    ------
-    DataError
-        If there is not one group for each text.
-    """
-    if groups is not None and len(groups) != len(gold):
-        raise DataError(f"{len(gold):,} rows, but {len(groups):,} groups.", "Give the group of each row.")
-    limits = set_limits(_tally(gold, given, groups), level) if gold.any() else {}
-    found: dict[str, Interval | None] = {}
-    for name in metric_names(label_names, "multi-label"):
-        figure, colon, label = name.partition(":")
-        method = _METHODS.get(name, _METHODS.get(name.partition("-")[0], _METHODS.get(figure, "wilson")))
-        if groups is not None:
-            method = f"grouped-{method}"
-        if name in of_texts:
-            mean = mean_interval(of_texts[name], groups, level=level, lowest=0.0)
-            most = 1.0 if name == "samples-f1" else np.inf
-            found[name] = None if mean is None else replace(mean, high=min(mean.high, most))
-        elif not limits:
-            found[name] = None
-        else:
-            at = list(label_names).index(label) if colon else ...
-            low, high = (float(limit[at]) for limit in limits[figure if colon else name])
-            found[name] = None if np.isnan(low) else Interval(low, high, method)
-    return found
-
-
-def _tally(gold: Sets, given: Sets, groups: Sequence[str] | None) -> SetTallies:
-    hits, support, predicted = (part.astype(np.float64) for part in (gold & given, gold, given))
-    texts, right = np.ones(len(gold)), (gold == given).all(axis=1).astype(np.float64)
-    if groups is not None:
-        _, unit = np.unique(np.asarray(groups), return_inverse=True)
-        hits, support, predicted = (_summed(part, unit) for part in (hits, support, predicted))
-        texts, right = np.bincount(unit).astype(np.float64), np.bincount(unit, right)
-    own = Tallies(hits, support, predicted, np.ones(len(texts)), grouped=groups is not None)
-    return SetTallies(own, texts, right)
-
-
-def _summed(values: Floats, unit: NDArray[np.int64]) -> Floats:
-    """Return the sums over each unit, shape (u, k), of values of shape (n, k)."""
-    sums = np.zeros((int(unit.max()) + 1, values.shape[1]))
-    np.add.at(sums, unit, values)
-    return sums
 
 
 def evaluate_sets(
@@ -254,21 +106,6 @@ def set_points(gold: Sets, probabilities: Floats, thresholds: Floats, label_name
             given_sizes=_sizes(given),
         ),
     )
-
-
-def losses_of_texts(gold: Sets, probabilities: Floats) -> Floats:
-    """Return the binary cross-entropy of each text, the mean over its k decisions, in nats; shape (n,)."""
-    smallest = metrics.SMALLEST_PROBABILITY
-    p = np.clip(np.where(gold, probabilities, 1 - probabilities), smallest, 1 - smallest)
-    found: Floats = -np.log(p).mean(axis=1)
-    return found
-
-
-def f1_of_texts(gold: Sets, given: Sets) -> Floats:
-    """Return ``2 |A ∩ B| / (|A| + |B|)`` of each text's two sets, shape (n,); 1 where both are empty."""
-    whole = gold.sum(axis=1) + given.sum(axis=1)
-    found: Floats = np.where(whole > 0, 2 * (gold & given).sum(axis=1) / np.maximum(whole, 1), 1.0)
-    return found
 
 
 def calibration_of_sets(gold: Sets, probabilities: Floats, *, groups: Sequence[str] | None = None) -> Calibration:
@@ -469,22 +306,6 @@ def threshold_array(thresholds: Mapping[str, float] | None, label_names: Sequenc
     return np.array([(thresholds or {}).get(name, DEFAULT_THRESHOLD) for name in label_names], dtype=np.float64)
 
 
-def indicators(labels: Sequence[str], label_names: Sequence[str], separator: str = ";") -> NDArray[np.bool_]:
-    """Return which classes each row has, ndarray of shape (n, k), from sets as a `Corpus` holds them.
-
-    Raises
-    ------
-    KeyError
-        If a name is not among the label names.
-    """
-    position = {name: i for i, name in enumerate(label_names)}
-    found = np.zeros((len(labels), len(position)), dtype=np.bool_)
-    for row, label in enumerate(labels):
-        for name in split_set(label, separator):
-            found[row, position[name]] = True
-    return found
-
-
 def set_thresholds_of(thresholds: Thresholds | None, names: tuple[str, ...]) -> NDArray[np.float64]:
     """Return thresholds of sets of labels as an array of shape (k,) or (n, k); 0.5 where none was named."""
     return thresholds if isinstance(thresholds, np.ndarray) else threshold_array(thresholds, names)
@@ -503,3 +324,273 @@ def set_indicators(labels: Labels, names: tuple[str, ...]) -> NDArray[np.bool_]:
         for label in own:
             found[row, class_position(label, row, position)] = True
     return found
+
+
+class MultiLabel:
+    """Any number of labels a text: its rules; what each is for stands in `secondcoder.evaluation.tasks.Task`."""
+
+    name: TaskName = "multi-label"
+    figures: FigureNames = metrics.SETS
+    loss = "binary-cross-entropy"
+    a_text_has = "several labels"
+    majority_name = "Most frequent set"
+    labels_name = "sets of labels"
+    unsaid: tuple[str, ...] = ()
+    how_many = ", any number of which a text may have,"
+    balanced_means = "having and not having it count"
+    interval_kinds: Mapping[str, str] = {
+        **{f"micro-{figure}": "micro averages" for figure in ("f1", "precision", "recall")},
+        "weighted-recall": "micro averages",
+    }
+    reliability = ReliabilityWords(
+        "share that has the class", "probability of the class", "decisions", "yes", "how often the class is there"
+    )
+    cited: tuple[str, ...] = ()
+    figures_note = ""
+    pipeline_options = ", top_k=None"  # the probabilities of all classes
+    pipeline_example = 'classify(["…"])'
+
+    def labels_of(self, rows: Corpus) -> Sequence[Any]:
+        """Return a tuple of names each."""
+        return rows.label_sets
+
+    def read(self, labels: Sequence[str], separator: str) -> Labels:
+        """Return a tuple of names each."""
+        return [split_set(label, separator) for label in labels]
+
+    def gold(self, labels: Labels, names: tuple[str, ...]) -> NDArray[Any]:
+        """Return which classes each text has, shape (n, k)."""
+        return set_indicators(labels, names)
+
+    def check_gold(self, gold: NDArray[Any], n: int, k: int) -> None:
+        """Raise `DataError` unless each class of each text is said."""
+        if gold.shape != (n, k):
+            raise DataError(f"Gold has shape {gold.shape}; expected ({n}, {k}).", "Say of each class, yes or no.")
+
+    def margin(self, own: Any, total: Any, k: int) -> Any:
+        """Return a class's logit itself, as each is decided alone."""
+        return own
+
+    def targets(self, gold: NDArray[Any]) -> NDArray[Any]:
+        """Return 0 and 1."""
+        return gold.astype(np.float32)
+
+    def written(self, given: NDArray[Any], names: Sequence[str], separator: str | None) -> list[Any]:
+        """Return the names of each set, joined, or as a list where there is no separator."""
+        sets = [list(compress(names, has)) for has in given.tolist()]
+        return sets if separator is None else [join_set(one, separator) for one in sets]
+
+    def writes_lists(self, separator: str | None) -> bool:
+        """Return whether there is no separator."""
+        return separator is None
+
+    def predicted(self, given: NDArray[Any], names: Sequence[str]) -> list[Any]:
+        """Return a tuple of names each, perhaps an empty one."""
+        return [tuple(one) for one in self.written(given, names, None)]
+
+    def as_y(self, given: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
+        """Return 0 and 1, shape (n, k)."""
+        return given.astype(np.int64)
+
+    def counted(self, labels: Sequence[Any], separator: str | None) -> Mapping[str, int]:
+        """Return how many sets name each class, and how many none."""
+        sets = labels if separator is None else (split_set(label, separator) for label in labels)
+        return Counter(name for names in sets for name in names or ("",))
+
+    def no_class(self, counts: Mapping[str, int]) -> int | None:
+        """Return how many texts have no class."""
+        return counts.get("", 0)
+
+    def probabilities(self, logits: NDArray[np.floating[Any]]) -> Floats:
+        """Return the logistic function: of each class alone."""
+        found: Floats = expit(logits.astype(np.float64))
+        return found
+
+    def checked(self, probabilities: Floats) -> None:
+        """Raise `DataError` unless each lies between 0 and 1."""
+        strange = np.flatnonzero(~((probabilities >= 0) & (probabilities <= 1)).all(axis=1))
+        if len(strange):
+            raise DataError(
+                f"Row {strange[0]} of the probabilities is {probabilities[strange[0]].tolist()} ({len(strange)} such "
+                "rows).",
+                "Each must be a number from 0 to 1; apply the logistic function to logits first.",
+            )
+
+    def decide(
+        self,
+        probabilities: Floats,
+        thresholds: Thresholds | None,
+        names: tuple[str, ...],
+        positive: str | None = None,
+    ) -> NDArray[Any]:
+        """Return the classes that reach their threshold, 0.5 where none was tuned."""
+        return decide_set(probabilities, set_thresholds_of(thresholds, names))
+
+    def confidence(self, probabilities: Floats, given: NDArray[Any]) -> Floats:
+        """Return the probability of the least sure decision: that a class is there, or that it is not."""
+        found: Floats = np.where(given, probabilities, 1 - probabilities).min(axis=1)
+        return found
+
+    def right(self, given: NDArray[Any], gold: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return where the whole set is the gold one."""
+        return np.asarray((given == gold).all(axis=1), dtype=np.bool_)
+
+    def uncalibratable(self, gold: NDArray[Any], names: Sequence[str]) -> list[str]:
+        """Return nothing: a class that no text has is right in being given to none."""
+        return []
+
+    def temperature(self, gold: NDArray[Any], logits: NDArray[np.floating[Any]]) -> float:
+        """Return the temperature with the least binary cross-entropy."""
+        z = np.asarray(logits, dtype=np.float64)
+        if gold.shape != z.shape or not len(gold):
+            raise DataError(
+                f"Gold has shape {gold.shape}, the logits have {z.shape}.", "Give both for the same texts and classes."
+            )
+        targets = (gold * len(z) + 0.5) / (len(z) + 1)
+        return fit_temperature(z, targets, expit, lambda x: float((np.logaddexp(0.0, x) - gold * x).sum()))
+
+    def thresholds(
+        self, gold: NDArray[Any], probabilities: Floats, names: Sequence[str], positive: str | None
+    ) -> dict[str, float]:
+        """Return the threshold of each class."""
+        return dict(zip(names, tune_thresholds(gold, probabilities).tolist(), strict=True))
+
+    def require_threshold(self, positive: str | None, names: Sequence[str]) -> None:
+        """Raise `SettingsError`: all thresholds are tuned anyway."""
+        raise SettingsError(
+            "tune_threshold is set, and a text may have several labels: then the thresholds of all classes are tuned.",
+            "Remove --tune-threshold.",
+        )
+
+    def problem_type(self, known: str | None) -> str | None:
+        """Return its name."""
+        return "multi_label_classification"
+
+    def weights(self, asked: Floats | None, targets: NDArray[Any], k: int) -> Floats:
+        """Return what missing a class costs against giving it wrongly; balanced is texts without by texts with it."""
+        if asked is not None:
+            return asked
+        n, counts, weights = len(targets), targets.sum(axis=0), np.ones(k)
+        there = (counts > 0) & (counts < n)
+        weights[there] = (n - counts[there]) / counts[there]
+        return weights
+
+    def majority(self, gold: NDArray[Any], k: int) -> Floats:
+        """Return the shares of the classes, or as near to them as it takes to give the most frequent set.
+
+        Of equally frequent sets the smallest, and then the first.
+        """
+        found, counts = np.unique(gold, axis=0, return_counts=True)
+        most = found[np.lexsort((np.arange(len(found)), found.sum(axis=1), -counts))[0]]
+        below, shares = np.nextafter(DEFAULT_THRESHOLD, 0.0), gold.mean(axis=0)
+        nearest: Floats = np.where(most, np.maximum(shares, DEFAULT_THRESHOLD), np.minimum(shares, below))
+        return nearest
+
+    def regressions(self, gold: NDArray[Any], k: int) -> dict[int | None, NDArray[Any]]:
+        """Return one for each class that some texts have and some have not."""
+        return {i: gold[:, i] for i in range(k) if 0 < gold[:, i].sum() < len(gold)}
+
+    def fit_head(
+        self,
+        fit: Callable[..., Any],
+        features: NDArray[np.float32],
+        targets: NDArray[Any],
+        counting: Floats | None,
+    ) -> Any:
+        """Return a regression for each class that some texts have and some have not."""
+        classes = np.flatnonzero(targets.any(axis=0) & ~targets.all(axis=0))
+        # As in the loss, a weight is that of having the class.
+        each = {i: None if counting is None else np.array([1.0, counting[i]]) for i in classes.tolist()}
+        found = [fit(features, targets[:, i].astype(np.int64), each[i]) for i in classes.tolist()]
+        # Of two classes, `fit` gives each half of what sets them apart.
+        weights = [weight[1] - weight[0] for _, weight, _ in found]
+        biases = [bias[1] - bias[0] for _, _, bias in found]
+        return classes, np.array(weights).reshape(-1, features.shape[1]), np.array(biases)
+
+    def points(
+        self,
+        gold: NDArray[Any],
+        probabilities: Floats,
+        names: tuple[str, ...],
+        *,
+        positive: str | None,
+        thresholds: Thresholds | None,
+    ) -> Evaluation:
+        """Return the figures of sets."""
+        return set_points(gold, probabilities, set_thresholds_of(thresholds, names), names)
+
+    def evaluate(
+        self,
+        gold: NDArray[Any],
+        probabilities: Floats,
+        names: tuple[str, ...],
+        *,
+        positive: str | None,
+        thresholds: Thresholds | None,
+        groups: Sequence[str] | None,
+        temperature: float,
+    ) -> Evaluation:
+        """Return the figures of sets with their intervals."""
+        limits = set_thresholds_of(thresholds, names)
+        return evaluate_sets(gold, probabilities, limits, names, groups=groups, temperature=temperature)
+
+    def macro_f1(self, gold: NDArray[Any], given: NDArray[Any], k: int) -> float:
+        """Return macro-F1 of sets; 0 where no class is there or given."""
+        hits, support, predicted = (part.sum(axis=0).astype(np.int64) for part in (gold & given, gold, given))
+        if not (support + predicted).any():
+            return 0.0
+        return metrics.macro_average_of(metrics.per_class_of(hits, support, predicted)).f1
+
+    def compare(
+        self,
+        gold: NDArray[Any],
+        probabilities: tuple[Floats, Floats],
+        given: tuple[NDArray[Any], NDArray[Any]],
+        names: tuple[str, ...],
+        *,
+        positive: str | None,
+        groups: Sequence[str] | None,
+        low_to_high: Sequence[str] = (),
+    ) -> Comparison:
+        """Return how two differ in exact matches, F1, Hamming loss and log loss."""
+        return compare_sets(gold, probabilities, given, names, groups=groups)
+
+    def without_order(self) -> "MultiLabel":
+        """Return the same rules."""
+        return self
+
+    def judged_probabilities(self, *, tuned: bool) -> tuple[str, str]:
+        """Return which probabilities the calibration is of, and of what there is one each."""
+        return "the probabilities of all classes", "decisions"
+
+    def described(self, classes: str, all_names: str) -> str:
+        """Return the classes; how many a text may have is said behind the variable's name."""
+        return classes
+
+    def asks(self, names: str, either: str) -> str:
+        """Return which of them there are."""
+        return f"which of {names}?"
+
+    def labels_texts(self, names: str, either: str) -> str:
+        """Return: with any number of them."""
+        return f"with any number of {names}"
+
+    def thresholds_told(self, thresholds: Mapping[str, float], why: str) -> str:
+        """Return the sentence on all classes."""
+        limits = f"{min(thresholds.values()):.2f} to {max(thresholds.values()):.2f}"
+        return f"Each class was given from a probability on that was {why}: {limits}."
+
+    def tables(self, evaluation: Evaluation) -> list[tuple[list[str], list[list[Any]], str]]:
+        """Return the decisions by class, and how many labels texts have."""
+        decisions = [
+            [label, *decided.values(), evaluation.thresholds.get(label)]
+            for label, decided in evaluation.decisions.items()
+        ]
+        columns = ["label", "has it, given", "has it, not given", "not, but given", "not, not given", "threshold"]
+        assert evaluation.sets is not None
+        sizes = zip(evaluation.sets.gold_sizes, evaluation.sets.given_sizes, strict=True)
+        rows = [[str(size), *counts] for size, counts in enumerate(sizes) if any(counts)]
+        return [
+            (columns, decisions, "Decisions, by label"),
+            (["labels a text", "by hand", "given"], rows, "How many labels texts have"),
+        ]

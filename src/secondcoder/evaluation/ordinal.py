@@ -6,15 +6,20 @@ In: class positions, from low to high. Out: `OrderFigures`, and the `Interval`s 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from secondcoder.corpus.corpus import TaskName
 from secondcoder.evaluation import metrics, paired_tests
 from secondcoder.evaluation.comparison import Comparison, difference_of
-from secondcoder.evaluation.evaluation import OrderFigures
+from secondcoder.evaluation.evaluation import Evaluation, OrderFigures
 from secondcoder.evaluation.intervals import LEVEL, Interval, degrees_of_freedom, mean_interval, quantile_of
+from secondcoder.evaluation.metrics import FigureNames
+from secondcoder.evaluation.multiclass import MultiClass
 from secondcoder.evaluation.paired_tests import Floats
+from secondcoder.evaluation.thresholds import Thresholds
 
 Counts = NDArray[np.int64]
 _STEP = 1e-4  # of a text, in derivatives
@@ -149,3 +154,83 @@ def _difference(sums: Floats) -> Floats:
     both = _kappas(sums)
     found: Floats = both[..., 1:] - both[..., :1]
     return found
+
+
+class Ordinal(MultiClass):
+    """One of ordered classes a text: the rules of one label, and how many steps off counts."""
+
+    name: TaskName = "ordinal"
+    figures: FigureNames = metrics.ORDERED
+    cited = ("cohen1968",)
+    figures_note = " Quadratic kappa is that of Cohen (1968); the error is counted in steps."
+
+    def points(
+        self,
+        gold: NDArray[Any],
+        probabilities: Floats,
+        names: tuple[str, ...],
+        *,
+        positive: str | None,
+        thresholds: Thresholds | None,
+    ) -> Evaluation:
+        """Return the figures of classes and those of their order."""
+        found = super().points(gold, probabilities, names, positive=positive, thresholds=thresholds)
+        return replace(found, order=order_figures(found.confusion_matrix))
+
+    def evaluate(
+        self,
+        gold: NDArray[Any],
+        probabilities: Floats,
+        names: tuple[str, ...],
+        *,
+        positive: str | None,
+        thresholds: Thresholds | None,
+        groups: Sequence[str] | None,
+        temperature: float,
+    ) -> Evaluation:
+        """Return the figures of classes and those of their order, with their intervals."""
+        found = super().evaluate(
+            gold,
+            probabilities,
+            names,
+            positive=positive,
+            thresholds=thresholds,
+            groups=groups,
+            temperature=temperature,
+        )
+        given = self.decide(probabilities, thresholds, names, positive)
+        return replace(
+            found,
+            order=order_figures(found.confusion_matrix),
+            intervals=found.intervals | order_intervals(gold, given, len(names), groups=groups),
+        )
+
+    def compare(
+        self,
+        gold: NDArray[Any],
+        probabilities: tuple[Floats, Floats],
+        given: tuple[NDArray[Any], NDArray[Any]],
+        names: tuple[str, ...],
+        *,
+        positive: str | None,
+        groups: Sequence[str] | None,
+        low_to_high: Sequence[str] = (),
+    ) -> Comparison:
+        """Return how two differ, in kappa and in steps too."""
+        found = super().compare(gold, probabilities, given, names, positive=positive, groups=groups)
+        place = np.array([low_to_high.index(name) for name in names], dtype=np.int64)
+        return with_order(found, place[gold], (place[given[0]], place[given[1]]), len(names), groups)
+
+    def described(self, classes: str, all_names: str) -> str:
+        """Return all classes, as their order is what they mean."""
+        return f"ordered classes, from low to high {all_names}"
+
+    def labels_texts(self, names: str, either: str) -> str:
+        """Return: as this or that, and that they are ordered."""
+        return f"{super().labels_texts(names, either)}, which are ordered from low to high"
+
+    def tables(self, evaluation: Evaluation) -> list[tuple[list[str], list[list[Any]], str]]:
+        """Return how far off labels are, and the confusion matrix."""
+        steps = enumerate(evaluation.distances)
+        rows: list[list[Any]] = [[str(step), n, f"{n / evaluation.n:.1%}"] for step, n in steps]
+        return [(["steps off", "texts", "share"], rows, "How far off"), *super().tables(evaluation)]

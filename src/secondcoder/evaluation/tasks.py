@@ -1,90 +1,265 @@
-"""From probabilities to labels: the one place where that is decided.
+"""The label schemes: one label a text, one of ordered classes, or any number of them.
 
-In: probabilities, thresholds. Out: classes or sets of classes, and how sure each is. What trains, judges and labels
-decides here, so that a label is the same wherever it is given.
+In: the name of a scheme. Out: its rules, a `Task`: how labels become numbers, logits probabilities, probabilities
+labels, and what is counted. Whoever trains, judges, labels or reports asks here and never which scheme it is. Each
+scheme has a file of its own; one more is a class beside them and a line in `TASKS`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import Corpus, TaskName, join_set
-from secondcoder.evaluation.multiclass import class_indices, class_threshold, decide_class
-from secondcoder.evaluation.multilabel import decide_set, indicators, threshold_array
+from secondcoder.corpus.corpus import Corpus, TaskName
+from secondcoder.evaluation.comparison import Comparison
+from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.metrics import FigureNames, Labels, ReliabilityWords
+from secondcoder.evaluation.multiclass import MultiClass
+from secondcoder.evaluation.multilabel import MultiLabel
+from secondcoder.evaluation.ordinal import Ordinal
+from secondcoder.evaluation.thresholds import Thresholds
+
+Gold = NDArray[Any]
+"""Gold or given labels as figures take them: class positions, shape (n,); of sets which classes, shape (n, k), bool."""
+Fitted = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+"""Classes, their weights, shape (classes, features), and their biases."""
 
 
-def labels_decided(
-    probabilities: ArrayLike,
-    label_names: Sequence[str],
-    thresholds: Mapping[str, float] | None = None,
-    *,
-    multi_label: bool = False,
-    separator: str = ";",
-) -> list[str]:
-    """Return the label of each text as a `Corpus` holds it: a class, or the names of a set, joined.
+class Task(Protocol):
+    """The rules of a label scheme. Objects hold nothing but them.
 
-    Parameters
+    Attributes
     ----------
-    probabilities
-        ndarray of shape (n, k), columns as `label_names`.
-    label_names
-        The k classes.
-    thresholds
-        By class, as a model's card has them.
-    multi_label
-        Whether a text may have several classes.
-    separator
-        What joins the names of a set.
+    name
+        As it is stored.
+    figures
+        What its figures are called.
+    loss
+        What a training makes small: ``"cross-entropy"`` or ``"binary-cross-entropy"``.
+    a_text_has, majority_name, labels_name, unsaid, how_many, balanced_means, reliability, interval_kinds, cited, \
+figures_note, pipeline_options, pipeline_example
+        Its words, in errors, on the page, on the card and in the methods paragraph.
     """
-    names = tuple(label_names)
-    if multi_label:
-        decided = decide_set(probabilities, threshold_array(thresholds, names))
-        return [
-            join_set((name for name, has in zip(names, row, strict=True) if has), separator) for row in decided.tolist()
-        ]
-    threshold, positive = class_threshold(thresholds, names)
-    return [names[i] for i in decide_class(probabilities, threshold, positive=positive)]
+
+    @property
+    def name(self) -> TaskName: ...  # noqa: D102
+    @property
+    def figures(self) -> FigureNames: ...  # noqa: D102
+    @property
+    def loss(self) -> str: ...  # noqa: D102
+    @property
+    def a_text_has(self) -> str: ...  # noqa: D102
+    @property
+    def majority_name(self) -> str: ...  # noqa: D102
+    @property
+    def labels_name(self) -> str: ...  # noqa: D102
+    @property
+    def unsaid(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def how_many(self) -> str: ...  # noqa: D102
+    @property
+    def balanced_means(self) -> str: ...  # noqa: D102
+    @property
+    def reliability(self) -> ReliabilityWords: ...  # noqa: D102
+    @property
+    def interval_kinds(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def cited(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def figures_note(self) -> str: ...  # noqa: D102
+    @property
+    def pipeline_options(self) -> str: ...  # noqa: D102
+    @property
+    def pipeline_example(self) -> str: ...  # noqa: D102
+
+    # Labels and numbers
+
+    def labels_of(self, rows: Corpus) -> Sequence[Any]:
+        """Return the labels of rows as `gold` takes them; None for a row without a label."""
+
+    def read(self, labels: Sequence[str], separator: str) -> Labels:
+        """Return labels as `gold` takes them, from what a `Corpus` or a run folder holds."""
+
+    def gold(self, labels: Labels, names: tuple[str, ...]) -> Gold:
+        """Return labels as figures take them.
+
+        Raises
+        ------
+        DataError
+            If one is none of the names; says which row.
+        """
+
+    def check_gold(self, gold: Gold, n: int, k: int) -> None:
+        """Raise `DataError` unless gold can be that of n texts and k classes."""
+
+    def margin(self, own: Any, total: Any, k: int) -> Any:
+        """Return how far a class is ahead, from its logit and the sum of all k."""
+
+    def targets(self, gold: Gold) -> NDArray[Any]:
+        """Return gold as the loss takes it."""
+
+    def written(self, given: Gold, names: Sequence[str], separator: str | None) -> list[Any]:
+        """Return labels as files hold them: strings; of sets lists of names, where there is no separator."""
+
+    def writes_lists(self, separator: str | None) -> bool:
+        """Return whether `written` gives lists."""
+
+    def predicted(self, given: Gold, names: Sequence[str]) -> list[Any]:
+        """Return labels as `Model.predict` gives them: a name each, or a tuple of names."""
+
+    def as_y(self, given: Gold, classes: NDArray[Any]) -> NDArray[Any]:
+        """Return labels as scikit-learn has them: classes, or a matrix of 0 and 1."""
+
+    def counted(self, labels: Sequence[Any], separator: str | None) -> Mapping[str, int]:
+        """Return how many of the written labels name each class, and ``""`` how many none."""
+
+    def no_class(self, counts: Mapping[str, int]) -> int | None:
+        """Return how many texts have no class, of what `counted` gave; None where each has one."""
+
+    # Probabilities and decisions
+
+    def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Return the probabilities that logits of shape (n, k) stand for."""
+
+    def checked(self, probabilities: NDArray[np.float64]) -> None:
+        """Raise `DataError` unless each row, of k columns, can be probabilities of this scheme."""
+
+    def decide(
+        self,
+        probabilities: NDArray[np.float64],
+        thresholds: Thresholds | None,
+        names: tuple[str, ...],
+        positive: str | None = None,
+    ) -> Gold:
+        """Return what each text is given: the one place where probabilities become labels."""
+
+    def confidence(self, probabilities: NDArray[np.float64], given: Gold) -> NDArray[np.float64]:
+        """Return how sure each label is, shape (n,), from 0 to 1."""
+
+    def right(self, given: Gold, gold: Gold) -> NDArray[np.bool_]:
+        """Return which texts are given just what they have, shape (n,)."""
+
+    def uncalibratable(self, gold: Gold, names: Sequence[str]) -> list[str]:
+        """Return the classes for want of which no temperature can be fitted on gold."""
+
+    def temperature(self, gold: Gold, logits: NDArray[np.floating[Any]]) -> float:
+        """Return the temperature by which logits of shape (n, k) are to be divided; see `fit_temperature`."""
+
+    def thresholds(
+        self, gold: Gold, probabilities: NDArray[np.float64], names: Sequence[str], positive: str | None
+    ) -> dict[str, float]:
+        """Return from which probability on a class is best given, where that is tuned; `positive`: for that class."""
+
+    def require_threshold(self, positive: str | None, names: Sequence[str]) -> None:
+        """Raise `SettingsError` unless the threshold of a positive class can be tuned."""
+
+    # Training
+
+    def problem_type(self, known: str | None) -> str | None:
+        """Return what transformers calls it, where that has to be said, else what is `known`."""
+
+    def weights(self, asked: NDArray[np.float64] | None, targets: NDArray[Any], k: int) -> NDArray[np.float64]:
+        """Return the weight of each class in the loss, shape (k,); `asked` None: balanced."""
+
+    def majority(self, gold: Gold, k: int) -> NDArray[np.float64]:
+        """Return probabilities, shape (k,), by which every text gets what is most frequent in gold."""
+
+    def regressions(self, gold: Gold, k: int) -> dict[int | None, NDArray[Any]]:
+        """Return what logistic regressions learn: one for all classes (None), or one for each."""
+
+    def fit_head(
+        self,
+        fit: Callable[..., Fitted],
+        features: NDArray[np.float32],
+        targets: NDArray[Any],
+        counting: NDArray[np.float64] | None,
+    ) -> Fitted:
+        """Return a head of logistic regressions; `fit` makes one of features, class positions and class weights."""
+
+    # Figures
+
+    def points(
+        self,
+        gold: Gold,
+        probabilities: NDArray[np.float64],
+        names: tuple[str, ...],
+        *,
+        positive: str | None,
+        thresholds: Thresholds | None,
+    ) -> Evaluation:
+        """Return the figures, without intervals, calibration and risk."""
+
+    def evaluate(
+        self,
+        gold: Gold,
+        probabilities: NDArray[np.float64],
+        names: tuple[str, ...],
+        *,
+        positive: str | None,
+        thresholds: Thresholds | None,
+        groups: Sequence[str] | None,
+        temperature: float,
+    ) -> Evaluation:
+        """Return the figures with all that belongs to them."""
+
+    def macro_f1(self, gold: Gold, given: Gold, k: int) -> float:
+        """Return macro-F1 alone."""
+
+    def compare(
+        self,
+        gold: Gold,
+        probabilities: tuple[NDArray[np.float64], NDArray[np.float64]],
+        given: tuple[Gold, Gold],
+        names: tuple[str, ...],
+        *,
+        positive: str | None,
+        groups: Sequence[str] | None,
+        low_to_high: Sequence[str] = (),
+    ) -> Comparison:
+        """Return how what two say of the same texts differs; `low_to_high`: all names in the order of the classes."""
+
+    def without_order(self) -> "Task":
+        """Return the scheme of the same labels without an order of the classes."""
+
+    # Words
+
+    def judged_probabilities(self, *, tuned: bool) -> tuple[str, str]:
+        """Return which probabilities the calibration is of, and of what there is one each; `tuned`: by a threshold."""
+
+    def described(self, classes: str, all_names: str) -> str:
+        """Return the classes as the methods paragraph names them."""
+
+    def asks(self, names: str, either: str) -> str:
+        """Return the question that the classifier answers, for a title."""
+
+    def labels_texts(self, names: str, either: str) -> str:
+        """Return how texts are labelled, as the model card says it."""
+
+    def thresholds_told(self, thresholds: Mapping[str, float], why: str) -> str:
+        """Return the sentence of the methods paragraph on tuned thresholds."""
+
+    def tables(self, evaluation: Evaluation) -> list[tuple[list[str], list[list[Any]], str]]:
+        """Return the tables behind the figures by class: header, rows and title of each."""
 
 
-def confidence_of(
-    probabilities: ArrayLike, thresholds: Mapping[str, float] | None, label_names: Sequence[str], *, multi_label: bool
-) -> NDArray[np.float64]:
-    """Return how sure the label of each text is, ndarray of shape (n,), from 0 to 1.
+TASKS: dict[str, Task] = {rules.name: rules for rules in (MultiClass(), Ordinal(), MultiLabel())}
 
-    Of one label, its probability. Of a set, the probability of its least sure decision: of a class that is given, its
-    probability; of one that is not, the probability that the text does not have it.
-    """
-    p, names = np.asarray(probabilities, dtype=np.float64), tuple(label_names)
-    if multi_label:
-        given = decide_set(p, threshold_array(thresholds, names))
-        least: NDArray[np.float64] = np.where(given, p, 1 - p).min(axis=1)
-        return least
-    threshold, positive = class_threshold(thresholds, names)
-    chosen = decide_class(p, threshold, positive=positive)
-    found: NDArray[np.float64] = np.take_along_axis(p, chosen[:, np.newaxis], axis=1)[:, 0]
-    return found
+
+def task_rules(name: str) -> Task:
+    """Return the rules of a label scheme."""
+    return TASKS[name]
 
 
 def history_names(metric: str, task: TaskName) -> tuple[str, ...]:
     """Return the figures that the history holds: the choosing one and the usual ones of the task."""
-    usual = ("exact-match", "micro-f1") if task == "multi-label" else ("accuracy",)
-    ordered = ("quadratic-kappa",) if task == "ordinal" else ()
-    return tuple(dict.fromkeys((metric, *usual, "macro-f1", *ordered, "log-loss")))
+    return tuple(dict.fromkeys((metric, *task_rules(task).figures.history)))
 
 
-def gold_of(rows: Corpus, label_names: tuple[str, ...]) -> NDArray[np.int64] | NDArray[np.bool_]:
-    """Return the gold labels as figures take them.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Positions among the label names. Where a text may have several, ndarray of shape (n, k), bool.
-    """
-    if rows.multi_label:
-        return indicators([label for label in rows.labels if label is not None], label_names, rows.separator)
-    return class_indices(rows, label_names)
+def gold_of(rows: Corpus, label_names: tuple[str, ...]) -> Gold:
+    """Return the gold labels of the rows that have one, as figures take them."""
+    rules = task_rules(rows.task)
+    return rules.gold([labels for labels in rules.labels_of(rows) if labels is not None], label_names)
 
 
 def targets_of(rows: Corpus, label_names: tuple[str, ...]) -> NDArray[Any]:
@@ -94,5 +269,4 @@ def targets_of(rows: Corpus, label_names: tuple[str, ...]) -> NDArray[Any]:
     """
     if rows.shares is not None:
         return rows.shares.astype(np.float32)
-    gold = gold_of(rows, label_names)
-    return gold.astype(np.float32) if gold.dtype == np.bool_ else gold
+    return task_rules(rows.task).targets(gold_of(rows, label_names))

@@ -4,10 +4,8 @@ In: a model (anything that scores texts) and the text cells of some rows. Out: t
 reason for every row.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -15,11 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import SEPARATOR, join_set, split_set
+from secondcoder.corpus.corpus import SEPARATOR, TaskName
 from secondcoder.errors import DataError, ModelError
-from secondcoder.evaluation.multiclass import class_threshold, decide_class
-from secondcoder.evaluation.multilabel import decide_set, threshold_array
-from secondcoder.evaluation.tasks import confidence_of
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.progress import ProgressTask
 
 EMPTY_TEXT = "empty text"
@@ -67,15 +63,15 @@ class Deciding:
 
     Attributes
     ----------
-    multi_label
-        Whether a text may have several classes.
+    task
+        The label scheme.
     thresholds
         By class: from which probability on it is given, where that was tuned.
     separator
         What joins the names of a set; None where a set is written as a list.
     """
 
-    multi_label: bool = False
+    task: TaskName = "multi-class"
     thresholds: Mapping[str, float] = field(default_factory=dict)
     separator: str | None = None
 
@@ -83,7 +79,7 @@ class Deciding:
     def of(cls, summary: Mapping[str, Any], *, lists: bool) -> Self:
         """Return what a model's summary says; `lists` where the output's format has lists."""
         separator = None if lists else summary.get("separator", SEPARATOR)
-        return cls(summary.get("task") == "multi-label", dict(summary.get("thresholds", {})), separator)
+        return cls(summary.get("task", "multi-class"), dict(summary.get("thresholds", {})), separator)
 
 
 @dataclass(frozen=True)
@@ -122,8 +118,8 @@ class AddedColumns:
         ]
 
     def _label_type(self) -> pa.DataType:
-        of_sets = self.deciding.multi_label and self.deciding.separator is None
-        return pa.list_(pa.string()) if of_sets else pa.string()
+        lists = task_rules(self.deciding.task).writes_lists(self.deciding.separator)
+        return pa.list_(pa.string()) if lists else pa.string()
 
     def behind(self, schema: pa.Schema) -> pa.Schema:
         """Return the schema with the added columns behind its own.
@@ -170,13 +166,14 @@ class AddedColumns:
         texts = list(rows_of_texts)
         counted = _Counted(task)
         probabilities, truncated = self._score(model, texts, counted)
-        several, thresholds = self.deciding.multi_label, self.deciding.thresholds
-        confidence = confidence_of(probabilities, thresholds, self.label_names, multi_label=several)
+        rules = task_rules(self.deciding.task)
+        given = rules.decide(probabilities, self.deciding.thresholds, self.label_names)
+        confidence = rules.confidence(probabilities, given)
         unsure = confidence < (self.min_confidence or 0.0)
         classes = probabilities.T if self.probabilities else ()
         unlabelled = pa.array([NOT_CONFIDENT if is_unsure else None for is_unsure in unsure], pa.string()).take(rows)
         columns = [
-            self._labels(probabilities, unsure).take(rows),
+            self._labels(given, unsure).take(rows),
             pa.array(confidence).take(rows),
             pa.array(truncated, pa.bool_()).take(rows).fill_null(False),  # what was not read was not cut
             pc.coalesce(pa.array(reasons, pa.string()), unlabelled),
@@ -185,27 +182,15 @@ class AddedColumns:
         task.advance(len(cells) - counted.done)  # rows without a text, and repetitions
         return columns
 
-    def _labels(self, probabilities: NDArray[np.float64], unsure: NDArray[np.bool_]) -> pa.Array:
+    def _labels(self, given: NDArray[Any], unsure: NDArray[np.bool_]) -> pa.Array:
         """Return the label of each text, or the set of them, as it is written; null where that is not sure enough."""
-        how, names = self.deciding, self.label_names
-        if not how.multi_label:
-            threshold, positive = class_threshold(how.thresholds, names)
-            chosen = decide_class(probabilities, threshold, positive=positive)
-            return pa.array(names, pa.string()).take(pa.array(chosen, mask=unsure))
-        given = decide_set(probabilities, threshold_array(how.thresholds, names)).tolist()
-        sets = [None if left else list(compress(names, has)) for has, left in zip(given, unsure, strict=True)]
-        if how.separator is None:
-            return pa.array(sets, pa.list_(pa.string()))
-        return pa.array([None if one is None else join_set(one, how.separator) for one in sets], pa.string())
+        written = task_rules(self.deciding.task).written(given, self.label_names, self.deciding.separator)
+        kept = [None if left else label for label, left in zip(written, unsure.tolist(), strict=True)]
+        return pa.array(kept, self._label_type())
 
-    def count(self, labels: pa.Array) -> Counter[str]:
+    def count(self, labels: pa.Array) -> Mapping[str, int]:
         """Return how many rows have each label, by name; ``""`` is the set of none."""
-        found = labels.drop_null().to_pylist()
-        if not self.deciding.multi_label:
-            return Counter(found)
-        separator = self.deciding.separator
-        sets = found if separator is None else (split_set(label, separator) for label in found)
-        return Counter(name for names in sets for name in names or ("",))
+        return task_rules(self.deciding.task).counted(labels.drop_null().to_pylist(), self.deciding.separator)
 
     def _score(
         self, model: Scorer, texts: list[str], progress: ProgressTask

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from secondcoder.corpus.findings import Finding
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.labelling.columns import NOT_CONFIDENT
 from secondcoder.labelling.outputs import Output
 
@@ -144,7 +145,7 @@ class LabelSummary:
             rejected=tally.rejected,
             rejects=output.rejected if tally.rejected else None,
             findings=findings,
-            no_class=tally.labels[""] if model.get("task") == "multi-label" else None,
+            no_class=task_rules(model.get("task", "multi-class")).no_class(tally.labels),
         )
 
     @classmethod

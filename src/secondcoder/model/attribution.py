@@ -16,6 +16,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from secondcoder.errors import DataError, ModelError, SettingsError, nearest
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.backends import computing
 from secondcoder.model.batches import fixed_shapes
 from secondcoder.model.families import BY_TYPE
@@ -157,8 +158,7 @@ def explain_all(model: Model, texts: Sequence[str], labels: Sequence[str] | None
     logits = exact_logits(model, encoded)
     pooled = windows.pool(logits, pooling)
     chosen = np.where(classes >= 0, classes, pooled.argmax(axis=1))  # (n,)
-    alone = model.card.multi_label
-    margins = margin_of(torch.from_numpy(pooled), torch.from_numpy(chosen), alone=alone).numpy()
+    margins = margin_of(torch.from_numpy(pooled), torch.from_numpy(chosen), task=model.card.task).numpy()
     classes, shares = np.repeat(chosen, windows.counts), windows.shares(logits, pooling)  # of each window
     pushes = [np.empty(0)] * len(logits)
     with torch.inference_mode(mode=False):  # tensors made in it have no gradients
@@ -246,20 +246,18 @@ def _pushes(
         for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
             point = (empty + (node + 1) / 2 * (here - empty)).requires_grad_()
             with _embedded(embeddings, point):
-                ahead = margin_of(network(**batch).logits.float() * counted, chosen, alone=model.card.multi_label)
+                ahead = margin_of(network(**batch).logits.float() * counted, chosen, task=model.card.task)
             slope += weight / 2 * torch.autograd.grad(ahead.sum(), point)[0]
         pushes = (slope * (here - empty)).sum(dim=2)  # (b, tokens)
     found: NDArray[np.float64] = pushes.double().cpu().numpy()
     return found
 
 
-def margin_of(logits: torch.Tensor, classes: torch.Tensor, *, alone: bool = False) -> torch.Tensor:
-    """Return how far each row's class is ahead of the mean of the others, shape (b,).
-
-    Its logit itself where each class is decided `alone`, as a text may have several.
-    """
+def margin_of(logits: torch.Tensor, classes: torch.Tensor, *, task: str = "multi-class") -> torch.Tensor:
+    """Return how far each row's class is ahead, shape (b,); see `secondcoder.evaluation.tasks.Task.margin`."""
     own = logits.gather(1, classes.unsqueeze(1)).squeeze(1)
-    return own if alone else own - (logits.sum(dim=1) - own) / max(logits.shape[1] - 1, 1)
+    found: torch.Tensor = task_rules(task).margin(own, logits.sum(dim=1), logits.shape[1])
+    return found
 
 
 @contextlib.contextmanager
@@ -344,6 +342,6 @@ def _margins_without(
     )
     logits = encoded.windows.pool(exact_logits(model, encoded), model.card.window_pooling or "mean")
     position = torch.full((len(words),), model.label_names.index(label))
-    margins = margin_of(torch.from_numpy(logits), position, alone=model.card.multi_label)
+    margins = margin_of(torch.from_numpy(logits), position, task=model.card.task)
     found: NDArray[np.float64] = margins.double().numpy()
     return found

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.errors import ModelError
-from secondcoder.evaluation import metrics
 from secondcoder.evaluation.multiclass import decide_class
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.backends import ResolvedPrecision, resolve_precision
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.openvino_backend import (
@@ -187,9 +187,10 @@ def compare(found: Scores, judges: DevReference, *, backend: str, precision: Res
         Number of classes.
     """
     labels, expected = judges.decide(found.probabilities), judges.decide(judges.reference.probabilities)
-    alike = labels == expected
-    agreement = float(np.mean(alike if alike.ndim == 1 else alike.all(axis=1))) if len(labels) else 0.0
-    f1, reference_f1 = (_macro_f1(judges.gold, given, k) for given in (labels, expected))
+    rules = task_rules(judges.reference.task)
+    alike = rules.right(labels, expected)
+    agreement = float(np.mean(alike)) if len(labels) else 0.0
+    f1, reference_f1 = (rules.macro_f1(judges.gold, given, k) for given in (labels, expected))
     # Fewer rows than it takes for int8 are no reason against plain arithmetic, which only rounds.
     passed = (
         agreement >= LEAST_AGREEMENT
@@ -197,16 +198,6 @@ def compare(found: Scores, judges: DevReference, *, backend: str, precision: Res
         and (precision != "int8" or len(labels) >= LEAST_ROWS)
     )
     return Check(backend, precision, len(labels), agreement, f1, reference_f1, passed)
-
-
-def _macro_f1(gold: NDArray[Any], given: NDArray[Any], k: int) -> float:
-    """Return macro-F1 of classes, shape (n,), or of sets of them, shape (n, k)."""
-    if gold.ndim == 1:
-        return metrics.macro_average(metrics.confusion_matrix(gold, given, k)).f1
-    hits, support, predicted = (part.sum(axis=0).astype(np.int64) for part in (gold & given, gold, given))
-    if not (support + predicted).any():
-        return 0.0
-    return metrics.macro_average_of(metrics.per_class_of(hits, support, predicted)).f1
 
 
 def _why_not_int8(n: int) -> str:

@@ -16,15 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 from transformers import PreTrainedModel
 
-from secondcoder.corpus.corpus import SEPARATOR, split_set
+from secondcoder.corpus.corpus import SEPARATOR
 from secondcoder.corpus.corpus import TaskName as LabelTask
 from secondcoder.errors import DataError
-from secondcoder.evaluation.multiclass import class_threshold, decide_class
-from secondcoder.evaluation.multilabel import decide_set, threshold_array
-from secondcoder.evaluation.tasks import labels_decided
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.backends import Backend, ResolvedPrecision, TorchBackend
 from secondcoder.model.batches import Batch, fixed_shapes
 from secondcoder.model.concurrency import compute_batches
@@ -48,26 +45,19 @@ class Scores:
         Which texts were cut before they were read.
     n_tokens : ndarray of shape (n,)
         Lengths in tokens before truncation.
-    multi_label
-        Whether a text may have several classes, each with a probability of its own.
+    task
+        The label scheme, which says what logits stand for.
     """
 
     logits: NDArray[np.float32]
     truncated: NDArray[np.bool_]
     n_tokens: NDArray[np.int64]
-    multi_label: bool = False
+    task: LabelTask = "multi-class"
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """Softmax of the logits, shape (n, k); the logistic function of each where a text may have several classes."""
-        return probabilities_of(self.logits, multi_label=self.multi_label)
-
-
-def probabilities_of(logits: NDArray[np.floating[Any]], *, multi_label: bool) -> NDArray[np.float64]:
-    """Return the probabilities that logits of shape (n, k) stand for: of one class a text, or of each class alone."""
-    exact = logits.astype(np.float64)
-    found: NDArray[np.float64] = expit(exact) if multi_label else softmax(exact, axis=1)
-    return found
+        """What the logits stand for, shape (n, k): of one class among k, or of each class alone."""
+        return task_rules(self.task).probabilities(self.logits)
 
 
 CARD_FILE = "secondcoder.json"
@@ -134,17 +124,9 @@ class ModelCard:
     thresholds: dict[str, float] = field(default_factory=dict)
     separator: str = SEPARATOR
 
-    @property
-    def multi_label(self) -> bool:
-        """Whether a text may have several labels, or none."""
-        return self.task == "multi-label"
-
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64] | NDArray[np.bool_]:
         """Return the classes that probabilities of shape (n, k) make: positions, shape (n,); or sets, shape (n, k)."""
-        if self.multi_label:
-            return decide_set(probabilities, threshold_array(self.thresholds, self.label_names))
-        threshold, positive = class_threshold(self.thresholds, self.label_names)
-        return decide_class(probabilities, threshold, positive=positive)
+        return task_rules(self.task).decide(probabilities, self.thresholds, self.label_names)
 
 
 class Model:
@@ -234,21 +216,14 @@ class Model:
     def predict(self, texts: Iterable[str]) -> list[Any]:
         """Return the label of each text, a string; where a text may have several, a tuple of them, perhaps empty."""
         card = self.card
-        labels = labels_decided(
-            self.predict_proba(texts),
-            card.label_names,
-            card.thresholds,
-            multi_label=card.multi_label,
-            separator=card.separator,
-        )
-        return [split_set(label, card.separator) for label in labels] if card.multi_label else labels
+        return task_rules(card.task).predicted(card.decide(self.predict_proba(texts)), card.label_names)
 
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Return the probability of each class for each text, ndarray of shape (n, k), columns as `label_names`.
 
         Rows sum to 1, but where a text may have several classes: then each probability is that of its class alone.
         """
-        return probabilities_of(self.logits(texts), multi_label=self.card.multi_label)
+        return task_rules(self.card.task).probabilities(self.logits(texts))
 
     def logits(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Return the logits of each text, ndarray of shape (n, k), in the order of the texts.
@@ -309,7 +284,7 @@ class Model:
                 if progress is not None:
                     progress.advance(int(firsts[batch.rows].sum()))
         logits = windows.pool(logits, self.card.window_pooling or "mean")
-        return Scores(logits, encoded.truncated, encoded.full_lengths, self.card.multi_label)
+        return Scores(logits, encoded.truncated, encoded.full_lengths, self.card.task)
 
     def save(self, folder: Path) -> None:
         """Write the model folder, whole or not at all; plain ``transformers.pipeline`` loads it too."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.reporting.content import FEW_GROUPS, ReportContent, Shown, read
 from secondcoder.reporting.formatting import MODEL, format_metric, format_share, format_value, joined, name_of
 from secondcoder.reporting.methods import methods
@@ -61,9 +62,7 @@ def _metadata(c: ReportContent, shown: Shown) -> str:
 def _leading(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Return the hub's kind and the name of the figures that lead."""
     headline = evaluation.headline[0]
-    return [("f1", name) for name in dict.fromkeys((headline, "macro-f1"))] + [
-        ("accuracy", "exact-match" if evaluation.sets else "accuracy")
-    ]
+    return [("f1", name) for name in dict.fromkeys((headline, "macro-f1"))] + [("accuracy", evaluation.names.whole)]
 
 
 def _limits_of(evaluation: Evaluation, name: str) -> str:
@@ -73,13 +72,9 @@ def _limits_of(evaluation: Evaluation, name: str) -> str:
 
 def _title(c: ReportContent) -> str:
     names = [_plain(name) for name in c.label_names]
-    several = c.task == "multi-label"
-    title = f"{joined(names, 'or')}?" if len(names) <= _LONGEST_TITLE else f"{len(names)} classes"
-    if several and len(names) <= _LONGEST_TITLE:
-        title = f"which of {joined(names)}?"
-    given = f"with any number of {joined(names)}" if several else f"as {joined(names, 'or')}"
-    if c.task == "ordinal":
-        given += ", which are ordered from low to high"
+    rules, both = task_rules(c.task), (joined(names), joined(names, "or"))
+    title = rules.asks(*both) if len(names) <= _LONGEST_TITLE else f"{len(names)} classes"
+    given = rules.labels_texts(*both)
     return (
         f"# {_plain(c.label_column)}: {title}\n\n"
         f"Labels texts {given}. Fine-tuned from {_plain(c.model)} on {c.parts['train'].rows:,} "
@@ -142,6 +137,7 @@ def _limits(c: ReportContent, shown: Shown) -> str:
 
 def _use(c: ReportContent, shown: Shown) -> str:
     length = c.settings.get("max_length")
+    rules = task_rules(c.task)
     cut = f", truncation=True, max_length={length}" if isinstance(length, int) else ", truncation=True"
     lines = [
         "## How to use it",
@@ -149,14 +145,11 @@ def _use(c: ReportContent, shown: Shown) -> str:
         "```python",
         "from transformers import pipeline",
         "",
-        f'classify = pipeline("text-classification", model="."{cut})',
-        'classify("…")',
+        f'classify = pipeline("text-classification", model="."{cut}{rules.pipeline_options})',
+        rules.pipeline_example,
         "```",
         "",
     ]
-    if c.task == "multi-label":
-        lines[5] = lines[5].replace(")", ", top_k=None)")  # the probabilities of all classes
-        lines[6] = 'classify(["…"])'
     thresholds = shown.main[MODEL].thresholds if shown.judged_on else {}
     if thresholds:
         limits = ", ".join(f"{_plain(name)} {value:.3f}" for name, value in thresholds.items())

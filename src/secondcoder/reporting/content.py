@@ -14,7 +14,7 @@ from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.label_errors import LabelError
 from secondcoder.evaluation.learning_curve import LearningCurve
 from secondcoder.evaluation.selective import Guarantee
-from secondcoder.reporting.formatting import MODEL, NAMES
+from secondcoder.reporting.formatting import MAJORITY, MODEL, NAMES
 
 if TYPE_CHECKING:
     from secondcoder.reporting.svg import Picture
@@ -252,5 +252,5 @@ def read(content: ReportContent) -> Shown:
 
 def _in_order(whos: Iterable[str]) -> list[str]:
     """Return the model first, then the baselines, the stronger kind before the weaker."""
-    known = list(NAMES)
+    known = [*NAMES, MAJORITY]
     return sorted(whos, key=lambda who: known.index(who) if who in known else len(known))

@@ -7,10 +7,10 @@ from typing import Any
 
 from secondcoder.corpus.corpus import TaskName
 from secondcoder.evaluation.intervals import Interval
+from secondcoder.evaluation.tasks import task_rules
 
 MODEL, TFIDF, MAJORITY = "model", "tfidf-logistic", "majority"
-NAMES = {MODEL: "This model", TFIDF: "TF-IDF + logistic regression", MAJORITY: "Majority class"}
-_MOST_FREQUENT_SET = "Most frequent set"
+NAMES = {MODEL: "This model", TFIDF: "TF-IDF + logistic regression"}
 HISTORY_NAMES = {
     "train_loss": "training loss",
     "texts_per_second": "texts per second",
@@ -22,9 +22,7 @@ UNDEFINED = "–"
 
 def name_of(who: str, task: TaskName = "multi-class") -> str:
     """Return what the model or a baseline is called on the page of a task."""
-    if who == MAJORITY and task == "multi-label":
-        return _MOST_FREQUENT_SET
-    return NAMES.get(who, who)
+    return task_rules(task).majority_name if who == MAJORITY else NAMES.get(who, who)
 
 
 def format_figure(value: float | None) -> str:

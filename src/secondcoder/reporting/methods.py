@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.reporting.content import ReportContent, Shown
 from secondcoder.reporting.formatting import MODEL, format_metric, joined, name_of
 
@@ -40,7 +41,7 @@ def training_told(c: ReportContent, cited: list[str]) -> str:
         cited.append("hu2022")
         text += f" Low-rank adapters (rank {s['lora']}) and the head were trained, and merged (Hu et al. 2022)."
     if s.get("class_weights"):
-        same = "having and not having it count" if c.task == "multi-label" else "each counts"
+        same = task_rules(c.task).balanced_means
         each = f", so that {same} the same" if s["class_weights"] == "balanced" else ""
         text += f" Classes were weighted in the loss{each}; probabilities are those of so weighted classes."
     if c.metric and c.best_epoch is not None:
@@ -149,16 +150,7 @@ KINDS = {
     "micro-recall": "accuracy",
 }
 """What a paper calls a figure, of which many have one kind of interval."""
-KINDS_OF_SETS = {
-    **{f"micro-{figure}": "micro averages" for figure in ("f1", "precision", "recall")},
-    "weighted-recall": "micro averages",
-}
 _LONGEST_LIST = 6
-_NAMED = {
-    "multi-class": ("macro-f1", "accuracy"),
-    "ordinal": ("macro-f1", "quadratic-kappa", "mean-absolute-error", "accuracy"),
-    "multi-label": ("macro-f1", "micro-f1", "exact-match", "hamming-loss"),
-}
 _PARTS = {"test": "the test part", "dev": "the dev part", "folds": "all texts, by cross-fitting,"}
 
 
@@ -208,16 +200,15 @@ def methods(content: ReportContent, shown: Shown) -> Methods:
 def _task(c: ReportContent) -> str:
     names = [f"“{name}”" for name in c.label_names]
     classes = joined(names) if len(names) <= _LONGEST_LIST else f"{len(names)} classes"
-    if c.task == "ordinal":
-        classes = f"ordered classes, from low to high {classes if len(names) <= _LONGEST_LIST else joined(names)}"
-    several = ", any number of which a text may have," if c.task == "multi-label" else ""
+    rules = task_rules(c.task)
+    classes = rules.described(classes, joined(names))
     revision = c.settings.get("revision")
     what = "; ".join(filter(None, [f"revision {revision}" if revision else "", c.model_description]))
     version = c.versions.get("secondcoder", "")
     return (
-        f"Texts were classified into {classes} (variable “{c.label_column}”){several} by fine-tuning the pre-trained "
-        f"language model {c.model}{f' ({what})' if what else ''} with secondcoder{f' {version}' if version else ''}, "
-        "which builds on the transformers library (Wolf et al. 2020)."
+        f"Texts were classified into {classes} (variable “{c.label_column}”){rules.how_many} by fine-tuning the "
+        f"pre-trained language model {c.model}{f' ({what})' if what else ''} with "
+        f"secondcoder{f' {version}' if version else ''}, which builds on the transformers library (Wolf et al. 2020)."
     )
 
 
@@ -293,11 +284,7 @@ def _thresholds(c: ReportContent, shown: Shown, cited: list[str]) -> str:
         return ""
     cited.append("lipton2014")
     why = "chosen on dev for its F1, and drawn to 0.5 where texts are few (Lipton et al. 2014)"
-    if c.task == "multi-label":
-        limits = f"{min(found.values()):.2f} to {max(found.values()):.2f}"
-        return f"Each class was given from a probability on that was {why}: {limits}."
-    name, threshold = next(iter(found.items()))
-    return f"“{name}” was given from a probability of {threshold:.2f} on, {why}."
+    return task_rules(c.task).thresholds_told(found, why)
 
 
 def _results(shown: Shown, cited: list[str]) -> str:
@@ -305,15 +292,14 @@ def _results(shown: Shown, cited: list[str]) -> str:
         return ""
     model = shown.main[MODEL]
     metric = model.headline[0]
-    names = list(dict.fromkeys((metric, *_NAMED[model.task])))
-    if model.order:
-        cited.append("cohen1968")
+    names = list(dict.fromkeys((metric, *model.names.paper)))
+    rules = task_rules(model.task)
+    cited.extend(rules.cited)
     names += [f"f1:{label}" for label in model.label_names if len(model.label_names) <= _LONGEST_LIST]
     figures = joined([f"{format_metric(name)} {_with(model, name)}" for name in dict.fromkeys(names)])
     groups = f" from {model.n_groups:,} groups" if model.n_groups else ""
     text = f"On {_PARTS[shown.judged_on]} ({model.n:,} texts{groups}), the classifier reaches {figures}."
-    if model.order:
-        text += " Quadratic kappa is that of Cohen (1968); the error is counted in steps."
+    text += rules.figures_note
     rivals = [f"{name_of(who, model.task)} {_with(e, metric)}" for who, e in shown.main.items() if who != MODEL]
     if rivals:
         text += f" For comparison, trained on the same texts: {joined(rivals)} ({format_metric(metric)})."
@@ -325,10 +311,11 @@ def _intervals(shown: Shown, cited: list[str]) -> str:
         return ""
     model = shown.main[MODEL]
     by_method: dict[str, list[str]] = {}
+    special = task_rules(model.task).interval_kinds
     for name, interval in model.intervals.items():
         if interval is not None:
             figure = name.partition(":")[0]
-            kind = (KINDS_OF_SETS.get(figure) if model.sets else None) or KINDS.get(figure, "averages")
+            kind = special.get(figure) or KINDS.get(figure, "averages")
             kinds = by_method.setdefault(interval.method.removeprefix(GROUPED), [])
             if kind not in kinds:
                 kinds.append(kind)
@@ -355,9 +342,7 @@ def _calibration(shown: Shown, cited: list[str]) -> str:
         return ""
     cited += ["naeini2015", "brocker2007", "brier1950"]
     model = shown.main[MODEL]
-    what, units = ("the probabilities of all classes", "decisions") if model.sets else (
-        "the class that was given" if model.thresholds else "the most probable class", "texts"
-    )  # fmt: skip
+    what, units = task_rules(model.task).judged_probabilities(tuned=bool(model.thresholds))
     error, brier = (
         f"{value:.3f}" + (f" [{interval.low:.3f}, {interval.high:.3f}]" if interval else "")
         for value, interval in ((found.error, found.error_interval), (found.brier, found.brier_interval))
@@ -373,7 +358,7 @@ def _guarantee(shown: Shown, cited: list[str]) -> str:
     found = shown.guarantee
     if found is None:
         return ""
-    labels = "sets of labels" if shown.judged_on and shown.main[MODEL].sets else "labels"
+    labels = task_rules(shown.main[MODEL].task).labels_name if shown.judged_on else "labels"
     cited += ["geifman2017", "angelopoulos2021"]
     if found.min_confidence is None:
         return (

@@ -17,7 +17,9 @@ from secondcoder.evaluation.error_analysis import ErrorRate, Mistakes
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.intervals import Interval
 from secondcoder.evaluation.learning_curve import LearningCurve
+from secondcoder.evaluation.metrics import ReliabilityWords
 from secondcoder.evaluation.selective import Guarantee, RiskCoverage
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.reporting.content import PartContent, ReportContent, Shown
 from secondcoder.reporting.formatting import (
     MODEL,
@@ -351,11 +353,10 @@ def seeds(name: str, figures: Mapping[str, float], metric: str, best: int | None
 
 
 @styled
-def reliability(name: str, calibration: Calibration, before: Calibration | None = None, sets: bool = False) -> Picture:
-    """Return how often the model is right, by how sure it says it is; `before` is what it was without temperature.
-
-    Of `sets` of classes: how often a class is there, by its probability.
-    """
+def reliability(
+    name: str, calibration: Calibration, words: ReliabilityWords, before: Calibration | None = None
+) -> Picture:
+    """Return how often the model is right, by how sure it says it is; `before` is what it was without temperature."""
     canvas = Canvas(name, WIDTH, 330)
     axes = canvas.axes(50, 26, 20, 44)
     bins = [b for b in calibration.bins if b.n]
@@ -376,21 +377,16 @@ def reliability(name: str, calibration: Calibration, before: Calibration | None 
     axes.set_ylim(low, 1)
     axes.grid()
     _per_cent(axes)
-    titles = ("share that has the class", "probability of the class") if sets else (
-        "share that is right", "how sure the model says it is"
-    )  # fmt: skip
-    _titled(axes, *titles)
+    _titled(axes, words.observed, words.stated)
     rows = [
         (format_share(b.confidence), format_share(b.accuracy),
          f"{b.interval.low:.1%} to {b.interval.high:.1%}" if b.interval else "–", format_count(b.n))
         for b in bins
     ]  # fmt: skip
-    units, right = ("decisions", "yes") if sets else ("texts", "right")
-    said = "how often the class is there" if sets else "how often the model is right"
-    alt = f"Reliability diagram: for groups of {units} with alike probabilities, {said}. " + "; ".join(
-        f"says {row[0]}, is {right} {row[1]}" for row in rows
+    alt = f"Reliability diagram: for groups of {words.units} with alike probabilities, {words.how_often}. " + "; ".join(
+        f"says {row[0]}, is {words.right} {row[1]}" for row in rows
     )
-    return canvas.picture(alt, ("mean probability", right, "95 % interval", units), rows)
+    return canvas.picture(alt, ("mean probability", words.right, "95 % interval", words.units), rows)
 
 
 @styled
@@ -541,6 +537,7 @@ def _draw_judged(shown: Shown, draw: Callable[..., None]) -> None:
     model = shown.main[MODEL]
     draw("classes", class_figures, model, shown.main.get(TFIDF))
     if model.calibration and model.calibration.bins:
-        draw("reliability", reliability, model.calibration, model.uncalibrated, model.sets is not None)
+        words = task_rules(model.task).reliability
+        draw("reliability", reliability, model.calibration, words, model.uncalibrated)
     if model.risk_coverage and len(model.risk_coverage.points) > 1:
         draw("risk", risk_coverage, model.risk_coverage, shown.guarantee)

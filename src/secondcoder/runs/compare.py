@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import PARTS, SEPARATOR
 from secondcoder.errors import RunError
-from secondcoder.evaluation import multiclass
 from secondcoder.evaluation.comparison import Comparison
-from secondcoder.evaluation.multilabel import compare_sets, indicators
-from secondcoder.evaluation.ordinal import with_order
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.runs.folder import RunFolder
 from secondcoder.settings import TrainSettings, check_choice
 
@@ -60,30 +58,19 @@ def compare(
     if len(positives) > 1:
         notes.append("The runs have other positive classes; the main figure is macro-f1 instead.")
     groups = _groups(one, two, notes)
-    if one.task == "multi-label":
-        found = compare_sets(
-            one.sets(one.labels),
-            (one.probabilities, two.probabilities),
-            (one.sets(one.predicted), two.sets(two.predicted)),
-            one.label_names,
-            groups=groups,
-        )
-    else:
-        found = multiclass.compare(
-            one.gold,
-            one.probabilities,
-            two.probabilities,
-            one.label_names,
-            positive=positives.pop() if len(positives) == 1 else None,
-            groups=groups,
-            given=(one.given, two.given),
-        )
-    orders = [run.info["data"]["label_names"] for run in runs]
-    if one.task == two.task == "ordinal" and orders[0] == orders[1]:
-        low_to_high = tuple(orders[0])
-        labels = (one.labels, one.predicted, two.predicted)
-        gold, *given = (positions(own, low_to_high) for own in labels)
-        found = with_order(found, gold, (given[0], given[1]), len(low_to_high), groups)
+    orders = [tuple(run.info["data"]["label_names"]) for run in runs]
+    rules = task_rules(one.task)
+    if one.task != two.task or orders[0] != orders[1]:
+        rules = rules.without_order()
+    found = rules.compare(
+        one.as_gold(one.labels),
+        (one.probabilities, two.probabilities),
+        (one.as_gold(one.predicted), two.as_gold(two.predicted)),
+        one.label_names,
+        positive=positives.pop() if len(positives) == 1 else None,
+        groups=groups,
+        low_to_high=orders[0],
+    )
     names = str(runs[0].folder), str(runs[1].folder)
     return replace(found, names=names, part=part, notes=(*found.notes, *notes))
 
@@ -103,29 +90,14 @@ class _Judged:
     set_aside: int  # rows of dev that --max-error kept from being predicted
 
     @property
-    def gold(self) -> NDArray[np.int64]:
-        """Positions of the labels among the label names, shape (n,)."""
-        return positions(self.labels, self.label_names)
-
-    @property
-    def given(self) -> NDArray[np.int64]:
-        """Positions of the labels that the run's model gave, shape (n,)."""
-        return positions(self.predicted, self.label_names)
-
-    @property
     def task(self) -> str:
-        """``"multi-class"``, ``"ordinal"`` or ``"multi-label"``."""
+        """The label scheme, by its name."""
         return str(self.run.info["data"].get("task", "multi-class"))
 
-    def sets(self, labels: Sequence[str]) -> NDArray[np.bool_]:
-        """Return which classes each of the labels names, shape (n, k), where these are sets."""
-        return indicators(labels, self.label_names, self.run.info["data"].get("separator", SEPARATOR))
-
-
-def positions(labels: Sequence[str], label_names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the positions of labels among the names, shape (n,)."""
-    place = {name: i for i, name in enumerate(label_names)}
-    return np.array([place[label] for label in labels], dtype=np.int64)
+    def as_gold(self, labels: Sequence[str]) -> NDArray[Any]:
+        """Return labels as figures take them."""
+        rules, separator = task_rules(self.task), self.run.info["data"].get("separator", SEPARATOR)
+        return rules.gold(rules.read(labels, separator), self.label_names)
 
 
 def _judged(run: RunFolder, part: ComparedPart) -> _Judged:
@@ -187,7 +159,7 @@ def _require_same(one: _Judged, two: _Judged) -> None:
     cure = (
         "Train both on the same file with the same split options and --seed, so that they are judged on the same rows."
     )
-    if (one.task == "multi-label") != (two.task == "multi-label"):
+    if task_rules(one.task).a_text_has != task_rules(two.task).a_text_has:
         raise RunError(
             f"In one of {both} a text has one label, in the other it may have several.", "Compare runs of one task."
         )

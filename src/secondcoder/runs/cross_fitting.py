@@ -215,7 +215,7 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
     found = [work.said(number, fold) for number, fold in enumerate(folds, 1)]
     of_row = np.empty(len(rows), np.int64)
     said = {who: np.empty((len(rows), len(rows.label_names))) for who in found[0][0]}
-    entries, labels, tuned = [], [""] * len(rows), rows.multi_label
+    entries, labels, tuned = [], [""] * len(rows), False
     limits = np.empty((len(rows), len(rows.label_names)))
     for number, (fold, (by_who, about)) in enumerate(zip(folds, found, strict=True), 1):
         of_row[list(fold.rows)] = number

@@ -19,8 +19,8 @@ from typing import Any
 from secondcoder.corpus.corpus import Corpus, TaskName
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
 from secondcoder.evaluation.learning_curve import LearningCurve, fit_power_law
-from secondcoder.evaluation.metrics import LOWER_IS_BETTER, is_better, resolve_metric
-from secondcoder.evaluation.tasks import history_names
+from secondcoder.evaluation.metrics import LOWER_IS_BETTER, is_better
+from secondcoder.evaluation.tasks import history_names, task_rules
 from secondcoder.progress import Progress
 from secondcoder.runs.run import Run
 from secondcoder.settings import CurveSettings, TrainSettings, check_seed
@@ -92,7 +92,7 @@ class Study:
     def figure(self) -> str:
         """The figure that the curve is of: the one that chooses epochs, or macro-F1 in the place of a loss."""
         rows = self.train
-        metric = resolve_metric(self.settings.metric, rows.positive, rows.label_names, rows.task)
+        metric = task_rules(rows.task).figures.resolve(self.settings.metric, rows.positive, rows.label_names)
         return "macro-f1" if metric in LOWER_IS_BETTER else metric
 
     @property

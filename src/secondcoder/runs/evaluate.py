@@ -19,6 +19,7 @@ from secondcoder.corpus.near_duplicates import SIMILAR, find_near_duplicates
 from secondcoder.corpus.reading import read
 from secondcoder.errors import DataError
 from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.folder import judge
@@ -89,10 +90,10 @@ def evaluate_on(run: Run, corpus: Corpus, *, progress: Progress | None = None) -
             f"{list(model.label_names)}.",
             "Leave those rows out, or name coded labels with --label-names.",
         )
-    if corpus.multi_label != model.card.multi_label:
-        what = ("several labels", "one label") if corpus.multi_label else ("one label", "several labels")
+    here, learned = (task_rules(task).a_text_has for task in (corpus.task, model.card.task))
+    if here != learned:
         raise DataError(
-            f"In {corpus.source.name} each text has {what[0]}, and the model was trained on {what[1]} a text.",
+            f"In {corpus.source.name} each text has {here}, and the model was trained on {learned} a text.",
             "Read the labels as those of the training data: --label-separator, --label-columns.",
         )
     rows = _in_order_of(corpus, model).take(corpus.usable())
@@ -120,12 +121,11 @@ def evaluate_on(run: Run, corpus: Corpus, *, progress: Progress | None = None) -
 def _in_order_of(corpus: Corpus, model: Model) -> Corpus:
     """Return the rows with the label names of the model; sets are then written in their order."""
     card = model.card
-    labels, shares = corpus.labels, corpus.shares
-    if corpus.multi_label:
-        place = {name: i for i, name in enumerate(card.label_names)}
-        sets = (names if names is None else sorted(names, key=place.__getitem__) for names in corpus.label_sets)
-        labels = tuple(None if names is None else join_set(names, corpus.separator) for names in sets)
-    elif shares is not None:
+    shares = corpus.shares
+    place = {name: i for i, name in enumerate(card.label_names)}
+    sets = (names if names is None else sorted(names, key=place.__getitem__) for names in corpus.label_sets)
+    labels = tuple(None if names is None else join_set(names, corpus.separator) for names in sets)
+    if shares is not None:
         given = dict(zip(corpus.label_names, shares.T, strict=True))
         shares = np.column_stack([given.get(name, np.zeros(len(corpus))) for name in card.label_names])
     return replace(

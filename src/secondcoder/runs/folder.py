@@ -20,9 +20,7 @@ from secondcoder.corpus.corpus import SEPARATOR, Corpus, Part, Source
 from secondcoder.errors import RunError
 from secondcoder.evaluation.evaluate import evaluate_rows
 from secondcoder.evaluation.evaluation import Evaluation
-from secondcoder.evaluation.multiclass import class_indices, compare, decide_class, given_classes
-from secondcoder.evaluation.multilabel import compare_sets, decide_set, set_thresholds_of
-from secondcoder.evaluation.tasks import gold_of, labels_decided
+from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.evaluation.thresholds import Thresholds
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
@@ -61,22 +59,20 @@ def lead_of(
     The thresholds are the model's; of an array, shape (n, k), each row has its own.
     """
     names = rows.label_names
-    if rows.multi_label:
-        limits = set_thresholds_of(thresholds, names)
-        sets = decide_set(baseline), decide_set(model, limits)
-        own = gold_of(rows, names).astype(np.bool_)
-        return compare_sets(own, (baseline, model), sets, names, groups=rows.units).to_dict()
-    gold = class_indices(rows, names)
-    labels = decide_class(baseline), given_classes(model, thresholds, names, rows.positive)
-    return compare(gold, baseline, model, names, positive=rows.positive, groups=rows.units, given=labels).to_dict()
+    rules = task_rules(rows.task).without_order()  # leads are those in what all schemes of one label have
+    given = rules.decide(baseline, None, names), rules.decide(model, thresholds, names, rows.positive)
+    gold = gold_of(rows, names)
+    found = rules.compare(gold, (baseline, model), given, names, positive=rows.positive, groups=rows.units)
+    return found.to_dict()
 
 
 def predicted_labels(
     rows: Corpus, probabilities: NDArray[np.float64], thresholds: Mapping[str, float] | None = None
 ) -> list[str]:
     """Return the labels that probabilities of shape (n, k) make; those of a set are joined."""
-    several, separator = rows.multi_label, rows.separator
-    return labels_decided(probabilities, rows.label_names, thresholds, multi_label=several, separator=separator)
+    rules = task_rules(rows.task)
+    given = rules.decide(probabilities, thresholds, rows.label_names)
+    return rules.written(given, rows.label_names, rows.separator)
 
 
 def predictions(

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.evaluation.error_analysis import JudgedRows, find_mistakes
 from secondcoder.evaluation.label_errors import find_label_errors
-from secondcoder.evaluation.multiclass import given_classes
-from secondcoder.evaluation.multilabel import decide_set, set_thresholds_of
-from secondcoder.evaluation.tasks import gold_of
+from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.evaluation.thresholds import Thresholds
 from secondcoder.model.attribution import Attribution, can_explain, check_against_occlusion, explain_all
 from secondcoder.model.model import Model
@@ -50,11 +48,7 @@ def judged_rows(
         From which probability on a class is given; ndarray of shape (n, k) where several models said it.
     """
     names = rows.label_names
-    given: NDArray[np.int64] | NDArray[np.bool_]
-    if rows.multi_label:
-        given = decide_set(probabilities, set_thresholds_of(thresholds, names))
-    else:
-        given = given_classes(probabilities, thresholds, names, rows.positive)
+    given = task_rules(rows.task).decide(probabilities, thresholds, names, rows.positive)
     return JudgedRows(
         ids=rows.ids,
         texts=rows.texts,

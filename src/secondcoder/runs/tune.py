@@ -19,7 +19,8 @@ from typing import Any
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import InterruptedRunError, ModelError, RunError, SettingsError
-from secondcoder.evaluation.metrics import is_better, resolve_metric
+from secondcoder.evaluation.metrics import is_better
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.progress import BarsOnly, Progress, default_progress
 from secondcoder.runs.create import require_ours
 from secondcoder.runs.folder import CHECKPOINTS, RUN_FILE
@@ -125,7 +126,8 @@ class _Tuning:
 
     @property
     def metric(self) -> str:
-        return resolve_metric(self.settings.metric, self.train.positive, self.train.label_names, self.train.task)
+        names = task_rules(self.train.task).figures
+        return names.resolve(self.settings.metric, self.train.positive, self.train.label_names)
 
     def search(self, plan: TuneSettings, progress: Progress) -> tuple[Trial, Search, list[Trial]]:
         """Return the best trial, what was searched, and all trials, making those that are not done."""

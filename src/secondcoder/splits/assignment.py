@@ -346,8 +346,6 @@ def rarest_labels(corpus: Corpus) -> list[str | None]:
 
     Whole sets of labels are mostly too rare to be strata.
     """
-    if not corpus.multi_label:
-        return list(corpus.labels)
     counts = corpus.label_counts()
     return [
         None if names is None else min(names, key=lambda name: counts[name], default="") for names in corpus.label_sets

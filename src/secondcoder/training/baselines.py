@@ -17,7 +17,8 @@ from sklearn.linear_model import LogisticRegression
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import DataError
-from secondcoder.evaluation.multilabel import DEFAULT_THRESHOLD, indicators
+from secondcoder.evaluation.multilabel import DEFAULT_THRESHOLD
+from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.evaluation.thresholds import tune_threshold
 
 # Bounds the memory of the solver on large corpora; 3,000 film reviews have 313,000 words and pairs.
@@ -57,19 +58,9 @@ class MajorityClass:
         DataError
             If no row has both a text and a label.
         """
-        _, labels = _learnable(train)
-        if train.multi_label:
-            sets = indicators(labels, train.label_names, train.separator)
-            found, counts = np.unique(sets, axis=0, return_counts=True)
-            most = found[np.lexsort((np.arange(len(found)), found.sum(axis=1), -counts))[0]]
-            below = np.nextafter(DEFAULT_THRESHOLD, 0.0)
-            shares = sets.mean(axis=0)
-            self._shares: NDArray[np.float64] = np.where(
-                most, np.maximum(shares, DEFAULT_THRESHOLD), np.minimum(shares, below)
-            )
-            return self
-        counts = np.array([labels.count(name) for name in train.label_names], dtype=np.float64)
-        self._shares = counts / counts.sum()  # (k,)
+        _learnable(train)
+        gold = gold_of(train.take(train.usable()), train.label_names)
+        self._shares = task_rules(train.task).majority(gold, len(train.label_names))  # (k,)
         return self
 
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
@@ -116,14 +107,8 @@ class TfidfLogistic:
         if len(set(labels)) < 2 or not any(analyze(text) for text in texts):
             return self
         terms = self._vectorizer.fit_transform(texts)  # (n, terms), sparse
-        targets: dict[int | None, Any]
-        if train.multi_label:
-            sets = indicators(labels, train.label_names, train.separator)
-            targets = {i: sets[:, i] for i in range(self._k) if 0 < sets[:, i].sum() < len(sets)}
-        else:
-            position = {name: i for i, name in enumerate(train.label_names)}
-            targets = {None: [position[label] for label in labels]}
-        for i, target in targets.items():
+        gold = gold_of(train.take(train.usable()), train.label_names)
+        for i, target in task_rules(train.task).regressions(gold, self._k).items():
             self._classifiers[i] = _regression().fit(terms, target)
             if i is not None:
                 self._thresholds[i] = _threshold(terms, target)

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import Corpus
+from secondcoder.corpus.corpus import Corpus, TaskName
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import SettingsError, nearest
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.settings import TrainSettings, check_weights
 
 BALANCED = "balanced"
@@ -63,21 +64,13 @@ def settle_classes(settings: TrainSettings, train: Corpus) -> TrainSettings:
     SettingsError
         If class weights are wrong (see `named_weights`), or a threshold is to be tuned and there is no positive class.
     """
-    if settings.tune_threshold and train.multi_label:
-        raise SettingsError(
-            "tune_threshold is set, and a text may have several labels: then the thresholds of all classes are tuned.",
-            "Leave --tune-threshold out.",
-        )
-    if settings.tune_threshold and train.positive is None:
-        raise SettingsError(
-            f"tune_threshold is set, and none of {', '.join(map(repr, train.label_names))} was named as positive.",
-            "Name it with --positive (of a task with two classes), or leave --tune-threshold out.",
-        )
+    if settings.tune_threshold:
+        task_rules(train.task).require_threshold(train.positive, train.label_names)
     return replace(settings, class_weights=named_weights(settings.class_weights, train.label_names))
 
 
 def resolve_weights(
-    given: ClassWeights, targets: NDArray[Any], label_names: tuple[str, ...], *, multi_label: bool
+    given: ClassWeights, targets: NDArray[Any], label_names: tuple[str, ...], *, task: TaskName
 ) -> dict[str, float] | None:
     """Return the weight of each class in the loss, or None where none were asked for.
 
@@ -94,26 +87,14 @@ def resolve_weights(
         Of the train part: classes as positions, or a number from 0 to 1 for each class.
     label_names
         The k classes.
-    multi_label
-        Whether a text may have several classes.
+    task
+        The label scheme.
     """
     named = named_weights(given, label_names)
     if named is None:
         return None
-    n, k = len(targets), len(label_names)
-    counts = np.bincount(targets, minlength=k).astype(np.float64) if targets.ndim == 1 else targets.sum(axis=0)
-    there = counts > 0
-    weights = np.ones(k)
-    if isinstance(named, dict):
-        weights = np.array([named[name] for name in label_names])
-    elif multi_label:
-        there &= counts < n
-        weights[there] = (n - counts[there]) / counts[there]
-    else:
-        weights[there] = n / (there.sum() * counts[there])
-    if not multi_label:
-        weights = weights * n / float(weights @ counts)
-        weights[~there] = 1.0
+    asked = np.array([named[name] for name in label_names]) if isinstance(named, dict) else None
+    weights = task_rules(task).weights(asked, targets, len(label_names))
     return dict(zip(label_names, weights.tolist(), strict=True))
 
 

@@ -10,10 +10,8 @@ import numpy as np
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import ModelError
-from secondcoder.evaluation.calibration import fit_temperature
 from secondcoder.evaluation.selective import Guarantee, risk_guarantee
-from secondcoder.evaluation.tasks import confidence_of, gold_of
-from secondcoder.evaluation.thresholds import tune_threshold, tune_thresholds
+from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.temperature import fold_temperature
 
@@ -30,8 +28,8 @@ def calibrate(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
     scores
         What the model says about dev.
     """
-    gold = gold_of(dev, model.label_names)
-    if not dev.multi_label and (absent := [name for i, name in enumerate(model.label_names) if i not in gold]):
+    rules, gold = task_rules(dev.task), gold_of(dev, model.label_names)
+    if absent := rules.uncalibratable(gold, model.label_names):
         return [
             Finding(
                 "not-calibrated",
@@ -40,7 +38,7 @@ def calibrate(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
                 "Label more texts of it, or try another seed or way to split.",
             )
         ]
-    temperature = fit_temperature(gold, scores.logits)
+    temperature = rules.temperature(gold, scores.logits)
     try:
         fold_temperature(model, temperature)
     except ModelError as error:
@@ -71,21 +69,18 @@ def set_thresholds(model: Model, dev: Corpus, scores: Scores, *, tune: bool = Fa
     tune
         Whether the threshold of the positive class is chosen, of a two-class task.
     """
-    gold, positive = gold_of(dev, model.label_names), model.card.positive
-    if dev.multi_label:
-        found = tune_thresholds(gold, scores.probabilities)
-        model.card = replace(model.card, thresholds=dict(zip(model.label_names, found.tolist(), strict=True)))
-    if dev.multi_label or not tune or positive is None:
+    gold, positive = gold_of(dev, model.label_names), model.card.positive if tune else None
+    found = task_rules(dev.task).thresholds(gold, scores.probabilities, model.label_names, positive)
+    if found:
+        model.card = replace(model.card, thresholds=found)
+    if positive is None:
         return []
-    at = model.label_names.index(positive)
-    threshold = tune_threshold(gold == at, scores.probabilities[:, at])
-    model.card = replace(model.card, thresholds={positive: threshold})
     return [
         Finding(
             "tuned-threshold",
             "note",
-            f"{positive!r} is given from a probability of {threshold:.3f} on, which was chosen for its F1 on dev: the "
-            "figures on dev flatter. Other programs that load the model give it from 0.5 on.",
+            f"{positive!r} is given from a probability of {found[positive]:.3f} on, chosen for its F1 on dev: "
+            "the figures on dev are optimistic. Other programs that load the model give it from 0.5 on.",
             "Judge by the test part.",
         )
     ]
@@ -107,8 +102,8 @@ def choose_confidence(model: Model, reserved: Corpus | None, max_error: float | 
     if reserved is None or max_error is None:
         return None
     probabilities, card = model.score(reserved.texts).probabilities, model.card
-    right = card.decide(probabilities) == gold_of(reserved, model.label_names)
-    sure = confidence_of(probabilities, card.thresholds, card.label_names, multi_label=card.multi_label)
-    found = risk_guarantee(sure, right if right.ndim == 1 else right.all(axis=1), max_error)
+    rules, given = task_rules(card.task), card.decide(probabilities)
+    right = rules.right(given, gold_of(reserved, model.label_names))
+    found = risk_guarantee(rules.confidence(probabilities, given), right, max_error)
     model.card = replace(model.card, min_confidence=found.min_confidence)
     return found

@@ -20,6 +20,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from secondcoder.errors import ModelError
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.backends import PREDICTION_TOKENS, computing, last_linear
 from secondcoder.model.batches import fixed_shapes
 from secondcoder.model.model import Model
@@ -59,7 +60,7 @@ def start_from_logistic(
     counting = None if weights is None else np.array(list(weights.values()))
     last = last_layer(model.network)
     features = _features(model, last, inputs, progress)
-    classes, rows, biases = (_fit if targets.ndim == 1 else _fit_each)(features, targets, counting)
+    classes, rows, biases = task_rules(model.card.task).fit_head(_fit, features, targets, counting)
     with torch.no_grad():
         for row, weight, bias in zip(classes, rows, biases, strict=True):
             last.weight[row] = torch.from_numpy(weight).to(last.weight)
@@ -93,20 +94,6 @@ def _weighted_score(
     """Return how well held-out texts are foretold, as `GridSearchCV` scores do: each class weighs as in the fit."""
     weights = [by_class[i] for i in targets.tolist()]
     return -float(log_loss(targets, found.predict_proba(features), labels=found.classes_, sample_weight=weights))
-
-
-def _fit_each(
-    features: NDArray[np.float32], targets: NDArray[np.bool_], counting: NDArray[np.float64] | None
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the classes that some texts have and some have not, their weights and their biases, as `_fit` does."""
-    classes = np.flatnonzero(targets.any(axis=0) & ~targets.all(axis=0))
-    # As in the loss, a weight is that of having the class.
-    each = {i: None if counting is None else np.array([1.0, counting[i]]) for i in classes.tolist()}
-    found = [_fit(features, targets[:, i].astype(np.int64), each[i]) for i in classes.tolist()]
-    # Of two classes, `_fit` gives each half of what sets them apart.
-    weights = [weight[1] - weight[0] for _, weight, _ in found]
-    biases = [bias[1] - bias[0] for _, _, bias in found]
-    return classes, np.array(weights).reshape(-1, features.shape[1]), np.array(biases)
 
 
 def _features(model: Model, last: nn.Linear, inputs: Inputs, progress: Progress) -> NDArray[np.float32]:

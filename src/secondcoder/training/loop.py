@@ -20,9 +20,8 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import InterruptedRunError
 from secondcoder.evaluation.evaluate import points_of_rows
-from secondcoder.evaluation.metrics import is_better, resolve_metric
-from secondcoder.evaluation.tasks import gold_of, history_names, labels_decided, targets_of
-from secondcoder.evaluation.thresholds import tune_thresholds
+from secondcoder.evaluation.metrics import is_better
+from secondcoder.evaluation.tasks import gold_of, history_names, targets_of, task_rules
 from secondcoder.model.batches import training_steps
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.pretrained import seeded
@@ -186,10 +185,8 @@ def dev_thresholds(dev: Corpus, scores: Scores) -> dict[str, float]:
 
     Epochs are compared by what their labels would be: from 0.5 on, rare classes are given by none of the first ones.
     """
-    if not dev.multi_label:
-        return {}
-    found = tune_thresholds(gold_of(dev, dev.label_names), scores.probabilities)
-    return dict(zip(dev.label_names, found.tolist(), strict=True))
+    gold = gold_of(dev, dev.label_names)
+    return task_rules(dev.task).thresholds(gold, scores.probabilities, dev.label_names, None)
 
 
 def describe(entry: dict[str, Any], epochs: int, metric: str) -> str:
@@ -294,9 +291,10 @@ class _Training:
         self.progress = StoppableProgress(progress, stop) if ranks.count == 1 else progress
         self.gold = gold_of(train, model.label_names)  # what texts are compared by
         self.targets = self.gold if settings.recipe == "contrastive" else targets_of(train, model.label_names)
-        weights = resolve_weights(settings.class_weights, self.targets, model.label_names, multi_label=dev.multi_label)
+        weights = resolve_weights(settings.class_weights, self.targets, model.label_names, task=dev.task)
         self.start_head = partial(start_from_logistic, model, weights=weights, progress=self.progress)
-        metric = resolve_metric(settings.metric, model.card.positive, model.label_names, model.card.task)
+        names = task_rules(model.card.task).figures
+        metric = names.resolve(settings.metric, model.card.positive, model.label_names)
         n_tokens = np.concatenate([self.encoded.full_lengths, self.dev_encoded.full_lengths])
         rate = peak_rate(model.network.config, settings)
         self.result = Fit(metric, rate, seed, n_tokens=n_tokens, class_weights=weights)
@@ -450,7 +448,7 @@ class _Training:
         result.history, result.best_epoch = plain["history"], plain["best_epoch"]
         result.findings = [Finding(**finding) for finding in plain["findings"]]
         if (logits := tensors.get("dev.logits")) is not None:
-            result.best_scores = Scores(logits.numpy(), about.truncated, about.full_lengths, self.dev.multi_label)
+            result.best_scores = Scores(logits.numpy(), about.truncated, about.full_lengths, self.dev.task)
         self.progress.say(f"Going on from step {self.state.step} of {self.n_steps}.")
 
     def _save(self, *, is_best: bool) -> None:
@@ -473,9 +471,9 @@ def predicts_one_class(dev: Corpus, scores: Scores, epoch: int) -> Finding | Non
     """Return a warning if every dev text was given one and the same label."""
     if len(scores.logits) < 2:
         return None
-    separator, several = dev.separator, dev.multi_label
-    limits = dev_thresholds(dev, scores)
-    given = set(labels_decided(scores.probabilities, dev.label_names, limits, multi_label=several, separator=separator))
+    rules, limits = task_rules(dev.task), dev_thresholds(dev, scores)
+    decided = rules.decide(scores.probabilities, limits, dev.label_names)
+    given = set(rules.written(decided, dev.label_names, dev.separator))
     if len(given) > 1:
         return None
     (label,) = given

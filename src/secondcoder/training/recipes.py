@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import InterruptedRunError, SettingsError, SplitError
 from secondcoder.evaluation.evaluate import evaluate_points
-from secondcoder.evaluation.metrics import is_better, resolve_metric
+from secondcoder.evaluation.metrics import is_better
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress
 from secondcoder.settings import RecipeName, TrainSettings
@@ -103,6 +104,11 @@ def fewest_labels(train: Corpus) -> int:
     return min((count for count in train.label_counts().values() if count), default=0)
 
 
+def has_one_class_each(rows: Corpus) -> bool:
+    """Return whether each text has one class, and no shares of coders: what comparing texts by class takes."""
+    return rows.shares is None and not rows.multi_label
+
+
 def wants_comparison(settings: TrainSettings, train: Corpus) -> bool:
     """Return whether recipes are compared before a training: few labels, effort normal, and nothing of one named."""
     named = [getattr(settings, name) for name in ("epochs", "freeze", "head_start", "lora", "class_weights")]
@@ -110,8 +116,7 @@ def wants_comparison(settings: TrainSettings, train: Corpus) -> bool:
         settings.effort == "normal"
         and settings.recipe == "auto"
         and not any(value is not None for value in named)
-        and train.task != "multi-label"
-        and train.shares is None
+        and has_one_class_each(train)
         and fewest_labels(train) < FEW
         and len(train) <= MOST_TEXTS
     )
@@ -137,7 +142,7 @@ def require_possible(settings: TrainSettings, train: Corpus, *, processes: int) 
                 f"The recipe contrastive was asked for in {processes} processes; it compares texts within one.",
                 "Start one process, or take --recipe full.",
             )
-        if train.multi_label or train.shares is not None:
+        if not has_one_class_each(train):
             raise SettingsError(
                 "The recipe contrastive compares texts of one class each, and here a text may have several.",
                 "Take --recipe full.",
@@ -199,7 +204,7 @@ def compare_recipes(
     InterruptedRunError
         If the user stopped it; everything is saved.
     """
-    metric = resolve_metric(settings.metric, train.positive, train.label_names, train.task)
+    metric = task_rules(train.task).figures.resolve(settings.metric, train.positive, train.label_names)
     work = _Work(train, replace(settings, seeds=1), seed, folder)
     try:
         rounds = work.rounds()

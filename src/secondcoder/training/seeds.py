@@ -14,6 +14,7 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.metrics import is_better
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
 from secondcoder.model.token_cache import TokenCache
@@ -133,8 +134,9 @@ def start_for(train: Corpus, settings: TrainSettings, *, seed: int) -> Model:
         text_column=train.source.columns.get("text"),
     )
     model.card = replace(model.card, task=train.task, separator=train.separator)
-    if train.multi_label:  # what other consumers of the folder, `transformers.pipeline` for one, ask before they score
-        model.network.config.problem_type = "multi_label_classification"
+    # What other consumers of the folder, `transformers.pipeline` for one, ask before they score.
+    config = model.network.config
+    config.problem_type = task_rules(train.task).problem_type(config.problem_type)  # type: ignore[assignment]
     return model
 
 

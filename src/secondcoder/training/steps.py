@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from secondcoder.corpus.corpus import TaskName
 from secondcoder.errors import ModelError
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.backends import ResolvedPrecision, attention_for, computing
 from secondcoder.model.batches import Batch, Pass, cut_step
 from secondcoder.model.windows import Windows, pool_tensor
@@ -64,9 +65,12 @@ def binary_cross_entropy(
     return found / k
 
 
+_LOSSES = {"cross-entropy": cross_entropy, "binary-cross-entropy": binary_cross_entropy}
+
+
 def loss_for(task: TaskName, weights: Mapping[str, float] | None = None) -> Loss:
     """Return the loss that a task is trained by, with the weight of each class, in the order of the label names."""
-    loss = binary_cross_entropy if task == "multi-label" else cross_entropy
+    loss = _LOSSES[task_rules(task).loss]
     return loss if weights is None else partial(loss, weights=tuple(weights.values()))
 
 
