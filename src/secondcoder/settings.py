@@ -146,16 +146,16 @@ class ReadSettings(Settings):
         ways = ("label", "label_columns", "label_shares")
         named = [f"--{name.replace('_', '-')}" for name in ways if getattr(self, name)]
         if len(named) > 1:
-            raise SettingsError(f"{' and '.join(named)} were both named.", "Say in one way where the labels are.")
+            raise SettingsError(f"{' and '.join(named)} are both given.", "Say in one way where the labels are.")
         if self.label_separator is not None and not self.label_separator.strip():
             raise SettingsError(
                 f"label_separator is {self.label_separator!r}.", "Name a character that is no blank, such as ';'."
             )
         if self.label_separator is not None and self.label_shares:
-            raise SettingsError("--label-separator and --label-shares were both named.", "Leave one of them out.")
+            raise SettingsError("--label-separator and --label-shares are both given.", "Remove one of them.")
         if self.no_label is not None and not self.label:
             raise SettingsError(
-                "--no-label names a word in the label column, and no --label was named.", "Name it, or leave this out."
+                "--no-label names a word in the label column, and --label is missing.", "Name it, or leave this out."
             )
         for name in ways[1:]:
             columns = getattr(self, name)
@@ -212,7 +212,7 @@ class LabelSettings(Settings):
     shard: str | None = None
     """Label one share of the rows, as 3/40: the third of 40; secondcoder merge puts the shares together."""
     allow_rejects: bool = False
-    """Leave with exit code 0 though lines of the input were no rows, and go on however many these are."""
+    """Leave with exit code 0 though lines of the input could not be parsed, and go on however many these are."""
     device: Device = "auto"
     """Where to compute; auto takes cuda, then mps, then cpu, by what is there."""
     precision: Precision = "auto"
@@ -422,12 +422,12 @@ class TrainSettings(Settings):
             if getattr(self, name) not in (None, value):
                 raise SettingsError(
                     f"{name} is {getattr(self, name)!r}, and the recipe {self.recipe} has {value!r}.",
-                    f"Leave --{name.replace('_', '-')} or --recipe {self.recipe} out.",
+                    f"Remove --{name.replace('_', '-')} or --recipe {self.recipe}.",
                 )
         if self.recipe != "auto" and self.lora is not None:
             raise SettingsError(
                 f"The recipe {self.recipe} was asked for with --lora, which is a recipe of its own.",
-                "Leave one of them out.",
+                "Remove one of them.",
             )
         if self.recipe in ("frozen", "contrastive") and self.class_weights is not None:
             raise SettingsError(
@@ -445,13 +445,13 @@ class TrainSettings(Settings):
         if self.lora is not None and self.planned.freeze == 1:
             raise SettingsError(
                 f"lora is {self.lora!r}, and all layers are frozen: none is left for adapters.",
-                "Leave --lora out, or freeze fewer layers.",
+                "Remove --lora, or freeze fewer layers.",
             )
         for name in ("lora", "checkpoint_activations"):
             if getattr(self, name) and self.planned.epochs == 0:
                 raise SettingsError(
                     f"{name} is {getattr(self, name)!r}, and with 0 epochs no layer is trained.",
-                    f"Leave --{name.replace('_', '-')} out, or train for 1 epoch at least.",
+                    f"Remove --{name.replace('_', '-')}, or train for 1 epoch at least.",
                 )
         if isinstance(self.class_weights, Mapping):
             check_weights("class_weights", self.class_weights)
@@ -465,7 +465,7 @@ class TrainSettings(Settings):
             if getattr(self, name) is not None and self.planned.long_texts != "windows":
                 raise SettingsError(
                     f"{name} is {getattr(self, name)!r}, and long texts are not read in windows.",
-                    "Add --long-texts windows, or leave it away.",
+                    "Add --long-texts windows, or remove it.",
                 )
 
     @property

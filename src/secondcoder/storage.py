@@ -141,7 +141,7 @@ def read_json_lines(path: Path) -> list[Any]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        raise StorageError(f"Cannot read {path}: {error}.", "Mend or move the file.") from error
+        raise StorageError(f"Cannot read {path}: {error}.", "Fix or move the file.") from error
 
 
 def sha256_file(path: Path) -> str:

@@ -344,7 +344,7 @@ def test_ctrl_c_in_training_leaves_with_130_and_can_go_on(secondcoder, labelled_
     assert Run("run").status == "interrupted"
     code, _, err = secondcoder(*words, "--resume")
     assert code == 0
-    assert "Going on from step" in err
+    assert "Resuming from step" in err
     assert Run("run").status == "complete"
 
 

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from secondcoder.errors import DataError
 from secondcoder.evaluation import metrics
 from secondcoder.evaluation.count_intervals import intervals
-from secondcoder.evaluation.intervals import Interval, degrees_of_freedom, jackknife, mean_interval, wilson
+from secondcoder.evaluation.intervals import Interval, degrees_of_freedom, mean_interval, wilson
 
 NAMES = ("a", "b", "c")
 
@@ -136,7 +136,6 @@ def test_one_group_gives_no_interval_at_all() -> None:
     gold, p = draw_rows(60)
     assert set(intervals(gold, p, NAMES, groups=["only"] * 60).values()) == {None}
     assert mean_interval(gold.astype(float), ["only"] * 60) is None
-    assert jackknife(lambda rows: float(len(rows)), ["only"] * 60) is None
 
 
 def test_a_class_that_only_one_group_has_gets_no_interval() -> None:
@@ -243,27 +242,6 @@ def test_the_mean_ends_where_it_cannot_go_further() -> None:
 def test_groups_that_cancel_are_no_less_uncertain_than_rows() -> None:
     values = np.array([0.0, 1.0] * 30)  # every group has the same mean
     assert width(mean_interval(values, [str(i // 6) for i in range(60)])) >= width(mean_interval(values))
-
-
-def test_the_jackknife_of_a_mean_over_equal_groups_is_students_interval_of_their_means() -> None:
-    means = np.array([0.2, 0.5, 0.7, 0.4, 0.9, 0.3])
-    values = np.repeat(means, 4)
-    found = jackknife(lambda rows: float(values[rows].mean()), [str(i // 4) for i in range(24)])
-    reach = 2.570582 * means.std(ddof=1) / np.sqrt(6)
-    assert found is not None
-    assert (found.low, found.high) == (pytest.approx(0.5 - reach), pytest.approx(0.5 + reach))
-
-
-def test_the_jackknife_stays_on_its_scale_and_gives_nothing_at_the_end_of_it() -> None:
-    values = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
-    groups = list("uvwxyz")
-    on_logit = jackknife(lambda rows: float(0.9 * values[rows].mean() + 0.05), groups, scale="logit")
-    on_log = jackknife(lambda rows: float(values[rows].mean() + 0.1), groups, scale="log")
-    assert on_logit is not None
-    assert on_log is not None
-    assert 0 < on_logit.low < on_logit.high < 1
-    assert on_log.low > 0
-    assert jackknife(lambda rows: float(values[rows].mean()), groups, scale="logit") is None
 
 
 def test_without_rows_or_with_other_than_one_group_a_row_it_says_so() -> None:

@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -8,17 +9,26 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from secondcoder.errors import DataError, SettingsError
+from secondcoder.evaluation.calibration import top_class
 from secondcoder.evaluation.selective import (
     MOST_POINTS,
     Guarantee,
     RiskCoverage,
-    least_texts,
     risk_coverage,
-    threshold_for_error,
 )
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+
+def threshold_for_error(gold, probabilities, max_error, *, delta=0.05):
+    """The guarantee of the most probable classes."""
+    return risk_guarantee(*top_class(gold, probabilities), max_error, delta=delta)
+
+
+def least_texts(max_error, *, delta=0.05):
+    """So many texts, all labelled right, it takes at the least."""
+    return math.ceil(math.log(delta) / math.log1p(-max_error))
 
 
 def rows(confidence: object, right: object) -> tuple[Ints, Floats]:

@@ -248,4 +248,4 @@ def test_progress_says_where_it_goes_on(tmp_path: Path) -> None:
     with pytest.raises(InterruptedRunError):
         label_file(Stopped(2, interrupt), source, tmp_path / "out.csv")
     label_file(FakeModel(), source, tmp_path / "out.csv", progress=Told())
-    assert Told.said == ["Going on behind row 8 of 40."]
+    assert Told.said == ["Resuming after row 8 of 40."]

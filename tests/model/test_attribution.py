@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from secondcoder.errors import DataError, ModelError, SettingsError
 from secondcoder.model import attribution
-from secondcoder.model.attribution import Attribution, check_against_occlusion, explain, explain_all
+from secondcoder.model.attribution import Attribution, check_against_occlusion, explain_all
 from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
 from secondcoder.model.tokenisation import TextEncoder
@@ -20,6 +20,10 @@ from tests.tiny import FILLER, make_rows
 
 LABELS = ("economic", "social")
 TEXTS = [text for text, _ in make_rows(8, seed=5, longest=40)]
+
+
+def explained(model, text, label=None):
+    return explain_all(model, [text], None if label is None else [label])[0]
 
 
 def start(folder: Path, labels: tuple[str, ...] = LABELS, **settings) -> Model:
@@ -79,8 +83,8 @@ def test_the_word_that_decides_has_the_highest_weight(trained):
 
 def test_of_two_classes_one_is_pushed_as_the_other_is_not(model):
     own, other = (
-        explain(model, "we will cut tax this year", "economic"),
-        explain(model, "we will cut tax this year", "social"),
+        explained(model, "we will cut tax this year", "economic"),
+        explained(model, "we will cut tax this year", "social"),
     )
     assert own.margin == pytest.approx(-other.margin, rel=1e-4)
     assert [w.weight for w in own.words] == pytest.approx([-w.weight for w in other.words], abs=1e-4)
@@ -88,7 +92,7 @@ def test_of_two_classes_one_is_pushed_as_the_other_is_not(model):
 
 def test_what_words_contribute_sums_to_the_margin_over_an_empty_text(model):
     for text in TEXTS:
-        found = explain(model, text, "economic")
+        found = explained(model, text, "economic")
         ids = torch.tensor([model.encoder.encode([text])[0].tolist()])
         ids[0, 1:-1] = model.encoder.tokenizer.pad_token_id
         with torch.inference_mode():
@@ -126,7 +130,7 @@ def test_weights_are_shares_of_the_strongest(model):
     ],
 )
 def test_words_are_substrings_and_pieces_are_joined(model, text, words):
-    assert spans(explain(model, text)) == words
+    assert spans(explained(model, text)) == words
 
 
 @pytest.fixture(scope="module")
@@ -158,24 +162,24 @@ def test_what_is_cut_off_is_marked_as_not_seen(encoder_folder):
     text = "we will the of our taxes this year and every year"
     model = start(encoder_folder, max_length=8)  # six tokens of text
     assert model.encoder.inspect(text).tokens[1:-1] == "we will the of our taxes".split()
-    head = explain(model, text)
+    head = explained(model, text)
     assert spans(head) == "we will the of our taxes".split()
     assert text[slice(*head.not_seen)] == "this year and every year"
     model.encoder = TextEncoder(model.encoder.tokenizer, max_length=8, long_texts="head-tail")
-    both = explain(model, text)
+    both = explained(model, text)
     assert spans(both) == "we will the and every year".split()
     assert text[slice(*both.not_seen)] == "of our taxes this year"
 
 
 def test_of_a_word_that_is_cut_in_two_the_part_that_is_read_is_shown(encoder_folder):
-    found = explain(start(encoder_folder, max_length=8), "we will xyzxyz")  # unknown words are read by letters
+    found = explained(start(encoder_folder, max_length=8), "we will xyzxyz")  # unknown words are read by letters
     assert spans(found) == ["we", "will", "xyzx"]
     assert found.text[slice(*found.not_seen)] == "yz"
 
 
 def test_a_text_has_the_same_weights_in_any_company(model):
     together = explain_all(model, TEXTS)
-    for alone, other in zip([explain(model, text) for text in TEXTS], together, strict=True):
+    for alone, other in zip([explained(model, text) for text in TEXTS], together, strict=True):
         assert (alone.label, alone.not_seen) == (other.label, other.not_seen)
         assert spans(alone) == spans(other)
         assert alone.margin == pytest.approx(other.margin, abs=1e-5)
@@ -206,11 +210,11 @@ def test_the_model_is_left_as_it_was(encoder_folder):
 
 
 def test_it_works_inside_inference_mode_and_for_models_that_label_in_bf16(encoder_folder, model):
-    expected = [word.weight for word in explain(model, TEXTS[0]).words]
+    expected = [word.weight for word in explained(model, TEXTS[0]).words]
     with torch.inference_mode():
-        assert [word.weight for word in explain(model, TEXTS[0]).words] == expected
+        assert [word.weight for word in explained(model, TEXTS[0]).words] == expected
     coarse = start(encoder_folder, precision="bf16")
-    assert [word.weight for word in explain(coarse, TEXTS[0]).words] == expected
+    assert [word.weight for word in explained(coarse, TEXTS[0]).words] == expected
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "roberta", "gpt2"])
@@ -240,13 +244,13 @@ def test_what_cannot_be_explained_is_refused(model):
         with pytest.raises(DataError, match="Text 2 is empty"):
             explain_all(model, ["tax", text])
     with pytest.raises(SettingsError, match="did you mean 'social'"):
-        explain(model, "tax", "socail")
+        explained(model, "tax", "socail")
     with pytest.raises(DataError, match="1 texts and 2 labels"):
         explain_all(model, ["tax"], list(LABELS))
 
 
 def test_a_text_of_which_the_tokenizer_leaves_nothing_has_no_words(model):
-    found = explain(model, "\u200b")
+    found = explained(model, "\u200b")
     assert (found.words, found.total, found.strongest) == ((), 0.0, 0.0)
     assert check_against_occlusion(model, ["\u200b", "tax"]) is None
 
@@ -254,7 +258,7 @@ def test_a_text_of_which_the_tokenizer_leaves_nothing_has_no_words(model):
 def test_a_tokenizer_without_offsets_is_refused(model, monkeypatch):
     monkeypatch.setattr(type(model.encoder.tokenizer), "is_fast", False)
     with pytest.raises(ModelError, match="which characters"):
-        explain(model, "tax")
+        explained(model, "tax")
 
 
 def test_leaving_words_out_agrees_with_their_weights(trained, monkeypatch):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from secondcoder.cli.main import main
 from secondcoder.errors import SettingsError
-from secondcoder.model.attribution import check_against_occlusion, explain, explain_all
+from secondcoder.model.attribution import check_against_occlusion, explain_all
 from secondcoder.model.backends import computing
 from secondcoder.model.batches import cut_step
 from secondcoder.model.loading import load_encoder, load_model, start_model
@@ -30,6 +30,10 @@ LABELS = ("economic", "social")
 SHORT = [text for text, _ in make_rows(10, seed=7, longest=6)]
 TEXTS = [*SHORT, *(text for text, _ in make_rows(30, seed=8, longest=90))]
 MAX_LENGTH = 16
+
+
+def explained(model, text, label=None):
+    return explain_all(model, [text], None if label is None else [label])[0]
 
 
 def start(folder: Path, **settings) -> Model:
@@ -222,7 +226,7 @@ def test_a_step_is_cut_by_texts_and_only_a_text_over_the_budget_is_cut_itself(te
 
 def test_the_words_of_all_windows_are_weighed(encoder_folder, model):
     text = TEXTS[-1]
-    found = explain(model, text)
+    found = explained(model, text)
     assert found.not_seen is None
     assert [word.text for word in found.words] == text.split()
     assert all(text[word.start : word.end] == word.text for word in found.words)
@@ -235,7 +239,7 @@ def test_the_words_of_all_windows_are_weighed(encoder_folder, model):
 
 def test_what_words_contribute_sums_to_the_margin_over_empty_windows(model):
     text = TEXTS[-1]
-    found = explain(model, text, "economic")
+    found = explained(model, text, "economic")
     empty = []
     for row in model.encoder.encode([text]).rows_of(0):
         ids = torch.tensor([row.tolist()])
@@ -255,7 +259,7 @@ def test_where_the_maximum_pools_other_windows_do_not_count(encoder_folder):
     assert len(winners) < len(rows)
     word_of = np.split(read_words(model.encoder, [text], encoded)[0].word_of, encoded.offsets[1:-1])
     read = {word for row in winners for word in word_of[row]}
-    for position, word in enumerate(explain(model, text).words):
+    for position, word in enumerate(explained(model, text).words):
         assert (word.weight != 0) == (position in read)
 
 

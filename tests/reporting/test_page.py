@@ -124,12 +124,12 @@ def test_without_baselines_nothing_is_claimed() -> None:
     assert "beats" not in text
 
 
-def test_without_test_the_page_judges_on_dev_and_says_that_this_flatters() -> None:
+def test_without_test_the_page_judges_on_dev_and_says_that_this_is_optimistic() -> None:
     text = Page(render(content(evaluations={"dev": compared(90, 80)}, test_openings=0))).text
     assert re.search(r"0\.900 \[0\.8\d\d, 0\.9\d\d\] macro-F1 on dev", text)
-    assert "Dev chose the epoch, so this flatters. Run secondcoder evaluate runs/area to open test" in text
+    assert "Dev chose the epoch, so this is optimistic. Run secondcoder evaluate runs/area to open test" in text
     assert "on test" not in text
-    assert "flatters" not in Page(render(content())).text
+    assert "is optimistic" not in Page(render(content())).text
 
 
 def test_a_test_part_opened_again_is_pointed_out() -> None:

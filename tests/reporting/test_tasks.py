@@ -37,7 +37,7 @@ def test_the_page_of_sets_is_whole_and_says_what_holds_for_them(sets_page):
 
 def test_the_page_of_sets_says_nothing_that_is_wrong_there(sets_page):
     for wrong in (
-        "What is taken for what", "the most frequent label", "Majority class", "equal the accuracy",
+        "Confusion matrix", "the most frequent label", "Majority class", "equal the accuracy",
         "balanced accuracy",
         "from 0, best, to 2", "gives a label with a probability", "most probable class", "economic, social or other",
         "the label that the model gave", "get the label that a person gave",
@@ -52,10 +52,10 @@ def test_with_many_classes_the_most_given_one_leads():
     assert re.search(r"Of 100 texts that it calls \w+, the class that it gives most, \d+ \[\d+, \d+\] are\.", page.text)
 
 
-def test_before_test_is_opened_the_thresholds_are_said_to_flatter():
+def test_before_test_is_opened_the_thresholds_are_said_to_be_optimistic():
     content = sets_content()
     page = Page(render(sets_content(evaluations={"dev": content.evaluations["dev"]}, test_openings=0)))
-    assert "it was chosen on dev, so that these figures flatter" in page.text
+    assert "it was chosen on dev, so that these figures are optimistic" in page.text
 
 
 def test_the_card_and_the_methods_of_sets():
@@ -84,7 +84,7 @@ def test_the_page_of_ordered_classes_says_how_far_off_labels_are():
         "The classes have an order, from left to right", "How far off", "nothing: right", "1 step", "2 steps",
         "quadratic kappa", "mean absolute error", "the farther from the diagonal, the worse",
         "that one or its neighbour",
-        "left, centre or right?", "What is taken for what",
+        "left, centre or right?", "Confusion matrix",
     ):  # fmt: skip
         assert said in page.text, said
     found = methods(content, read(content))

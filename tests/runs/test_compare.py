@@ -119,10 +119,10 @@ def test_what_else_differs_is_said(first, second, tmp_path):
     assert any("opened 4 times" in note for note in sc.compare(first, second).notes)
 
 
-def test_dev_can_be_compared_and_is_said_to_flatter(first, second):
+def test_dev_can_be_compared_and_is_said_to_be_optimistic(first, second):
     found = sc.compare(first, second, part="dev")
     assert found.n == 40
-    assert "flatter" in found.notes[0]
+    assert "optimistic" in found.notes[0]
 
 
 def set_aside(folder: Path, kept: range) -> Path:

@@ -100,9 +100,9 @@ def test_a_label_is_the_same_from_the_library_and_the_command(run, tmp_path):
     assert labelled["probability"].to_numpy() == pytest.approx(given)
 
 
-def test_it_is_said_that_dev_flatters_and_what_other_programs_do(run):
+def test_it_is_said_that_dev_is_optimistic_and_what_other_programs_do(run):
     said = {finding["kind"]: finding for finding in run.info["results"]["findings"]}["tuned-threshold"]
-    assert "flatter" in said["message"]
+    assert "optimistic" in said["message"]
     assert "0.5" in said["message"]
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert f"{run.model.card.thresholds['economic']:.3f}" in page

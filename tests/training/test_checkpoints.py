@@ -108,7 +108,7 @@ def flip(path, where=0.5):
 @pytest.mark.numeric
 def test_it_goes_on_from_the_newest_one_to_the_same_bits(settings, train_and_dev, checkpoints, expected):
     said = goes_on(settings, train_and_dev, checkpoints, expected)
-    assert said[0] == "Going on from step 7 of 15."
+    assert said[0] == "Resuming from step 7 of 15."
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -120,7 +120,7 @@ def test_one_with_a_flipped_byte_is_named_and_the_one_before_is_used(
     said = goes_on(settings, train_and_dev, checkpoints, expected)
     assert said[0].startswith(f"Damaged, and skipped: {newest.name}: ")
     assert name in said[0] or name == "manifest.json"  # in which another file's hash is wrong now
-    assert said[1] == "Going on from step 6 of 15."
+    assert said[1] == "Resuming from step 6 of 15."
 
 
 @pytest.mark.parametrize("name", FILES)

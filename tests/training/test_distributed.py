@@ -383,7 +383,7 @@ def test_a_scheduler_s_signals_under_torchrun_lose_nothing(encoder_folder, tmp_p
     assert Run(tmp_path / "broken").status == "interrupted"
     assert any((tmp_path / "broken" / "checkpoints").rglob("checkpoint-*"))
     assert launch(tmp_path, encoder_folder, "broken", "--resume") == 0
-    assert "Going on from step" in (tmp_path / "broken.err").read_text(encoding="utf-8")
+    assert "Resuming from step" in (tmp_path / "broken.err").read_text(encoding="utf-8")
     unbroken, broken = Run(tmp_path / "unbroken"), Run(tmp_path / "broken")
     assert broken.status == "complete"
     assert broken.info["results"]["best_epoch"] > 2

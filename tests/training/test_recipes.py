@@ -148,7 +148,7 @@ def test_when_the_time_is_over_whole_folds_decide(corpus, settings, pretended, t
     assert found.trainings == 1
     assert len(pretended) == len(COMPARED)
     assert found.spread == {}
-    assert "The time is over: recipes are compared on 1 of 15 folds." in progress.said
+    assert "Timeout reached: recipes are compared on 1 of 15 folds." in progress.said
 
 
 def test_groups_stay_together_and_too_few_of_them_are_no_error(corpus, settings, pretended, tmp_path):

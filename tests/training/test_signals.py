@@ -57,7 +57,7 @@ def test_stopped_training_saves_everything_and_goes_on(trainings, expected, numb
     newest = max((folder / "checkpoints").glob("*/checkpoint-*"))
     assert read_json(newest / "state.json")["state"]["step"] == step
     resumed, _ = trainings(output, "--resume")
-    assert f"Going on from step {step} of 10." in resumed.said
+    assert f"Resuming from step {step} of 10." in resumed.said
     assert resumed.code == 0, resumed.said
     assert Run(folder).model.sha256 == expected
 
@@ -74,7 +74,7 @@ def test_the_second_signal_ends_it_at_once_and_what_was_saved_before_counts(trai
     assert ended.places[-2 if code > 0 else -1][0] == "checkpoint"
     assert Run(folder).status == ("interrupted" if code > 0 else "running")
     resumed, _ = trainings(output, "--checkpoint-minutes", "0", "--resume")
-    assert "Going on from step 7 of 10." in resumed.said
+    assert "Resuming from step 7 of 10." in resumed.said
     assert resumed.code == 0, resumed.said
     assert Run(folder).model.sha256 == expected
 

@@ -137,5 +137,5 @@ def _find_encoder(model: str | None, max_length: int | None) -> "TextEncoder | N
     try:
         return load_encoder("minilm", max_length=max_length)
     except MissingExtraError as error:
-        tell(f"note: lengths are counted in characters, as no --model was named. {error.what}")
+        tell(f"note: lengths are counted in characters, as no --model is given. {error.what}")
         return None

@@ -24,7 +24,7 @@ def compare(
     second
         Another one; differences are this one minus the first.
     part
-        Rows to compare on: test, once both runs have it opened; dev, which flatters; folds, out-of-fold predictions.
+        Rows to compare on: test, once both runs have it opened; dev, which is optimistic; or folds, out of fold.
     json
         Print the result as JSON.
     """

@@ -79,7 +79,7 @@ def curve(
     else:
         study = _study_file(source, DEFAULT_SEED if seed is None else seed, read, split, training)
     if output is None:
-        raise SettingsError("No --output was named.", "Name a folder for the curve.")
+        raise SettingsError("--output is required.", "Name a folder for the curve.")
     found = trace_curve(study, plan, output=output, seeds=training.seeds or SEEDS, progress=LiveProgress())
     if run is not None:
         run.write_report()
@@ -107,7 +107,7 @@ def _study_file(file: str, seed: int, read: ReadSettings, split: SplitSettings, 
     from secondcoder.splits.split import split as divide
 
     if not read.labelled:
-        raise DataError("No --label was named.", "Name the column with the hand-given labels.")
+        raise DataError("--label is required.", "Name the column with the hand-given labels.")
     corpus = read_rows(file, **read.to_dict(), seed=seed)
     parts = divide(corpus, **split.to_dict(), seed=seed)
     tell_findings((*corpus.findings, *parts.findings))
@@ -131,7 +131,7 @@ def _print_curve(found: "LearningCurve", study: "Study", more: int) -> None:
         say("Each size is drawn by chance, with the shares of the labels kept, and contains the smaller ones.")
     else:
         say("Each size adds whole groups, as new labels would come from new ones, and contains the smaller sizes.")
-    say("Dev chose the epochs too, so the figures flatter a little; their rise is what counts.")
+    say("Dev chose the epochs too, so the figures are a little optimistic; their rise is what counts.")
 
 
 def _spread(figures: list[float]) -> float | None:

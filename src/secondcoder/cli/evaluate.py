@@ -57,7 +57,7 @@ def evaluate(
 
     if folds is not None and file is not None:
         raise SettingsError(
-            f"--folds {folds} judges on the run's own rows, and {file} was named.", "Name one of the two."
+            f"--folds {folds} judges on the run's own rows, and {file} is given too.", "Name one of the two."
         )
     if file is None:
         _require_no_columns(read)

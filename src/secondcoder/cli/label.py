@@ -21,8 +21,8 @@ def label(
 ) -> int | None:
     """Label every text of a corpus; all its columns are kept, the label and its probability are added.
 
-    What was stopped, killed even, is gone on with by the same command. Lines of the input that are no rows go to
-    OUTPUT.rejected.jsonl, and the exit code is then 3.
+    The same command resumes what was stopped or killed. Lines that could not be parsed go to OUTPUT.rejected.jsonl,
+    and the exit code is then 3.
 
     Parameters
     ----------

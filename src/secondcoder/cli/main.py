@@ -81,7 +81,7 @@ def _check_config() -> None:
     try:
         found = tomllib.loads(CONFIG_FILE.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SettingsError(f"Cannot read {CONFIG_FILE}: {error}.", "Mend the file.") from error
+        raise SettingsError(f"Cannot read {CONFIG_FILE}: {error}.", "Fix the file.") from error
     commands = [name for name in app if not name.startswith("-")]
     for name, value in found.items():
         if not isinstance(value, dict):

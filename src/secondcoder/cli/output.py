@@ -204,14 +204,14 @@ def print_run(run: "Run", *, as_json: bool) -> None:
         )
         return
     n = next(iter(figures.values())).n
-    print_figures(figures, title=f"Dev ({n:,} texts); dev chose the epoch, so these figures flatter")
+    print_figures(figures, title=f"Dev ({n:,} texts); dev chose the epoch, so these figures are optimistic")
     _say_winner(run, "dev")
-    _say_promise(run)
+    _say_guarantee(run)
     say(f"Run: {run.folder} ({run.info['seconds']:.0f} s)   Report: {run.folder / 'report.html'}")
     say(f"Next: secondcoder evaluate {run.folder}")
 
 
-def _say_promise(run: "Run") -> None:
+def _say_guarantee(run: "Run") -> None:
     """Say from which confidence on the error asked for is kept, where one was asked for."""
     found = run.info["results"]["selection"]
     if found is None:

@@ -55,7 +55,7 @@ def train(
     from secondcoder.training.distributed import LeaderFailedError, part_ranks
 
     if not read.labelled:
-        raise DataError("No --label was named.", "Name the column with the hand-given labels.")
+        raise DataError("--label is required.", "Name the column with the hand-given labels.")
     corpus = read_corpus(file, read, seed)
     parts = divide(corpus, **split.to_dict(), seed=seed)
     if _leads():

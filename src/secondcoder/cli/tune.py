@@ -61,7 +61,7 @@ def tune(
     from secondcoder.splits.split import split as divide
 
     if not read.labelled:
-        raise DataError("No --label was named.", "Name the column with the hand-given labels.")
+        raise DataError("--label is required.", "Name the column with the hand-given labels.")
     corpus = read_corpus(file, read, seed)
     parts = divide(corpus, **split.to_dict(), seed=seed)
     tell_findings((*corpus.findings, *parts.findings))
@@ -105,5 +105,5 @@ def _print(run: "Run", *, as_json: bool) -> None:
         ],
         title="Trials on dev; the first one has the settings as they were given",
     )
-    say("Dev chose among these trials, so the figures below flatter more than those of a single training.")
+    say("Dev chose among these trials, so the figures below are more optimistic than those of a single training.")
     print_run(run, as_json=False)

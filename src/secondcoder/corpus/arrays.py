@@ -169,7 +169,7 @@ def _require_characters(where: str, text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{where} has half a character (a lone surrogate) at position {error.start}.", "Repair its encoding."
+            f"{where} has an unpaired surrogate at position {error.start}.", "Repair its encoding."
         ) from None
 
 

@@ -184,7 +184,7 @@ def class_name(column: str, classes: Sequence[str], value: Any) -> str | None:
     if not isinstance(value, int) or not 0 <= value < len(classes):
         raise DataError(
             f"Column {column!r} has the class {value!r}, and there are {len(classes)} class names.",
-            "Mend the ClassLabel.",
+            "Fix the ClassLabel.",
         )
     return classes[value]
 

@@ -152,7 +152,7 @@ def _array(name: str, values: list[Any]) -> tuple[pa.Array, dict[bytes, bytes] |
     except UnicodeEncodeError as error:
         row = next(i for i, value in enumerate(plain, 1) if value is not None and not _encodable(value))
         raise DataError(
-            f"Column {name!r}, row {row:,}: half a character, a lone surrogate ({error.object[error.start]!r}).",
+            f"Column {name!r}, row {row:,}: an unpaired surrogate ({error.object[error.start]!r}).",
             "Remove it; it stands for no character.",
         ) from error
     except (TypeError, ValueError) as error:

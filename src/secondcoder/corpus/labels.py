@@ -292,7 +292,7 @@ def shares_of_columns(
             )
         found[row] = [_number(id_, column, cell) for column, cell in zip(columns, cells, strict=True)]
         if not found[row].sum():
-            raise DataError(f"Row {id_!r}: the shares of all classes are 0.", "Leave the cells empty, or mend them.")
+            raise DataError(f"Row {id_!r}: the shares of all classes are 0.", "Leave the cells empty, or fix them.")
     given = {mapping.get(column, column): i for i, column in enumerate(columns)}
     coded = ~np.isnan(found[:, 0])
     absent = [name for name, i in given.items() if not found[coded, i].any()]
@@ -428,7 +428,7 @@ def _names(found: tuple[str, ...], order: str) -> tuple[str, ...]:
 
 
 def read_labels(table: pa.Table, settings: ReadSettings, mapping: Mapping[str, str], ids: Sequence[str]) -> Labels:
-    """Return the labels of all rows, in the order of an ordinal task; none where no column was named.
+    """Return the labels of all rows, in the order of an ordinal task; none where there is no label column.
 
     Parameters
     ----------

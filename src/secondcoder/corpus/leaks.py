@@ -53,7 +53,7 @@ def judge_given(corpus: Corpus, part_of: Mapping[int, Part], near: NearDuplicate
             "leaks-allowed",
             "warning",
             f"Leaks were allowed: {counts} have a text that stands in train or dev too: {kinds}. All rows were left "
-            "where the data puts them, so figures on test flatter.",
+            "where the data puts them, so figures on test are optimistic.",
             "Report this with the figures, or remove the rows from one of the parts and train again.",
             len(own),
             show_pairs(corpus, {row: leaks[row] for row in own}),
@@ -85,7 +85,7 @@ def near_leak_findings(
             "warning" if given or len(own) > LEAKS_AT_MOST * n else "note",
             f"Rows with a near-duplicate (similarity {SIMILAR:g} or more) in another part, {why}: "
             f"{len(leaks):,}{in_test}.",
-            "Read the pairs: where they are copies, figures on test flatter by up to their share.",
+            "Read the pairs: where they are copies, figures on test are optimistic by up to their share.",
             len(leaks),
             show_pairs(corpus, own or leaks),
         )

@@ -250,7 +250,7 @@ def _parts(rows: Rows, split_column: str | None) -> tuple[Part | None, ...] | No
         return rows.parts
     if rows.parts is not None:
         raise SettingsError(
-            f"{rows.name} gives its own parts, and the split column {split_column!r} was named.", "Leave it out."
+            f"{rows.name} gives its own parts, and --split-column names {split_column!r}.", "Leave it out."
         )
     values = [value.strip().casefold() for value in as_strings(rows.table, split_column)]
     if strange := sorted({value for value in values if value and value not in hub.PART_NAMES}):

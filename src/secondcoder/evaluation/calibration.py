@@ -232,7 +232,7 @@ class Calibration:
     error
         Expected calibration error of the label given (of all k decisions on a text, where it may have several): by how
         much confidence and share right differ, on average over the bins. What chance alone adds to such a mean of sizes
-        is taken off; `plain_error` is the figure with it.
+        is taken off.
     error_interval
         Where it may lie; None if no interval can be given.
     brier
@@ -249,11 +249,6 @@ class Calibration:
     brier: float
     brier_interval: Interval | None
     bins: tuple[ReliabilityBin, ...]
-
-    @property
-    def plain_error(self) -> float:
-        """The expected calibration error as most papers give it, never 0, and the larger the fewer the texts."""
-        return sum(b.n * abs(b.accuracy - b.confidence) for b in self.bins) / sum(b.n for b in self.bins)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the calibration as plain JSON values."""

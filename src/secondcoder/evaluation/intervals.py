@@ -5,9 +5,9 @@ be given. Rows are independent of each other, or else come in groups (documents,
 is the number of groups. Nothing is drawn at random. `benchmarks/coverage.py` measures how often they hold the truth.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -120,7 +120,6 @@ def freedom_of(parts: Floats, axis: int) -> Floats:
 
 
 Counts = NDArray[np.int64]
-Scale = Literal["plain", "log", "logit"]
 
 
 def wilson(successes: float, n: float, level: float = LEVEL) -> Interval | None:
@@ -195,51 +194,6 @@ def mean_interval(
     return Interval(low, mean + above, "hall" if groups is None else "grouped-hall")
 
 
-def jackknife(
-    statistic: Callable[[Counts], float], groups: Sequence[str], *, level: float = LEVEL, scale: Scale = "plain"
-) -> Interval | None:
-    """Return the interval of any statistic of rows that come in groups, by leaving out one group at a time.
-
-    Parameters
-    ----------
-    statistic
-        Takes the positions of the rows to use, returns the figure. It is called once more than there are groups.
-    groups
-        The group of each row. Row numbers make the rows independent units.
-    scale
-        Where t is symmetric: ``"logit"`` for figures from 0 to 1, ``"log"`` for those above 0.
-
-    Returns
-    -------
-    Interval or None
-        None with fewer than two groups; where the statistic is undefined without one of them; where it lies at the end
-        of its scale.
-
-    References
-    ----------
-    Efron & Stein (1981), Annals of Statistics 9(3), 586–596. doi:10.1214/aos/1176345462
-    MacKinnon, Nielsen & Webb (2023), Journal of Applied Econometrics 38(5), 671–694. doi:10.1002/jae.2969
-    """
-    codes = group_codes(groups, len(groups))
-    order = np.argsort(codes, kind="stable")
-    sizes = np.bincount(codes)
-    g = len(sizes)
-    if g < 2:
-        return None
-    ends = np.cumsum(sizes)
-    rows = np.arange(len(codes))
-    whole = statistic(rows)
-    left = [statistic(np.delete(rows, order[end - size : end])) for end, size in zip(ends, sizes, strict=True)]
-    at, without = _to_scale(whole, scale), np.array([_to_scale(value, scale) for value in left])
-    if not (np.isfinite(at) and np.isfinite(without).all()):
-        return None
-    error = float(np.sqrt((g - 1) / g * np.square(without - at).sum()))
-    # How alike the rows of a group are is not known for any statistic: half of the variance is taken to come from that.
-    freedom = degrees_of_freedom(sizes / len(codes), np.asarray(2.0))
-    reach = float(quantile_of(level, freedom)) * error
-    return Interval(_from_scale(at - reach, scale), _from_scale(at + reach, scale), "jackknife")
-
-
 def _straightened(error: float, third: float, quantile: float) -> tuple[float, float]:
     """Return how far below and above a mean its limits lie, by Hall's transformation.
 
@@ -260,16 +214,3 @@ def group_codes(groups: Sequence[str], n: int) -> Counts:
     if len(groups) != n:
         raise DataError(f"{n:,} rows, but {len(groups):,} groups.", "Give the group of each row.")
     return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
-
-
-def _to_scale(value: float, scale: Scale) -> float:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if scale == "plain":
-            return value
-        return float(np.log(value) if scale == "log" else np.log(value) - np.log1p(-value))
-
-
-def _from_scale(value: float, scale: Scale) -> float:
-    if scale == "plain":
-        return float(value)
-    return float(np.exp(value) if scale == "log" else 1 / (1 + np.exp(-value)))

@@ -307,7 +307,7 @@ def threshold_array(thresholds: Mapping[str, float] | None, label_names: Sequenc
 
 
 def set_thresholds_of(thresholds: Thresholds | None, names: tuple[str, ...]) -> NDArray[np.float64]:
-    """Return thresholds of sets of labels as an array of shape (k,) or (n, k); 0.5 where none was named."""
+    """Return thresholds of sets of labels as an array of shape (k,) or (n, k); 0.5 where there is none."""
     return thresholds if isinstance(thresholds, np.ndarray) else threshold_array(thresholds, names)
 
 

@@ -6,7 +6,6 @@ with the accepted texts only has selected: sure texts are not like the others, a
 corpus's.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -191,21 +190,6 @@ def risk_coverage_of(
     return RiskCoverage(tuple(points), area)
 
 
-def threshold_for_error(
-    gold: NDArray[np.int64], probabilities: Floats, max_error: float, *, delta: float = 0.05
-) -> Guarantee:
-    """Return `promise_of` the most probable classes, by gold ones of shape (n,) and probabilities of shape (n, k).
-
-    Raises
-    ------
-    DataError
-        If rows and probabilities do not fit together.
-    SettingsError
-        If a share is not between 0 and 1.
-    """
-    return risk_guarantee(*top_class(gold, probabilities), max_error, delta=delta)
-
-
 def risk_guarantee(confidence: Floats, right: NDArray[np.bool_], max_error: float, *, delta: float = 0.05) -> Guarantee:
     """Return the confidence from which on the error stays below a limit, with probability ``1 - delta``.
 
@@ -266,11 +250,6 @@ def risk_guarantee(confidence: Floats, right: NDArray[np.bool_], max_error: floa
         bound=_upper_bound(int(wrong[found]), int(accepted[found]), delta),
         n=n,
     )
-
-
-def least_texts(max_error: float, *, delta: float = 0.05) -> int:
-    """Return how many texts, all labelled right, it takes at the least to promise an error so small."""
-    return math.ceil(math.log(delta) / math.log1p(-max_error))
 
 
 def _by_confidence(

@@ -192,7 +192,7 @@ def _object(line: str, number: int) -> dict[str, Any]:
         if "\\u" not in line:
             raise _FaultError(f"is not UTF-8: 0x{bad & 0xFF:02x}", "Save the file as UTF-8.") from error
         raise _FaultError(
-            f"has half a character, \\u{bad:04x}, a lone surrogate",
+            f"has an unpaired surrogate, \\u{bad:04x}",
             "Remove it or write the whole pair; it stands for no character.",
         ) from error
     except (ValueError, RecursionError) as error:

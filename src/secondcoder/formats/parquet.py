@@ -71,7 +71,7 @@ def _parquet(path: Path) -> pq.ParquetFile:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} is not a sound Parquet file: {error}.", "Write or download it again.")
+    return DataError(f"{path} is a corrupt Parquet file: {error}.", "Write or download it again.")
 
 
 _ROW_GROUP_ROWS = 1 << 16

@@ -77,7 +77,7 @@ class Inputs:
             twice = next(path for path in paths if paths.count(path) > 1)
             raise DataError(f"{twice} is named twice.", "Name each file once.")
         if not paths:
-            raise DataError("No file to label was named.", "Name a file, a folder or a pattern.")
+            raise DataError("No file to label was given.", "Name a file, a folder or a pattern.")
         self._before = [_stat(path) for path in paths]
         self.readers = [open_reader(path, rows, lenient=True) for path in paths]
         self.schema: pa.Schema = common_schema(self.readers)

@@ -150,7 +150,7 @@ def _label(
     """Label what is not labelled yet, chunk by chunk; return where the input ends."""
     total = rows_of_share(min(work.aside["rows"], settings.limit or work.aside["rows"]), settings.share)
     if not work.is_empty:
-        progress.say(f"Going on behind row {work.done.tally.rows:,} of {total:,}.")
+        progress.say(f"Resuming after row {work.done.tally.rows:,} of {total:,}.")
     work.gather_full()
     reading = _Reading(inputs, work.done.end)
     with progress.task("Labelling", total - work.done.tally.rows) as task:
@@ -242,7 +242,9 @@ def _count(inputs: Inputs, work: Work, settings: LabelSettings, progress: Progre
     rows, rejected = inputs.count(progress)
     if rejected:
         first = _refuse_rejected(inputs, rows, rejected, settings)
-        progress.say(f"{rejected:,} lines of {inputs.name} are no rows and will be left out. The first: {first}.")
+        progress.say(
+            f"{rejected:,} lines of {inputs.name} could not be parsed and will be left out. The first: {first}."
+        )
     work.remember(rows=rows)
 
 
@@ -251,8 +253,8 @@ def _refuse_rejected(inputs: Inputs, rows: int, rejected: int, settings: LabelSe
     first = inputs.first_rejected()
     if rejected and (not rows or (rejected > MOST_REJECTED * (rows + rejected) and not settings.allow_rejects)):
         raise DataError(
-            f"{rejected:,} of {rows + rejected:,} lines of {inputs.name} are no rows. The first: {first}.",
-            "Mend the file." if not rows else "Mend the file, or let them be left out with --allow-rejects.",
+            f"{rejected:,} of {rows + rejected:,} lines of {inputs.name} could not be parsed. The first: {first}.",
+            "Fix the file." if not rows else "Fix the file, or let them be left out with --allow-rejects.",
         )
     return first
 

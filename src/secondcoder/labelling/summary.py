@@ -196,7 +196,7 @@ def departure_findings(model: Mapping[str, Any]) -> tuple[Finding, ...]:
             severity="warning",
             message=f"The run's figures were computed in {judged}; these labels, in {model.get('precision')} by "
             f"{model.get('backend')}. A few labels may differ.",
-            cure="Leave --backend, --device and --precision away to label with what was judged.",
+            cure="Remove --backend, --device and --precision to label with what was judged.",
         ),
     )
 

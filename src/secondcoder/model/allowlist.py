@@ -63,7 +63,7 @@ def check_config(values: Mapping[str, Any], name: str) -> Family:
     ropes = {key: values.get(key) for key in ("rope_scaling", "rope_parameters")}
     if moving := _MOVING_ROPES & set(_rope_types(ropes)):
         raise ModelError(
-            f"{name} counts positions in a way ({', '.join(moving)}) that depends on how long its neighbours are.",
+            f"{name} has dynamic RoPE ({', '.join(moving)}): scores would depend on the batch.",
             "Choose another model; a text must have one score.",
         )
     return family

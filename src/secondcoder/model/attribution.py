@@ -106,11 +106,6 @@ def can_explain(model: Model) -> bool:
     return BY_TYPE[model.network.config.model_type].explained and bool(model.encoder.tokenizer.is_fast)
 
 
-def explain(model: Model, text: str, label: str | None = None) -> Attribution:
-    """Return how the words of a text push it to a class; see `explain_all`."""
-    return explain_all(model, [text], None if label is None else [label])[0]
-
-
 def explain_all(model: Model, texts: Sequence[str], labels: Sequence[str] | None = None) -> list[Attribution]:
     """Return how the words of each text push it to a class.
 
@@ -148,7 +143,7 @@ def explain_all(model: Model, texts: Sequence[str], labels: Sequence[str] | None
         if not text.strip():
             raise DataError(f"Text {i + 1} is empty.", "Leave it out.")
     if not BY_TYPE[(kind := model.network.config.model_type)].explained:
-        raise ModelError(f"Words cannot be credited with what a {kind} says.", "Choose another model to see words.")
+        raise ModelError(f"There are no word attributions for the family {kind}.", "Choose another model to see words.")
     classes = _positions(model, labels, len(texts))
     if not texts:
         return []

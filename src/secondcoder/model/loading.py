@@ -200,7 +200,7 @@ def load_encoder(
     if window_overlap is not None and long_texts != "windows":
         raise SettingsError(
             f"window_overlap is {window_overlap:g}, and long texts are not read in windows.",
-            "Add --long-texts windows, or leave it away.",
+            "Add --long-texts windows, or remove it.",
         )
     overlap = overlap if window_overlap is None else window_overlap
     return _encoder(tokenizer, limit, long_texts, overlap)
@@ -214,9 +214,7 @@ def _as_told(card: ModelCard, folder: Path, *, device: Device, precision: Precis
             "With OpenVINO a model computes as it was judged, with no choice of device or precision."
             if told
             else f"{folder} was not judged with OpenVINO.",
-            "Leave --device and --precision away."
-            if told
-            else "Leave --backend away, or train with the extra fast installed.",
+            "Remove --device and --precision." if told else "Remove --backend, or train with the extra fast installed.",
         )
     if card.backend == "openvino" and (backend == "torch" or told):
         return replace(card, backend="torch", precision=resolve_precision(precision, resolve_device(device)))
@@ -273,6 +271,6 @@ def _precision(asked: Precision, device: torch.device, config: PretrainedConfig)
     if asked == "bf16":
         raise SettingsError(
             f"precision is bf16, which networks of the kind {config.model_type!r} cannot compute in.",
-            "Leave it away, or set fp32.",
+            "Remove --precision, or set fp32.",
         )
     return "fp32"

@@ -240,7 +240,7 @@ class TextEncoder:
                     text.encode("utf-8")
                 except UnicodeEncodeError as error:
                     raise DataError(
-                        f"Text {i + 1} has half a character (a lone surrogate) at position {error.start}.",
+                        f"Text {i + 1} has an unpaired surrogate at position {error.start}.",
                         "Repair the text's encoding.",
                     ) from None
             raise

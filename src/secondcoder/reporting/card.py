@@ -20,7 +20,7 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 # Of the model that the demo extra installs, by its short name.
 _ON_THE_HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 _LONGEST_TITLE = 4
-_PARTS = {"test": "test", "folds": "cross-fitting", "dev": "dev (which chose the epoch, so it flatters)"}
+_PARTS = {"test": "test", "folds": "cross-fitting", "dev": "dev (which chose the epoch, so its figures are optimistic)"}
 
 
 def render_card(content: ReportContent) -> str:
@@ -114,7 +114,7 @@ def _figures(c: ReportContent, shown: Shown) -> str:
 def _limits(c: ReportContent, shown: Shown) -> str:
     said = []
     if shown.judged_on == "dev":
-        said.append("The test part has not been opened; dev chose the epoch, so these figures flatter.")
+        said.append("The test part has not been opened; dev chose the epoch, so these figures are optimistic.")
     if shown.judged_on and (n := shown.main[MODEL].n_groups) is not None and n < FEW_GROUPS:
         said.append(
             f"The texts that it was judged on come from {n} {'group' if n == 1 else 'groups'} "

@@ -35,11 +35,6 @@ def format_interval(interval: Interval | None) -> str:
     return "" if interval is None else f"[{interval.low:.3f}, {interval.high:.3f}]"
 
 
-def format_with_interval(value: float | None, interval: Interval | None) -> str:
-    """Return a figure with its interval, as ``0.912 [0.890, 0.931]``."""
-    return f"{format_figure(value)} {format_interval(interval)}".strip() if value is not None else UNDEFINED
-
-
 def format_share(value: float | None) -> str:
     """Return a share from 0 to 1 in per cent with one decimal, or a dash for an undefined one."""
     return UNDEFINED if value is None else f"{value:.1%}"

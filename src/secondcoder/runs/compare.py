@@ -34,7 +34,7 @@ def compare(
     first, second
         Runs, or their folders. Both must have been judged on the same texts with the same labels.
     part
-        ``"test"``, once both have it opened; ``"dev"``, which flatters, as it has chosen; or ``"folds"``, the
+        ``"test"``, once both have it opened; ``"dev"``, which is optimistic, as it has chosen; or ``"folds"``, the
         out-of-fold predictions.
 
     Raises
@@ -50,7 +50,7 @@ def compare(
         raise RunError(f"{runs[0].folder} was named twice.", "Name two runs.")
     one, two = (_judged(run, part) for run in runs)
     _require_same(one, two)
-    notes = [] if part != "dev" else ["Dev has chosen the epochs of both: its figures flatter. Compare on test."]
+    notes = [] if part != "dev" else ["Dev has chosen the epochs of both: its figures are optimistic. Compare on test."]
     if one.set_aside:
         notes.append(f"{one.set_aside:,} more rows of dev chose the confidence for --max-error and were not predicted.")
     notes += _notes(*runs)
@@ -143,7 +143,7 @@ def _no_predictions(run: RunFolder, part: ComparedPart) -> RunError:
     if part == "test":
         return RunError(
             f"The test part of {run.folder} has not been opened.",
-            f"Open it by secondcoder evaluate {run.folder}, or compare by --part dev, which flatters.",
+            f"Open it by secondcoder evaluate {run.folder}, or compare by --part dev, which is optimistic.",
         )
     if part == "dev":
         return RunError(f"{run.folder} has no predictions for dev: its training was not finished.", "Finish it first.")
@@ -215,7 +215,7 @@ def _notes(first: RunFolder, second: RunFolder) -> list[str]:
             )
     openings = max(run.info.get("test_openings", 0) for run in (first, second))
     if openings > 2:  # two runs need two
-        notes.append(f"The test part was opened {openings} times; what was chosen by looking at it flatters.")
+        notes.append(f"The test part was opened {openings} times; what was chosen by looking at it is optimistic.")
     settings = [_settings(run) for run in (first, second)]
     differing = [
         f"{name} {settings[0].get(name)!r} and {settings[1].get(name)!r}"

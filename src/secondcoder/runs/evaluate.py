@@ -184,7 +184,7 @@ def _seen(run: Run, rows: Corpus) -> list[Finding]:
             "seen",
             "warning",
             f"{len(leaks):,} of the {len(rows):,} texts stand in the run's train or dev part too: {exact:,} word for "
-            f"word, {len(leaks) - exact:,} nearly (similarity {SIMILAR:g} or more{hashed}); the figures flatter.",
+            f"word, {len(leaks) - exact:,} nearly (similarity {SIMILAR:g} or more{hashed}); figures are optimistic.",
             "Judge on texts that the model has not seen.",
             rows=len(leaks),
             examples=show_pairs(both, leaks),

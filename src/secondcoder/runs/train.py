@@ -200,7 +200,7 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progr
     choice = choose_backend(model, settings["backend"], judges, progress)
     progress.say(f"Labels will be made with {choice.reason}")
     scores = choice.scores
-    promised = choose_confidence(model, judged.reserved, settings["max_error"])
+    guarantee = choose_confidence(model, judged.reserved, settings["max_error"])
     run.store_model(model)
     _compare_saved(run, model, dev)
     baselines = fit_baselines(judged.train)
@@ -220,7 +220,7 @@ def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progr
             "temperature": temperature,
             "thresholds": thresholds,
             "backend_choice": {"reason": choice.reason, "checks": [check.to_dict() for check in choice.checks]},
-            "selection": None if promised is None else promised.to_dict(),
+            "selection": None if guarantee is None else guarantee.to_dict(),
         },
     )
     run.write_report()

@@ -55,7 +55,7 @@ def tune(
 
     The first trial is the settings as they are given. A trial that does worse after an epoch than half of those before
     it is given up. The run is the one that `secondcoder.train` makes with the settings of the best trial. As dev chose
-    among many, its figures flatter more than usual, which the report says; judge by test.
+    among many, its figures are more optimistic than usual, which the report says; judge by test.
 
     Stopped anywhere, the same call goes on where it was.
 
@@ -148,7 +148,7 @@ class _Tuning:
             write_json(path, stored)  # before the first trial: its checkpoints belong to these settings
         for number in range(len(done), plan.trials):
             if plan.timeout is not None and done and sum(t.seconds for t in done) > 60 * plan.timeout:
-                progress.say(f"The time is over after {number} of {plan.trials} trials.")
+                progress.say(f"Timeout reached after {number} of {plan.trials} trials.")
                 break
             done.append(self._try(number, search, done, plan, progress))
             write_json(path, stored | {"trials": [trial.to_dict() for trial in done]})
@@ -268,7 +268,7 @@ def _write_down(run: Run, best: Trial, search: Search, done: list[Trial]) -> Non
         "tuned",
         "warning",
         f"The settings were chosen on dev among {len(done)} trials ({given_up} of them given up early): dev's figures "
-        "are those of the best one, and flatter more than those of a single training.",
+        "are those of the best one, and are more optimistic than those of a single training.",
         "Judge by test. Every trial stands in tuning.json.",
     ).to_dict()
     findings = [finding for finding in results["findings"] if finding["kind"] != "tuned"]

@@ -167,7 +167,8 @@ def _resolve(corpus: Corpus, settings: SplitSettings) -> Resolved:
         )
     if by == "random" and settings.stratify:
         raise SplitError(
-            f"A random split cannot keep {', '.join(settings.stratify)} even.", "Split with by='stratified'."
+            f"--by random ignores --stratify {', '.join(settings.stratify)}.",
+            "Take --by stratified, or remove --stratify.",
         )
     if by != "auto":
         return by

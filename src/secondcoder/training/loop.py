@@ -449,7 +449,7 @@ class _Training:
         result.findings = [Finding(**finding) for finding in plain["findings"]]
         if (logits := tensors.get("dev.logits")) is not None:
             result.best_scores = Scores(logits.numpy(), about.truncated, about.full_lengths, self.dev.task)
-        self.progress.say(f"Going on from step {self.state.step} of {self.n_steps}.")
+        self.progress.say(f"Resuming from step {self.state.step} of {self.n_steps}.")
 
     def _save(self, *, is_best: bool) -> None:
         stepper, scores = self.stepper, self.result.best_scores

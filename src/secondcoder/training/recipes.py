@@ -215,7 +215,7 @@ def compare_recipes(
     with progress.task("recipes", len(rounds) * len(COMPARED), unit="trainings") as task:
         for number, this in enumerate(rounds):
             if book.spent > book.limit and number:
-                progress.say(f"The time is over: recipes are compared on {number} of {len(rounds)} folds.")
+                progress.say(f"Timeout reached: recipes are compared on {number} of {len(rounds)} folds.")
                 break
             for recipe in COMPARED:
                 if (number, recipe) not in book.done:

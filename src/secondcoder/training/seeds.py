@@ -173,7 +173,7 @@ def fit_seeds(
     seeds = range(seed, seed + settings.planned.seeds)
     for this in seeds:
         if len(seeds) > 1:
-            progress.say(f"Seed {this}, the {this - seed + 1}. of {len(seeds)}")
+            progress.say(f"Seed {this} ({this - seed + 1} of {len(seeds)})")
         model = start(this)
         result = fit(
             model,
@@ -205,8 +205,8 @@ def fit_seeds(
         over = spread([{result.metric: figure} for figure in figures.values()])
         progress.say(
             f"Best on dev: seed {result.seed}. {result.metric} over the seeds: mean {over.mean[result.metric]:.3f}, "
-            f"standard deviation {over.standard_deviation[result.metric]:.3f}. The best of several flatters a little "
-            "more than one."
+            f"standard deviation {over.standard_deviation[result.metric]:.3f}. The best of several is a little "
+            "more optimistic than one."
         )
     assert result.best is not None
     if alarm := below_majority(train, dev, result.metric, result.best):

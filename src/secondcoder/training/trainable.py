@@ -306,7 +306,7 @@ def require_layers(network: PreTrainedModel) -> list[nn.Module]:
     if not found:
         raise ModelError(
             f"{type(network).__name__} has no layers that could be computed again by themselves.",
-            "Leave --checkpoint-activations out; to save memory, set a smaller --token-budget or --max-length.",
+            "Remove --checkpoint-activations; to save memory, set a smaller --token-budget or --max-length.",
         )
     return found
 
