@@ -15,6 +15,7 @@ from secondcoder.evaluation.selective import (
     Guarantee,
     RiskCoverage,
     risk_coverage,
+    risk_guarantee,
 )
 
 Ints = NDArray[np.int64]

@@ -109,7 +109,7 @@ def test_a_model_that_loses_to_the_majority_class_is_seen_to_lose_to_it() -> Non
 
 def test_a_model_that_wins_says_by_how_much() -> None:
     text = Page(render(content())).text
-    assert "It beats the simple methods. Its macro-F1 is 0.080 above TF-IDF + logistic regression" in text
+    assert "It beats the baselines. Its macro-F1 is 0.080 above TF-IDF + logistic regression" in text
     assert "loses" not in text
 
 
