@@ -19,8 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from secondcoder.corpus.arrays import corpus_for, label_name, list_of_texts
 from secondcoder.errors import InterruptedRunError, SettingsError, StorageError
-from secondcoder.evaluation.tasks import gold_of, task_rules
-from secondcoder.model.backend_choice import DevReference, choose_backend
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.progress import LiveProgress, Progress, default_progress
 from secondcoder.settings import (
     DEFAULT_MODEL,
@@ -37,8 +36,10 @@ from secondcoder.settings import (
     WindowPooling,
 )
 from secondcoder.splits.split import set_aside, take_dev
-from secondcoder.training.class_weights import what_weights_do
-from secondcoder.training.classifier import apply_temperature, calibrate, choose_confidence, set_thresholds
+from secondcoder.training.classifier import (
+    LearnedFrom,
+    finish_classifier,
+)
 from secondcoder.training.recipes import settle, settled_for
 from secondcoder.training.seeds import fit_seeds, start_for
 
@@ -215,16 +216,9 @@ checkpoint_activations
             except InterruptedRunError:
                 # A search takes any other error for one failed candidate, and goes on with the next.
                 raise KeyboardInterrupt from None
-        assert result.best_scores is not None  # a training that came to its end was evaluated
-        findings += [
-            *calibrate(model, dev, result.best_scores),
-            *what_weights_do(result.class_weights, positive=dev.positive),
-        ]
-        scores = apply_temperature(model, result.best_scores)
-        findings += set_thresholds(model, dev, scores, tune=settings.tune_threshold)
-        judges = DevReference(train.texts, dev.texts, gold_of(dev, model.label_names), scores, model.card.decide)
-        choose_backend(model, settings.backend, judges, self._progress())
-        self.promise_ = choose_confidence(model, reserved, settings.max_error)
+        finished = finish_classifier(model, result, LearnedFrom(train, dev, reserved), settings, self._progress())
+        findings += finished.findings
+        self.promise_ = finished.guarantee
         self.model_, self.classes_ = model, classes
         self.history_ = result.history
         self.best_epoch_ = result.best_epoch

@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ import secondcoder as sc
 from secondcoder.cli.main import main
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError, SplitError
 from secondcoder.model.model import Model
+from secondcoder.progress import Progress
 from secondcoder.runs import cross_fitting
 from secondcoder.runs.cross_fitting import cross_fit
 from secondcoder.runs.run import Run
@@ -280,3 +282,46 @@ def test_a_file_beside_folds_is_refused(folded, capsys):
         main(["evaluate", str(folded.folder), "new.csv", "--folds", "3"])
     assert left.value.code == 2
     assert "Name one of the two" in capsys.readouterr().err
+
+
+def test_max_error_keeps_half_of_dev_for_the_guarantee_in_folds_too(encoder_folder, tmp_path):
+    run = sc.train(
+        sc.split(replace(read_rows(), groups=None), seed=7),
+        output=tmp_path / "area",
+        model=str(encoder_folder),
+        learning_rate=5e-3,
+        epochs=1,
+        device="cpu",
+        seed=5,
+        max_error=0.4,
+    )
+    cross_fit(run, 2)
+    for fold in run.info["folds"]["each"]:
+        assert fold["selection"]["max_error"] == 0.4
+        assert fold["selection"]["n"] > 0
+        assert fold["dev"] + fold["selection"]["n"] + fold["train"] + fold["rows"] == 120
+
+
+def test_without_max_error_folds_hold_what_they_always_held(folded):
+    assert all("selection" not in fold for fold in folded.info["folds"]["each"])
+
+
+def test_a_fold_whose_dev_cannot_be_halved_keeps_it_whole_and_says_so(encoder_folder, tmp_path):
+    said = []
+
+    class Heard(Progress):
+        def say(self, message):
+            said.append(message)
+
+    run = sc.train(
+        sc.split(read_rows(), seed=7),
+        output=tmp_path / "area",
+        model=str(encoder_folder),
+        epochs=1,
+        device="cpu",
+        max_error=0.4,
+    )
+    cross_fit(run, 2, progress=Heard())
+    without = [fold for fold in run.info["folds"]["each"] if "selection" not in fold]
+    warned = [message for message in said if "chooses no confidence for --max-error" in message]
+    assert len(warned) == len(without) > 0

@@ -43,7 +43,7 @@ def middle(gold, probabilities):
 @pytest.fixture(scope="module")
 def run(encoder_folder, tmp_path_factory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("secondcoder.training.classifier.tune_threshold", middle)
+        patch.setattr("secondcoder.evaluation.multiclass.tune_threshold", middle)
         found = train(tmp_path_factory.mktemp("runs") / "tuned", encoder_folder, tune_threshold=True)
     found.evaluate()
     return found
@@ -123,7 +123,7 @@ def test_two_runs_are_compared_by_the_labels_that_they_gave(run, plain):
 
 
 def test_folds_are_judged_by_the_thresholds_of_their_models(run, monkeypatch):
-    monkeypatch.setattr("secondcoder.training.classifier.tune_threshold", middle)
+    monkeypatch.setattr("secondcoder.evaluation.multiclass.tune_threshold", middle)
     found = sc.cross_fit(run, folds=2)
     table = pq.read_table(run.folder / "folds.parquet").to_pydict()
     limits = {i: each["thresholds"]["economic"] for i, each in enumerate(run.info["folds"]["each"], 1)}

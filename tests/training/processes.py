@@ -32,7 +32,7 @@ PLACES = {
     "step": ("secondcoder.training.steps", "Stepper.take"),
     "dev": ("secondcoder.model.model", "Model.score_encoded"),
     "checkpoint": ("secondcoder.training.checkpoints", "CheckpointFolder.save"),
-    "temperature": ("secondcoder.runs.train", "calibrate"),
+    "temperature": ("secondcoder.training.classifier", "calibrate"),
     "saving the model": ("secondcoder.runs.run", "Run.store_model"),
     "comparing the saved model": ("secondcoder.runs.train", "_compare_saved"),
     "baselines": ("secondcoder.runs.train", "fit_baselines"),

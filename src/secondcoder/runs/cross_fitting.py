@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import PARTS, Corpus
-from secondcoder.errors import InterruptedRunError, RunError
+from secondcoder.errors import InterruptedRunError, RunError, SplitError
 from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.multilabel import threshold_array
@@ -30,9 +30,10 @@ from secondcoder.runs.mistakes import judged_rows, store_mistakes
 from secondcoder.runs.run import Run
 from secondcoder.settings import TrainSettings, check_count
 from secondcoder.splits.folds import Fold, make_folds
+from secondcoder.splits.split import set_aside
 from secondcoder.storage import atomic_path, locked, read_json, storage_errors, write_json
 from secondcoder.training.baselines import fit_baselines
-from secondcoder.training.classifier import apply_temperature, calibrate, set_thresholds
+from secondcoder.training.classifier import LearnedFrom, finish_classifier
 from secondcoder.training.seeds import fit_pretrained, spread
 
 FOLDS = "folds"
@@ -188,25 +189,31 @@ def _predict(
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
     """Return the probabilities that the model and the baselines give to a fold's rows, and how the training went."""
     settings = TrainSettings(**run.info["settings"]["train"])
-    settings = replace(settings, precision=run.info.get("precision", settings.precision))
+    # By torch: what a backend does to labels was measured on the run's dev already.
+    settings = replace(settings, precision=run.info.get("precision", settings.precision), backend="torch")
+    dev, reserved, seed = fold.dev, None, run.info["seed"]
+    if settings.max_error is not None:
+        try:
+            dev, reserved, _ = set_aside(dev, seed=seed)
+        except SplitError as error:
+            progress.say(f"warning: this fold chooses no confidence for --max-error. {error.what}")
     model, result = fit_pretrained(
-        fold.train, fold.dev, settings=settings, seed=run.info["seed"], checkpoints=checkpoints, progress=progress
+        fold.train, dev, settings=settings, seed=seed, checkpoints=checkpoints, progress=progress
     )
-    assert result.best_scores is not None  # a training that came to its end was evaluated
-    calibrate(model, fold.dev, result.best_scores)  # as the run's own model was
-    set_thresholds(model, fold.dev, apply_temperature(model, result.best_scores), tune=settings.tune_threshold)
+    finished = finish_classifier(model, result, LearnedFrom(fold.train, dev, reserved), settings, progress)
     with progress.task("predicting", len(fold.judged)) as task:
         said = {MODEL_NAME: model.score(fold.judged.texts, progress=task).probabilities}
     baselines = fit_baselines(fold.train)
     said |= {name: baseline.predict_proba(fold.judged.texts) for name, baseline in baselines.items()}
     return said, {
         "train": len(fold.train),
-        "dev": len(fold.dev),
+        "dev": len(dev),
         "best_seed": result.seed,
         "best_epoch": result.best_epoch,
         "temperature": model.card.temperature,
         "thresholds": model.card.thresholds,
         f"dev {result.metric}": result.best,
+        **({} if finished.guarantee is None else {"selection": finished.guarantee.to_dict()}),
     }
 
 

@@ -6,7 +6,7 @@ In: what the user has and wants. Out: a run folder. Each step lives elsewhere; n
 import contextlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,8 +15,6 @@ import numpy as np
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import DataError, ModelError
-from secondcoder.evaluation.tasks import gold_of
-from secondcoder.model.backend_choice import DevReference, choose_backend
 from secondcoder.model.backends import resolve_device
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
@@ -44,8 +42,11 @@ from secondcoder.settings import (
 from secondcoder.splits.split import Split, set_aside
 from secondcoder.storage import locked
 from secondcoder.training.baselines import fit_baselines
-from secondcoder.training.class_weights import settle_classes, what_weights_do
-from secondcoder.training.classifier import apply_temperature, calibrate, choose_confidence, set_thresholds
+from secondcoder.training.class_weights import settle_classes
+from secondcoder.training.classifier import (
+    LearnedFrom,
+    finish_classifier,
+)
 from secondcoder.training.distributed import join_ranks
 from secondcoder.training.loop import Fit
 from secondcoder.training.recipes import compare_recipes, require_possible, wants_comparison
@@ -161,49 +162,17 @@ checkpoint_activations
     return train_with(split, settings, output=Path(output), seed=seed, resume=resume, progress=progress)
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What a finished training is judged by.
-
-    Attributes
-    ----------
-    train
-        What the baselines learn from.
-    dev
-        What chose the epoch, and chooses the temperature.
-    reserved
-        What chooses the confidence from which on labels are accepted, or None where that was not asked for.
-    """
-
-    train: Corpus
-    dev: Corpus
-    reserved: Corpus | None = None
-
-
-def keep(run: Run, model: Model, result: Fit, *, judged: Judged, progress: Progress) -> None:
-    """Calibrate and save the model, judge it and the baselines on dev, and write the report."""
-    assert result.best_scores is not None  # a training that came to its end was evaluated
-    dev = judged.dev
-    result.findings += [
-        *calibrate(model, dev, result.best_scores),
-        *what_weights_do(result.class_weights, positive=dev.positive),
-    ]
-    temperature = model.card.temperature
-    scores = apply_temperature(model, result.best_scores)
-    settings = run.info["settings"]["train"]
-    for finding in set_thresholds(model, dev, scores, tune=settings.get("tune_threshold", False)):
-        result.findings.append(finding)
-        progress.say(finding.message)
-    thresholds = model.card.thresholds
-    gold = gold_of(dev, model.label_names)
-    judges = DevReference(judged.train.texts, dev.texts, gold, scores, model.card.decide)
-    choice = choose_backend(model, settings["backend"], judges, progress)
-    progress.say(f"Labels will be made with {choice.reason}")
-    scores = choice.scores
-    guarantee = choose_confidence(model, judged.reserved, settings["max_error"])
+def keep(run: Run, model: Model, result: Fit, *, parts: LearnedFrom, progress: Progress) -> None:
+    """Finish and save the model, judge it and the baselines on dev, and write the report."""
+    dev, settings = parts.dev, TrainSettings(**run.info["settings"]["train"])
+    finished = finish_classifier(model, result, parts, settings, progress)
+    result.findings += finished.findings
+    progress.say(f"Labels will be made with {finished.choice.reason}")
+    scores, choice, guarantee = finished.choice.scores, finished.choice, finished.guarantee
+    temperature, thresholds = model.card.temperature, model.card.thresholds
     run.store_model(model)
     _compare_saved(run, model, dev)
-    baselines = fit_baselines(judged.train)
+    baselines = fit_baselines(parts.train)
     run.store_evaluation(
         "dev", dev, scores.probabilities, baselines=baselines, temperature=temperature, thresholds=thresholds
     )
@@ -329,7 +298,7 @@ def train_with(
             with ranks.sharing_failure():
                 if run:
                     result.findings += findings
-                    keep(run, model, result, judged=Judged(split.train, dev, reserved), progress=progress)
+                    keep(run, model, result, parts=LearnedFrom(split.train, dev, reserved), progress=progress)
     return run or Run(output)
 
 

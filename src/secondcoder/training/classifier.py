@@ -3,7 +3,7 @@
 In: a model, dev, what the model says about dev. Out: the model's card and head, changed; findings.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,8 +12,83 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.errors import ModelError
 from secondcoder.evaluation.selective import Guarantee, risk_guarantee
 from secondcoder.evaluation.tasks import gold_of, task_rules
+from secondcoder.model.backend_choice import Choice, DevReference, choose_backend
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.temperature import fold_temperature
+from secondcoder.progress import Progress
+from secondcoder.settings import TrainSettings
+from secondcoder.training.class_weights import what_weights_do
+from secondcoder.training.loop import Fit
+
+
+@dataclass(frozen=True)
+class LearnedFrom:
+    """The rows that make a classifier.
+
+    Attributes
+    ----------
+    train
+        What the network, and the baselines beside it, learn from.
+    dev
+        What chooses the epoch, the temperature and the thresholds.
+    reserved
+        What chooses the confidence from which on labels are accepted, or None where that was not asked for.
+    """
+
+    train: Corpus
+    dev: Corpus
+    reserved: Corpus | None = None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What came of finishing a classifier.
+
+    Attributes
+    ----------
+    choice
+        Which backend labels, and what it says about dev.
+    guarantee
+        The confidence that keeps the error asked for, or None.
+    findings
+        What is to be known of it.
+    """
+
+    choice: Choice
+    guarantee: Guarantee | None
+    findings: list[Finding]
+
+
+def finish_classifier(
+    model: Model, result: Fit, parts: LearnedFrom, settings: TrainSettings, progress: Progress
+) -> Finished:
+    """Make a classifier of a trained network: temperature, thresholds, backend and guarantee, in this order.
+
+    Whoever trains ends here, so that a run, the folds of its cross-fitting and the scikit-learn estimator are the same
+    classifier.
+
+    Parameters
+    ----------
+    model
+        After its training; its card and its head are changed.
+    result
+        How the training went, with what the model says about dev.
+    parts
+        The rows that it was trained with.
+    """
+    assert result.best_scores is not None  # a training that came to its end was evaluated
+    dev = parts.dev
+    findings = [
+        *calibrate(model, dev, result.best_scores),
+        *what_weights_do(result.class_weights, positive=dev.positive),
+    ]
+    scores = apply_temperature(model, result.best_scores)
+    for finding in set_thresholds(model, dev, scores, tune=settings.tune_threshold):
+        findings.append(finding)
+        progress.say(finding.message)
+    reference = DevReference(parts.train.texts, dev.texts, gold_of(dev, model.label_names), scores, model.card.decide)
+    choice = choose_backend(model, settings.backend, reference, progress)
+    return Finished(choice, choose_confidence(model, parts.reserved, settings.max_error), findings)
 
 
 def calibrate(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
