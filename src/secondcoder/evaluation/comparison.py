@@ -4,9 +4,12 @@ In: gold labels and two sets of probabilities, row by row. Out: `Comparison`. Th
 first, and its interval is paired: both are judged on the same texts, so what makes a text hard for both cancels out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from secondcoder.errors import DataError, nearest
 from secondcoder.evaluation import paired_tests
@@ -15,6 +18,37 @@ from secondcoder.evaluation.metrics import LOWER_IS_BETTER
 from secondcoder.evaluation.paired_tests import FEWEST_GROUPS, FEWEST_GROUPS_TO_TEST, Floats, McNemar
 
 _FEW_GROUPS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """What two said of the same n texts.
+
+    Attributes
+    ----------
+    gold
+        As the label scheme has them: class positions, shape (n,), or which classes each text has, shape (n, k).
+    probabilities
+        Of the first and the second, each of shape (n, k).
+    given
+        The labels of the first and the second, each of the shape of gold.
+    names
+        The k classes.
+    positive
+        The positive class of a two-class task, or None.
+    groups
+        The group of each text, or None where texts are independent.
+    low_to_high
+        All names in the order of the classes, where they have one.
+    """
+
+    gold: NDArray[Any]
+    probabilities: tuple[NDArray[np.float64], NDArray[np.float64]]
+    given: tuple[NDArray[Any], NDArray[Any]]
+    names: tuple[str, ...]
+    positive: str | None = None
+    groups: Sequence[str] | None = None
+    low_to_high: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from secondcoder.corpus.corpus import Corpus, TaskName
 from secondcoder.errors import DataError, nearest
-from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.evaluation import Evaluation, Predictions
 from secondcoder.evaluation.metrics import Labels
 from secondcoder.evaluation.tasks import Task, task_rules
 from secondcoder.evaluation.thresholds import Thresholds
@@ -70,15 +70,8 @@ def evaluate(
     p = _checked_probabilities(probabilities, rules, n=len(labels), names=names, positive=positive)
     if groups is not None and len(groups) != len(labels):
         raise DataError(f"There are {len(groups)} groups for {len(labels)} rows.", "Give one group per row.")
-    return rules.evaluate(
-        rules.gold(labels, names),
-        p,
-        names,
-        positive=positive,
-        thresholds=thresholds,
-        groups=groups,
-        temperature=temperature,
-    )
+    said = Predictions(rules.gold(labels, names), p, names, positive, thresholds, groups)
+    return rules.evaluate(said, temperature)
 
 
 def evaluate_points(
@@ -93,7 +86,7 @@ def evaluate_points(
     """Return the figures as `evaluate` does, without intervals, calibration and risk: for choosing between models."""
     rules, names = task_rules(task), tuple(label_names)
     p = _checked_probabilities(probabilities, rules, n=len(labels), names=names, positive=positive)
-    return rules.points(rules.gold(labels, names), p, names, positive=positive, thresholds=thresholds)
+    return rules.points(Predictions(rules.gold(labels, names), p, names, positive, thresholds))
 
 
 def evaluate_rows(

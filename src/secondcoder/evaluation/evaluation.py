@@ -18,6 +18,7 @@ from secondcoder.evaluation.calibration import Calibration
 from secondcoder.evaluation.intervals import Interval
 from secondcoder.evaluation.metrics import ONE_LABEL, ORDERED, SETS, FigureNames, PerClass
 from secondcoder.evaluation.selective import RiskCoverage
+from secondcoder.evaluation.thresholds import Thresholds
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,34 @@ def _defined(value: float) -> float | None:
 _Stored = TypeVar("_Stored", Calibration, RiskCoverage)
 # Left out where they say nothing, so that what is stored of other tasks stays as it was.
 _OF_SOME_TASKS = ("thresholds", "sets", "order")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What is judged: gold labels, and what was said of the same n texts.
+
+    Attributes
+    ----------
+    gold
+        As the label scheme has them: class positions, shape (n,), or which classes each text has, shape (n, k).
+    probabilities : ndarray of shape (n, k)
+        Columns in the order of `names`.
+    names
+        The k classes.
+    positive
+        The positive class of a two-class task, or None.
+    thresholds
+        From which probability on a class is given, where that is not the most probable one.
+    groups
+        The group of each text, or None where texts are independent.
+    """
+
+    gold: NDArray[Any]
+    probabilities: NDArray[np.float64]
+    names: tuple[str, ...]
+    positive: str | None = None
+    thresholds: Thresholds | None = None
+    groups: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from secondcoder.corpus.corpus import Corpus, TaskName
 from secondcoder.errors import DataError, SettingsError, nearest
 from secondcoder.evaluation import metrics, paired_tests
 from secondcoder.evaluation.calibration import calibration, fit_temperature, top_class
-from secondcoder.evaluation.comparison import Comparison, Difference, difference_of, notes_on_groups
+from secondcoder.evaluation.comparison import Comparison, Difference, Pair, difference_of, notes_on_groups
 from secondcoder.evaluation.count_intervals import intervals
-from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, figures_by_class
+from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, Predictions, figures_by_class
 from secondcoder.evaluation.intervals import Floats
 from secondcoder.evaluation.metrics import FigureNames, Labels, ReliabilityWords
 from secondcoder.evaluation.paired_tests import McNemar
@@ -90,16 +90,10 @@ def given_classes(
     return decide_class(probabilities, threshold, positive=at)
 
 
-def class_points(
-    gold: NDArray[np.int64],
-    p: NDArray[np.float64],
-    names: tuple[str, ...],
-    *,
-    positive: str | None,
-    thresholds: Thresholds | None,
-) -> tuple[Evaluation, NDArray[np.int64]]:
+def class_points(said: Predictions) -> tuple[Evaluation, NDArray[np.int64]]:
     """Return the figures of one label a text, and the class that each row is given, shape (n,)."""
-    given = given_classes(p, thresholds, names, positive)
+    gold, p, names, thresholds = said.gold, said.probabilities, said.names, said.thresholds
+    given = given_classes(p, thresholds, names, said.positive)
     matrix = metrics.confusion_matrix(gold, given, len(names))
     classes = metrics.per_class(matrix)
     averages = {
@@ -110,7 +104,7 @@ def class_points(
     return Evaluation(
         n=len(gold),
         label_names=names,
-        positive=positive,
+        positive=said.positive,
         confusion={g: dict(zip(names, row, strict=True)) for g, row in zip(names, matrix.tolist(), strict=True)},
         per_class=figures_by_class(classes, names),
         accuracy=metrics.accuracy(matrix),
@@ -439,38 +433,21 @@ class MultiClass:
         """Return one regression of all classes."""
         return fit(features, targets, counting)
 
-    def points(
-        self,
-        gold: NDArray[Any],
-        probabilities: Floats,
-        names: tuple[str, ...],
-        *,
-        positive: str | None,
-        thresholds: Thresholds | None,
-    ) -> Evaluation:
+    def points(self, said: Predictions) -> Evaluation:
         """Return the figures of classes."""
-        return class_points(gold, probabilities, names, positive=positive, thresholds=thresholds)[0]
+        return class_points(said)[0]
 
-    def evaluate(
-        self,
-        gold: NDArray[Any],
-        probabilities: Floats,
-        names: tuple[str, ...],
-        *,
-        positive: str | None,
-        thresholds: Thresholds | None,
-        groups: Sequence[str] | None,
-        temperature: float,
-    ) -> Evaluation:
+    def evaluate(self, said: Predictions, temperature: float) -> Evaluation:
         """Return the figures of classes with their intervals."""
-        found, given = class_points(gold, probabilities, names, positive=positive, thresholds=thresholds)
-        p = probabilities / probabilities.sum(axis=1, keepdims=True)
+        found, given = class_points(said)
+        gold, groups = said.gold, said.groups
+        p = said.probabilities / said.probabilities.sum(axis=1, keepdims=True)
         before = None
         if temperature != 1.0:
             before = calibration(gold, at_temperature(p, 1 / temperature), groups=groups, given=given)
         return replace(
             found,
-            intervals=intervals(gold, p, names, groups=groups, given=given),
+            intervals=intervals(gold, p, said.names, groups=groups, given=given),
             n_groups=None if groups is None else len(set(groups)),
             calibration=calibration(gold, p, groups=groups, given=given),
             uncalibrated=before,
@@ -481,19 +458,11 @@ class MultiClass:
         """Return macro-F1 of classes."""
         return metrics.macro_average(metrics.confusion_matrix(gold, given, k)).f1
 
-    def compare(
-        self,
-        gold: NDArray[Any],
-        probabilities: tuple[Floats, Floats],
-        given: tuple[NDArray[Any], NDArray[Any]],
-        names: tuple[str, ...],
-        *,
-        positive: str | None,
-        groups: Sequence[str] | None,
-        low_to_high: Sequence[str] = (),
-    ) -> Comparison:
+    def compare(self, pair: Pair) -> Comparison:
         """Return how two differ in accuracy, macro-F1, F1 of each class and log loss."""
-        return compare(gold, *probabilities, names, positive=positive, groups=groups, given=given)
+        return compare(
+            pair.gold, *pair.probabilities, pair.names, positive=pair.positive, groups=pair.groups, given=pair.given
+        )
 
     def without_order(self) -> "MultiClass":
         """Return the same rules."""

@@ -18,8 +18,8 @@ from secondcoder.corpus.corpus import Corpus, TaskName, join_set, split_set
 from secondcoder.errors import DataError, SettingsError
 from secondcoder.evaluation import metrics, paired_tests
 from secondcoder.evaluation.calibration import Calibration, fit_temperature, reliability
-from secondcoder.evaluation.comparison import Comparison, Difference, difference_of, notes_on_groups
-from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, SetFigures, figures_by_class
+from secondcoder.evaluation.comparison import Comparison, Difference, Pair, difference_of, notes_on_groups
+from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, Predictions, SetFigures, figures_by_class
 from secondcoder.evaluation.intervals import mean_interval
 from secondcoder.evaluation.metrics import FigureNames, Labels, ReliabilityWords, f1_of_texts, losses_of_texts
 from secondcoder.evaluation.multiclass import class_position
@@ -507,32 +507,16 @@ class MultiLabel:
         biases = [bias[1] - bias[0] for _, _, bias in found]
         return classes, np.array(weights).reshape(-1, features.shape[1]), np.array(biases)
 
-    def points(
-        self,
-        gold: NDArray[Any],
-        probabilities: Floats,
-        names: tuple[str, ...],
-        *,
-        positive: str | None,
-        thresholds: Thresholds | None,
-    ) -> Evaluation:
+    def points(self, said: Predictions) -> Evaluation:
         """Return the figures of sets."""
-        return set_points(gold, probabilities, set_thresholds_of(thresholds, names), names)
+        return set_points(said.gold, said.probabilities, set_thresholds_of(said.thresholds, said.names), said.names)
 
-    def evaluate(
-        self,
-        gold: NDArray[Any],
-        probabilities: Floats,
-        names: tuple[str, ...],
-        *,
-        positive: str | None,
-        thresholds: Thresholds | None,
-        groups: Sequence[str] | None,
-        temperature: float,
-    ) -> Evaluation:
+    def evaluate(self, said: Predictions, temperature: float) -> Evaluation:
         """Return the figures of sets with their intervals."""
-        limits = set_thresholds_of(thresholds, names)
-        return evaluate_sets(gold, probabilities, limits, names, groups=groups, temperature=temperature)
+        limits = set_thresholds_of(said.thresholds, said.names)
+        return evaluate_sets(
+            said.gold, said.probabilities, limits, said.names, groups=said.groups, temperature=temperature
+        )
 
     def macro_f1(self, gold: NDArray[Any], given: NDArray[Any], k: int) -> float:
         """Return macro-F1 of sets; 0 where no class is there or given."""
@@ -541,19 +525,9 @@ class MultiLabel:
             return 0.0
         return metrics.macro_average_of(metrics.per_class_of(hits, support, predicted)).f1
 
-    def compare(
-        self,
-        gold: NDArray[Any],
-        probabilities: tuple[Floats, Floats],
-        given: tuple[NDArray[Any], NDArray[Any]],
-        names: tuple[str, ...],
-        *,
-        positive: str | None,
-        groups: Sequence[str] | None,
-        low_to_high: Sequence[str] = (),
-    ) -> Comparison:
+    def compare(self, pair: Pair) -> Comparison:
         """Return how two differ in exact matches, F1, Hamming loss and log loss."""
-        return compare_sets(gold, probabilities, given, names, groups=groups)
+        return compare_sets(pair.gold, pair.probabilities, pair.given, pair.names, groups=pair.groups)
 
     def without_order(self) -> "MultiLabel":
         """Return the same rules."""

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import TaskName
 from secondcoder.evaluation import metrics, paired_tests
-from secondcoder.evaluation.comparison import Comparison, difference_of
-from secondcoder.evaluation.evaluation import Evaluation, OrderFigures
+from secondcoder.evaluation.comparison import Comparison, Pair, difference_of
+from secondcoder.evaluation.evaluation import Evaluation, OrderFigures, Predictions
 from secondcoder.evaluation.intervals import LEVEL, Interval, degrees_of_freedom, mean_interval, quantile_of
 from secondcoder.evaluation.metrics import FigureNames
 from secondcoder.evaluation.multiclass import MultiClass
 from secondcoder.evaluation.paired_tests import Floats
-from secondcoder.evaluation.thresholds import Thresholds
 
 Counts = NDArray[np.int64]
 _STEP = 1e-4  # of a text, in derivatives
@@ -164,62 +163,27 @@ class Ordinal(MultiClass):
     cited = ("cohen1968",)
     figures_note = " Quadratic kappa is that of Cohen (1968); the error is counted in steps."
 
-    def points(
-        self,
-        gold: NDArray[Any],
-        probabilities: Floats,
-        names: tuple[str, ...],
-        *,
-        positive: str | None,
-        thresholds: Thresholds | None,
-    ) -> Evaluation:
+    def points(self, said: Predictions) -> Evaluation:
         """Return the figures of classes and those of their order."""
-        found = super().points(gold, probabilities, names, positive=positive, thresholds=thresholds)
+        found = super().points(said)
         return replace(found, order=order_figures(found.confusion_matrix))
 
-    def evaluate(
-        self,
-        gold: NDArray[Any],
-        probabilities: Floats,
-        names: tuple[str, ...],
-        *,
-        positive: str | None,
-        thresholds: Thresholds | None,
-        groups: Sequence[str] | None,
-        temperature: float,
-    ) -> Evaluation:
+    def evaluate(self, said: Predictions, temperature: float) -> Evaluation:
         """Return the figures of classes and those of their order, with their intervals."""
-        found = super().evaluate(
-            gold,
-            probabilities,
-            names,
-            positive=positive,
-            thresholds=thresholds,
-            groups=groups,
-            temperature=temperature,
-        )
-        given = self.decide(probabilities, thresholds, names, positive)
+        found = super().evaluate(said, temperature)
+        given = self.decide(said.probabilities, said.thresholds, said.names, said.positive)
         return replace(
             found,
             order=order_figures(found.confusion_matrix),
-            intervals=found.intervals | order_intervals(gold, given, len(names), groups=groups),
+            intervals=found.intervals | order_intervals(said.gold, given, len(said.names), groups=said.groups),
         )
 
-    def compare(
-        self,
-        gold: NDArray[Any],
-        probabilities: tuple[Floats, Floats],
-        given: tuple[NDArray[Any], NDArray[Any]],
-        names: tuple[str, ...],
-        *,
-        positive: str | None,
-        groups: Sequence[str] | None,
-        low_to_high: Sequence[str] = (),
-    ) -> Comparison:
+    def compare(self, pair: Pair) -> Comparison:
         """Return how two differ, in kappa and in steps too."""
-        found = super().compare(gold, probabilities, given, names, positive=positive, groups=groups)
-        place = np.array([low_to_high.index(name) for name in names], dtype=np.int64)
-        return with_order(found, place[gold], (place[given[0]], place[given[1]]), len(names), groups)
+        found = super().compare(pair)
+        place = np.array([pair.low_to_high.index(name) for name in pair.names], dtype=np.int64)
+        given = place[pair.given[0]], place[pair.given[1]]
+        return with_order(found, place[pair.gold], given, len(pair.names), pair.groups)
 
     def described(self, classes: str, all_names: str) -> str:
         """Return all classes, as their order is what they mean."""

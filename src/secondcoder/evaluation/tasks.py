@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus, TaskName
-from secondcoder.evaluation.comparison import Comparison
-from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.comparison import Comparison, Pair
+from secondcoder.evaluation.evaluation import Evaluation, Predictions
 from secondcoder.evaluation.metrics import FigureNames, Labels, ReliabilityWords
 from secondcoder.evaluation.multiclass import MultiClass
 from secondcoder.evaluation.multilabel import MultiLabel
@@ -179,45 +179,17 @@ figures_note, pipeline_options, pipeline_example
 
     # Figures
 
-    def points(
-        self,
-        gold: Gold,
-        probabilities: NDArray[np.float64],
-        names: tuple[str, ...],
-        *,
-        positive: str | None,
-        thresholds: Thresholds | None,
-    ) -> Evaluation:
+    def points(self, said: Predictions) -> Evaluation:
         """Return the figures, without intervals, calibration and risk."""
 
-    def evaluate(
-        self,
-        gold: Gold,
-        probabilities: NDArray[np.float64],
-        names: tuple[str, ...],
-        *,
-        positive: str | None,
-        thresholds: Thresholds | None,
-        groups: Sequence[str] | None,
-        temperature: float,
-    ) -> Evaluation:
-        """Return the figures with all that belongs to them."""
+    def evaluate(self, said: Predictions, temperature: float) -> Evaluation:
+        """Return the figures with all that belongs to them; the logits were divided by `temperature`."""
 
     def macro_f1(self, gold: Gold, given: Gold, k: int) -> float:
         """Return macro-F1 alone."""
 
-    def compare(
-        self,
-        gold: Gold,
-        probabilities: tuple[NDArray[np.float64], NDArray[np.float64]],
-        given: tuple[Gold, Gold],
-        names: tuple[str, ...],
-        *,
-        positive: str | None,
-        groups: Sequence[str] | None,
-        low_to_high: Sequence[str] = (),
-    ) -> Comparison:
-        """Return how what two say of the same texts differs; `low_to_high`: all names in the order of the classes."""
+    def compare(self, pair: Pair) -> Comparison:
+        """Return how what two say of the same texts differs."""
 
     def without_order(self) -> "Task":
         """Return the scheme of the same labels without an order of the classes."""

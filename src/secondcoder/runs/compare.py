@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import PARTS, SEPARATOR
 from secondcoder.errors import RunError
-from secondcoder.evaluation.comparison import Comparison
+from secondcoder.evaluation.comparison import Comparison, Pair
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.runs.folder import RunFolder
 from secondcoder.settings import TrainSettings, check_choice
@@ -62,15 +62,16 @@ def compare(
     rules = task_rules(one.task)
     if one.task != two.task or orders[0] != orders[1]:
         rules = rules.without_order()
-    found = rules.compare(
-        one.as_gold(one.labels),
-        (one.probabilities, two.probabilities),
-        (one.as_gold(one.predicted), two.as_gold(two.predicted)),
-        one.label_names,
+    pair = Pair(
+        gold=one.as_gold(one.labels),
+        probabilities=(one.probabilities, two.probabilities),
+        given=(one.as_gold(one.predicted), two.as_gold(two.predicted)),
+        names=one.label_names,
         positive=positives.pop() if len(positives) == 1 else None,
         groups=groups,
         low_to_high=orders[0],
     )
+    found = rules.compare(pair)
     names = str(runs[0].folder), str(runs[1].folder)
     return replace(found, names=names, part=part, notes=(*found.notes, *notes))
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import SEPARATOR, Corpus, Part, Source
 from secondcoder.errors import RunError
+from secondcoder.evaluation.comparison import Pair
 from secondcoder.evaluation.evaluate import evaluate_rows
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.tasks import gold_of, task_rules
@@ -62,8 +63,7 @@ def lead_of(
     rules = task_rules(rows.task).without_order()  # leads are those in what all schemes of one label have
     given = rules.decide(baseline, None, names), rules.decide(model, thresholds, names, rows.positive)
     gold = gold_of(rows, names)
-    found = rules.compare(gold, (baseline, model), given, names, positive=rows.positive, groups=rows.units)
-    return found.to_dict()
+    return rules.compare(Pair(gold, (baseline, model), given, names, rows.positive, rows.units)).to_dict()
 
 
 def predicted_labels(
