@@ -31,8 +31,9 @@ import transformers
 import secondcoder as sc
 from secondcoder.environment import machine, versions
 from secondcoder.evaluation import metrics
-from secondcoder.model.backends import TorchBackend, side_by_side
+from secondcoder.model.backends import TorchBackend
 from secondcoder.model.batches import fixed_shapes
+from secondcoder.model.concurrency import side_by_side
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
 from secondcoder.model.openvino_backend import compressed, convert, quantised

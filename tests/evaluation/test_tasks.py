@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import secondcoder as sc
-from secondcoder.errors import DataError
+from secondcoder.errors import DataError, SettingsError
 from secondcoder.evaluation import tasks
 from secondcoder.evaluation.multiclass import MultiClass, decide_class
 from secondcoder.evaluation.multilabel import decide_set
@@ -95,7 +95,9 @@ def test_one_more_scheme_is_a_class_and_a_line_in_the_table(cautious, encoder_fo
     expected = [run.model.label_names[int(b > 2 * a)] for a, b in p.tolist()]
     assert run.model.predict(texts) == expected
     figures = run.evaluations["dev"]["model"]
-    assert figures.n == len(run.part("dev"))
+    dev = run.part("dev")
+    given = run.model.predict(dev.texts)
+    assert figures.accuracy == pytest.approx(np.mean([a == b for a, b in zip(given, dev.labels, strict=True)]))
     labelled = tmp_path / "labelled.csv"
     (tmp_path / "corpus.csv").write_text("text\n" + "\n".join(texts) + "\n", encoding="utf-8")
     sc.label(run, tmp_path / "corpus.csv", output=labelled, text="text")
@@ -106,3 +108,14 @@ def test_one_more_scheme_is_a_class_and_a_line_in_the_table(cautious, encoder_fo
 def test_the_table_names_each_scheme_as_it_names_itself():
     assert {name: rules.name for name, rules in TASKS.items()} == {name: name for name in TASKS}
     assert {name: rules.figures.task for name, rules in TASKS.items()} == {name: name for name in TASKS}
+
+
+def test_an_unknown_task_is_refused_by_name():
+    with pytest.raises(SettingsError, match="no task 'multilabel'; the tasks are 'multi-class', 'ordinal'"):
+        sc.evaluate(["a"], [[0.5, 0.5]], ["a", "b"], task="multilabel")
+
+
+def test_logits_that_are_infinite_are_refused_before_any_warning():
+    logits = np.array([[np.inf, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    with pytest.raises(DataError, match="not numbers"):
+        ONE.temperature(np.array([0, 1, 0]), logits)

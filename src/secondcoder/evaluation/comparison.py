@@ -58,7 +58,7 @@ class Difference:
     Attributes
     ----------
     name
-        Of the figure, as in `secondcoder.evaluation.metrics.metric_names`.
+        Of the figure, as in `secondcoder.evaluation.FigureNames.of`.
     first, second
         Its values; None where the figure is undefined.
     difference

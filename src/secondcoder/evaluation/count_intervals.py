@@ -1,8 +1,9 @@
 """Limits of all figures that are made of counts, from tallies of units; many studies at once.
 
 In: `Tallies`: for each unit and class the hits, gold rows and predicted rows. Where rows are independent, a unit is a
-pair (gold, predicted) and stands for as many rows as there are of it; else it is a group. Out: limits by name.
-`uncertainty.py` hands in one study, `benchmarks/coverage.py` thousands, so that what is measured is what is used.
+pair (gold, predicted) and stands for as many rows as there are of it; else it is a group. Out: limits by name; from
+gold labels and probabilities, an `Interval` for every figure of one label a text. `benchmarks/coverage.py` hands in
+thousands of studies, so that what is measured is what is used.
 
 In the shapes below ``...`` are studies, u units, k classes.
 """
@@ -360,14 +361,14 @@ def intervals(
     Returns
     -------
     dict
-        By each name of `metrics.metric_names`. None where a figure is undefined, where there is but one group, and, for
+        By each name of `FigureNames.of`. None where a figure is undefined, where there is but one group, and, for
         a figure of a class, where all its rows are of one group. An interval holds the figure itself, and is never that
         point alone.
 
     Notes
     -----
     Shares: Wilson. F1 of a class: Wilson on TP / (TP + FP + FN), carried over (arXiv 2309.14621). Averages over
-    classes: `tallies._average`. Log loss: `mean_interval`. With groups: the same with variances of the jackknife over
+    classes: `average_limits`. Log loss: `mean_interval`. With groups: the same with variances of the jackknife over
     groups and t for the normal distribution.
 
     Raises

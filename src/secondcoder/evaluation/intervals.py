@@ -1,8 +1,8 @@
-"""How far may a figure lie from the truth, by the chance of which texts were judged? Intervals for every figure.
+"""How far may a figure lie from the truth, by the chance of which texts were judged? Intervals of means and shares.
 
-In: class positions, probabilities, groups; or any values or statistic of rows. Out: `Interval`, or None where none can
-be given. Rows are independent of each other, or else come in groups (documents, authors, films), and then what counts
-is the number of groups. Nothing is drawn at random. `benchmarks/coverage.py` measures how often they hold the truth.
+In: values of rows, and their groups. Out: `Interval`, or None where none can be given. Rows are independent of each
+other, or else come in groups (documents, authors, films), and then what counts is the number of groups. Nothing is
+drawn at random. `benchmarks/coverage.py` measures how often they hold the truth. Those of counts: `count_intervals`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,7 +2,7 @@
 
 In: class positions as integers, probabilities as an array; names as a user writes them. Out: numpy arrays and floats;
 names that `secondcoder.evaluation.evaluate.Evaluation.figure` knows. Knows no model. The tests hold each formula
-against scikit-learn's. Those of sets of labels are in `secondcoder.evaluation.multilabel`.
+against scikit-learn's. Figures of whole sets of labels are in `secondcoder.evaluation.multilabel`.
 """
 
 from collections.abc import Collection, Sequence

@@ -90,10 +90,9 @@ def given_classes(
     return decide_class(probabilities, threshold, positive=at)
 
 
-def class_points(said: Predictions) -> tuple[Evaluation, NDArray[np.int64]]:
-    """Return the figures of one label a text, and the class that each row is given, shape (n,)."""
+def class_points(said: Predictions, given: NDArray[np.int64]) -> Evaluation:
+    """Return the figures of one label a text; `given` is the class that each row is given, shape (n,)."""
     gold, p, names, thresholds = said.gold, said.probabilities, said.names, said.thresholds
-    given = given_classes(p, thresholds, names, said.positive)
     matrix = metrics.confusion_matrix(gold, given, len(names))
     classes = metrics.per_class(matrix)
     averages = {
@@ -112,7 +111,7 @@ def class_points(said: Predictions) -> tuple[Evaluation, NDArray[np.int64]]:
         averages={kind: AverageFigures(*average) for kind, average in averages.items()},
         log_loss=metrics.log_loss(gold, p),
         thresholds=dict(thresholds) if isinstance(thresholds, Mapping) else {},
-    ), given
+    )
 
 
 def class_positions(labels: Labels, names: tuple[str, ...]) -> NDArray[np.int64]:
@@ -371,7 +370,8 @@ class MultiClass:
         """Return the temperature with the least log loss of the softmax."""
         z = np.asarray(logits, dtype=np.float64)
         top_class(gold, z)
-        z = z - z.max(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):  # what is not finite is refused by name in a moment
+            z = z - z.max(axis=1, keepdims=True)
         n, k = z.shape
         return fit_temperature(
             z,
@@ -435,12 +435,13 @@ class MultiClass:
 
     def points(self, said: Predictions) -> Evaluation:
         """Return the figures of classes."""
-        return class_points(said)[0]
+        return class_points(said, self.decide(said.probabilities, said.thresholds, said.names, said.positive))
 
     def evaluate(self, said: Predictions, temperature: float) -> Evaluation:
         """Return the figures of classes with their intervals."""
-        found, given = class_points(said)
         gold, groups = said.gold, said.groups
+        given = self.decide(said.probabilities, said.thresholds, said.names, said.positive)
+        found = class_points(said, given)
         p = said.probabilities / said.probabilities.sum(axis=1, keepdims=True)
         before = None
         if temperature != 1.0:
@@ -466,7 +467,7 @@ class MultiClass:
 
     def without_order(self) -> "MultiClass":
         """Return the same rules."""
-        return MultiClass()
+        return self
 
     def judged_probabilities(self, *, tuned: bool) -> tuple[str, str]:
         """Return which probabilities the calibration is of, and of what there is one each."""

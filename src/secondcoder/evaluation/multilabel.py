@@ -285,7 +285,7 @@ DEFAULT_THRESHOLD = 0.5
 """Probability from which a class of a multi-label task is given, where no threshold was tuned."""
 
 
-def decide_set(probabilities: ArrayLike, thresholds: ArrayLike | None = None) -> NDArray[np.bool_]:
+def decide_set(probabilities: ArrayLike, thresholds: ArrayLike = DEFAULT_THRESHOLD) -> NDArray[np.bool_]:
     """Return which classes each text has, ndarray of shape (n, k).
 
     Parameters
@@ -293,11 +293,9 @@ def decide_set(probabilities: ArrayLike, thresholds: ArrayLike | None = None) ->
     probabilities
         ndarray of shape (n, k): of each class by itself.
     thresholds
-        ndarray of shape (k,): the probability from which each class is given; None: 0.5 for all.
+        ndarray of shape (k,): the probability from which each class is given; or one for all.
     """
-    found: NDArray[np.bool_] = np.asarray(probabilities) >= (
-        DEFAULT_THRESHOLD if thresholds is None else np.asarray(thresholds)
-    )
+    found: NDArray[np.bool_] = np.asarray(probabilities) >= np.asarray(thresholds)
     return found
 
 

@@ -185,6 +185,10 @@ class Ordinal(MultiClass):
         given = place[pair.given[0]], place[pair.given[1]]
         return with_order(found, place[pair.gold], given, len(pair.names), pair.groups)
 
+    def without_order(self) -> MultiClass:
+        """Return the rules of one label a text."""
+        return MultiClass()
+
     def described(self, classes: str, all_names: str) -> str:
         """Return all classes, as their order is what they mean."""
         return f"ordered classes, from low to high {all_names}"

@@ -121,7 +121,7 @@ def set_intervals(
     Returns
     -------
     dict
-        By each name of `metrics.metric_names`. None as for one label a text; averages have none where no text has a
+        By each name of `FigureNames.of`. None as for one label a text; averages have none where no text has a
         class.
 
     Raises

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus, TaskName
+from secondcoder.errors import SettingsError, nearest
 from secondcoder.evaluation.comparison import Comparison, Pair
 from secondcoder.evaluation.evaluation import Evaluation, Predictions
 from secondcoder.evaluation.metrics import FigureNames, Labels, ReliabilityWords
@@ -219,8 +220,24 @@ TASKS: dict[str, Task] = {rules.name: rules for rules in (MultiClass(), Ordinal(
 
 
 def task_rules(name: str) -> Task:
-    """Return the rules of a label scheme."""
+    """Return the rules of a label scheme.
+
+    Raises
+    ------
+    SettingsError
+        If there is none of that name.
+    """
+    if name not in TASKS:
+        raise SettingsError(
+            f"There is no task {name!r}; the tasks are {', '.join(map(repr, TASKS))}.",
+            f"{nearest(str(name), tuple(TASKS))}Name one of them.",
+        )
     return TASKS[name]
+
+
+def rules_of_model(summary: Mapping[str, Any]) -> Task:
+    """Return the rules that a model's summary names; of one label a text where it names none."""
+    return task_rules(summary.get("task") or "multi-class")
 
 
 def history_names(metric: str, task: TaskName) -> tuple[str, ...]:

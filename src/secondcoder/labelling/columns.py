@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import SEPARATOR, TaskName
 from secondcoder.errors import DataError, ModelError
-from secondcoder.evaluation.tasks import task_rules
+from secondcoder.evaluation.tasks import rules_of_model, task_rules
 from secondcoder.progress import ProgressTask
 
 EMPTY_TEXT = "empty text"
@@ -79,7 +79,7 @@ class Deciding:
     def of(cls, summary: Mapping[str, Any], *, lists: bool) -> Self:
         """Return what a model's summary says; `lists` where the output's format has lists."""
         separator = None if lists else summary.get("separator", SEPARATOR)
-        return cls(summary.get("task", "multi-class"), dict(summary.get("thresholds", {})), separator)
+        return cls(rules_of_model(summary).name, dict(summary.get("thresholds", {})), separator)
 
 
 @dataclass(frozen=True)

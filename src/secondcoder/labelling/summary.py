@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from secondcoder.corpus.findings import Finding
-from secondcoder.evaluation.tasks import task_rules
+from secondcoder.evaluation.tasks import rules_of_model
 from secondcoder.labelling.columns import NOT_CONFIDENT
 from secondcoder.labelling.outputs import Output
 
@@ -145,7 +145,7 @@ class LabelSummary:
             rejected=tally.rejected,
             rejects=output.rejected if tally.rejected else None,
             findings=findings,
-            no_class=task_rules(model.get("task", "multi-class")).no_class(tally.labels),
+            no_class=rules_of_model(model).no_class(tally.labels),
         )
 
     @classmethod

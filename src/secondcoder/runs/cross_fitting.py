@@ -78,7 +78,7 @@ def cross_fit(run: Run, folds: int = 5, *, progress: Progress | None = None) -> 
     work = _Work(run.folder / FOLDS, folds)
     with locked(run.folder):
         run.info = read_json(run.folder / RUN_FILE)  # as it is now that nobody else writes it
-        work.require_same()
+        work.require_same(_max_error(run))
         path = run.folder / PREDICTIONS
         done = run.info.get(FOLDS, {}).get("n_folds") if path.is_file() and not work.begun else None
         if done not in (None, folds):
@@ -128,12 +128,17 @@ class _Work:
         plan: dict[str, Any] = read_json(self.folder / _PLAN)
         return plan
 
-    def require_same(self) -> None:
-        """Raise `RunError` if another number of folds has been begun."""
+    def require_same(self, max_error: float | None) -> None:
+        """Raise `RunError` if another number of folds has been begun, or folds that choose no confidence."""
         if self.begun and (before := self.plan["n_folds"]) != self.n_folds:
             raise RunError(
                 f"{self.folder.parent} holds {before} folds that are not all done, and {self.n_folds} were asked for.",
                 f"Go on with --folds {before}, or remove the folder {self.folder} to begin anew.",
+            )
+        if self.begun and self.plan.get("max_error") != max_error:
+            raise RunError(
+                f"{self.folder.parent} holds folds that an earlier version began, without --max-error.",
+                f"Remove the folder {self.folder} to begin anew.",
             )
 
     def begin(self, run: Run) -> None:
@@ -141,7 +146,10 @@ class _Work:
         if not self.begun:
             shutil.rmtree(self.folder, ignore_errors=True)  # left by folds that were killed while they cleared away
             opened = run.open_test(run.part("test"), by=f"{self.n_folds} folds")
-            write_json(self.folder / _PLAN, {"n_folds": self.n_folds, "test_openings": opened, "started": now()})
+            write_json(
+                self.folder / _PLAN,
+                {"n_folds": self.n_folds, "test_openings": opened, "started": now(), "max_error": _max_error(run)},
+            )
 
     def do(self, number: int, fold: Fold, run: Run, progress: Progress) -> None:
         """Train and predict a fold, unless that has been done."""
@@ -149,10 +157,11 @@ class _Work:
         if self._path(number).is_file():
             progress.say(f"{name} is done already.")
             return
-        progress.say(f"{name}: {len(fold.train):,} train, {len(fold.dev):,} dev; {_amount(fold.judged)} to predict")
+        parts = _parts_of(fold, run, progress)
+        progress.say(f"{name}: {len(fold.train):,} train, {len(parts.dev):,} dev; {_amount(fold.judged)} to predict")
         checkpoints = self.folder / "checkpoints" / f"fold-{number}"
         try:
-            said, about = _predict(fold, run, checkpoints, progress)
+            said, about = _predict(fold, parts, run, checkpoints, progress)
         except InterruptedRunError as error:
             raise InterruptedRunError(f"{name}: {error.what}", "The same command goes on where it was.") from error
         table = pa.table(
@@ -184,30 +193,42 @@ class _Work:
         return self.folder / f"fold-{number}.parquet"
 
 
+def _max_error(run: Run) -> float | None:
+    found: float | None = run.info["settings"]["train"].get("max_error")
+    return found
+
+
+def _parts_of(fold: Fold, run: Run, progress: Progress) -> LearnedFrom:
+    """Return what a fold's model learns from; half of dev chooses the confidence where the run has --max-error."""
+    if _max_error(run) is None:
+        return LearnedFrom(fold.train, fold.dev)
+    try:
+        dev, reserved, _ = set_aside(fold.dev, seed=run.info["seed"])
+    except SplitError as error:
+        progress.say(f"warning: this fold chooses no confidence for --max-error. {error.what}")
+        return LearnedFrom(fold.train, fold.dev)
+    return LearnedFrom(fold.train, dev, reserved)
+
+
 def _predict(
-    fold: Fold, run: Run, checkpoints: Path, progress: Progress
+    fold: Fold, parts: LearnedFrom, run: Run, checkpoints: Path, progress: Progress
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
     """Return the probabilities that the model and the baselines give to a fold's rows, and how the training went."""
     settings = TrainSettings(**run.info["settings"]["train"])
     # By torch: what a backend does to labels was measured on the run's dev already.
     settings = replace(settings, precision=run.info.get("precision", settings.precision), backend="torch")
-    dev, reserved, seed = fold.dev, None, run.info["seed"]
-    if settings.max_error is not None:
-        try:
-            dev, reserved, _ = set_aside(dev, seed=seed)
-        except SplitError as error:
-            progress.say(f"warning: this fold chooses no confidence for --max-error. {error.what}")
+    seed = run.info["seed"]
     model, result = fit_pretrained(
-        fold.train, dev, settings=settings, seed=seed, checkpoints=checkpoints, progress=progress
+        parts.train, parts.dev, settings=settings, seed=seed, checkpoints=checkpoints, progress=progress
     )
-    finished = finish_classifier(model, result, LearnedFrom(fold.train, dev, reserved), settings, progress)
+    finished = finish_classifier(model, result, parts, settings, progress)
     with progress.task("predicting", len(fold.judged)) as task:
         said = {MODEL_NAME: model.score(fold.judged.texts, progress=task).probabilities}
     baselines = fit_baselines(fold.train)
     said |= {name: baseline.predict_proba(fold.judged.texts) for name, baseline in baselines.items()}
     return said, {
         "train": len(fold.train),
-        "dev": len(dev),
+        "dev": len(parts.dev),
         "best_seed": result.seed,
         "best_epoch": result.best_epoch,
         "temperature": model.card.temperature,
@@ -222,7 +243,7 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
     found = [work.said(number, fold) for number, fold in enumerate(folds, 1)]
     of_row = np.empty(len(rows), np.int64)
     said = {who: np.empty((len(rows), len(rows.label_names))) for who in found[0][0]}
-    entries, labels, tuned = [], [""] * len(rows), False
+    entries, labels, tuned = [], [""] * len(rows), rows.multi_label
     limits = np.empty((len(rows), len(rows.label_names)))
     for number, (fold, (by_who, about)) in enumerate(zip(folds, found, strict=True), 1):
         of_row[list(fold.rows)] = number

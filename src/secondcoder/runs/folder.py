@@ -60,10 +60,13 @@ def lead_of(
     The thresholds are the model's; of an array, shape (n, k), each row has its own.
     """
     names = rows.label_names
-    rules = task_rules(rows.task).without_order()  # leads are those in what all schemes of one label have
+    rules = task_rules(rows.task)
     given = rules.decide(baseline, None, names), rules.decide(model, thresholds, names, rows.positive)
     gold = gold_of(rows, names)
-    return rules.compare(Pair(gold, (baseline, model), given, names, rows.positive, rows.units)).to_dict()
+    # Leads are in what all schemes of one label have.
+    return (
+        rules.without_order().compare(Pair(gold, (baseline, model), given, names, rows.positive, rows.units)).to_dict()
+    )
 
 
 def predicted_labels(

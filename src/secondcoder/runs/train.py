@@ -167,6 +167,9 @@ def keep(run: Run, model: Model, result: Fit, *, parts: LearnedFrom, progress: P
     dev, settings = parts.dev, TrainSettings(**run.info["settings"]["train"])
     finished = finish_classifier(model, result, parts, settings, progress)
     result.findings += finished.findings
+    for finding in finished.findings:
+        if finding.kind == "tuned-threshold":
+            progress.say(finding.message)
     progress.say(f"Labels will be made with {finished.choice.reason}")
     scores, choice, guarantee = finished.choice.scores, finished.choice, finished.guarantee
     temperature, thresholds = model.card.temperature, model.card.thresholds

@@ -1,4 +1,4 @@
-"""From a trained network to a classifier that can be trusted: its temperature, its thresholds, its guarantee.
+"""From a trained network to a classifier that can be trusted: temperature, thresholds, backend, guarantee.
 
 In: a model, dev, what the model says about dev. Out: the model's card and head, changed; findings.
 """
@@ -83,9 +83,7 @@ def finish_classifier(
         *what_weights_do(result.class_weights, positive=dev.positive),
     ]
     scores = apply_temperature(model, result.best_scores)
-    for finding in set_thresholds(model, dev, scores, tune=settings.tune_threshold):
-        findings.append(finding)
-        progress.say(finding.message)
+    findings += set_thresholds(model, dev, scores, tune=settings.tune_threshold)
     reference = DevReference(parts.train.texts, dev.texts, gold_of(dev, model.label_names), scores, model.card.decide)
     choice = choose_backend(model, settings.backend, reference, progress)
     return Finished(choice, choose_confidence(model, parts.reserved, settings.max_error), findings)
