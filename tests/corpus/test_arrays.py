@@ -80,7 +80,7 @@ def test_texts_become_plain_strings_in_their_order(given: Any) -> None:
         (["one", None, "three", "four"], "X[1] is None, of type NoneType"),
         (["one", b"two", "three", "four"], "X[1] is b'two', of type bytes"),
         (["one", "two", " \n", "four"], "X[2] is an empty text"),
-        (["one", "two", "three", "\ud800"], "X[3] has half a character"),
+        (["one", "two", "three", "\ud800"], "X[3] has an unpaired surrogate"),
         (["one"], "X has 1 texts, and there are 4 labels"),
     ],
 )
@@ -99,7 +99,7 @@ def test_what_is_no_row_of_texts_is_refused_with_place_and_cure(given: Any, mess
         (["a", "b", "a"], "4 texts, and there are 3 labels"),
         (["a", None, "a", "b"], "y[1] is None"),
         (["a", "b", "", "b"], "y[2] is an empty label"),
-        (["a", "b", "a", "\ud800"], "y[3] has half a character"),
+        (["a", "b", "a", "\ud800"], "y[3] has an unpaired surrogate"),
         ([1.0, 2.0, float("nan"), 1.0], "y[2] is nan"),
         ([1.0, 2.0, float("inf"), 1.0], "y[2] is inf"),
         (pd.Series([1, None, 2, 1], dtype="Int64"), "y[1] is <NA>"),

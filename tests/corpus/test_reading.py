@@ -213,7 +213,7 @@ def test_texts_that_are_no_strings_are_refused_by_type_and_row(values):
 
 
 def test_half_a_character_is_refused_with_its_row():
-    with pytest.raises(DataError, match="'t', row 2: half a character"):
+    with pytest.raises(DataError, match="'t', row 2: an unpaired surrogate"):
         read([{"t": "fine"}, {"t": "\ud83d"}], text="t")
 
 

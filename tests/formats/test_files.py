@@ -296,5 +296,5 @@ def test_parquet_streams_its_own_types_across_row_groups(tmp_path):
 
 
 def test_a_damaged_parquet_file_is_refused(tmp_path):
-    with pytest.raises(DataError, match="not a sound Parquet file"):
+    with pytest.raises(DataError, match="a corrupt Parquet file"):
         open_reader(write(tmp_path / "a.parquet", b"PAR1 this is not one PAR1"))

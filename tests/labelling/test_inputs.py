@@ -110,7 +110,7 @@ def test_bad_rows_go_to_a_file_of_their_own_and_the_others_are_labelled(tmp_path
 def test_a_file_that_is_something_else_is_refused_before_anything_is_scored(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("n,text\n" + "1;a,b,c\n" * 3 + "1,a\n" * 9, "utf-8")
     model = FakeModel()
-    with pytest.raises(DataError, match=r"3 of 12 lines .* no rows(.|\n)*--allow-rejects"):
+    with pytest.raises(DataError, match=r"3 of 12 lines .* could not be parsed(.|\n)*--allow-rejects"):
         label_file(model, tmp_path / "in.csv", tmp_path / "out.csv")
     assert (model.calls, [path.name for path in tmp_path.iterdir()]) == ([], ["in.csv"])
     assert label_file(model, tmp_path / "in.csv", tmp_path / "out.csv", allow_rejects=True).rejected == 3

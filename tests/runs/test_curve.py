@@ -225,9 +225,9 @@ def test_ctrl_c_in_the_command_leaves_with_130_and_it_goes_on(
 
 def test_the_command_refuses_what_does_not_go_together(command, traced, labelled_file, tmp_path):
     code, _, err = command(labelled_file, "--text", "text", "--label", "area")
-    assert (code, "No --output" in err) == (2, True)
+    assert (code, "--output is required" in err) == (2, True)
     code, _, err = command(labelled_file, "--text", "text", "--output", tmp_path / "curve")
-    assert (code, "No --label" in err) == (2, True)
+    assert (code, "--label is required" in err) == (2, True)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
     code, _, err = command(tmp_path / "run", "--epochs", 3)

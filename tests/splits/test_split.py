@@ -452,7 +452,7 @@ def rows(n: int, **columns) -> Corpus:
     [
         (rows(20), {"by": "group"}, "has no groups"),
         (rows(20), {"by": "given"}, "gives no parts"),
-        (rows(20), {"by": "random", "stratify": ("text",)}, "cannot keep text even"),
+        (rows(20), {"by": "random", "stratify": ("text",)}, "--by random ignores --stratify text"),
         (rows(20), {"dev": 0.5, "test": 0.5}, "leave no train rows out of 20"),
         (rows(20), {"dev": 15, "test": 15}, r"dev 15 \(15 rows\) and test 15 \(15 rows\) leave no train rows"),
         (rows(2), {"by": "random"}, "has 2 different|leave no train"),
