@@ -95,7 +95,7 @@ class JudgedRows:
     def named(self, label: Any) -> str:
         """Return one row's label in words: of a position, its name; of yes and no by class, names with commas."""
         (written,) = self.rules.written(np.asarray([label]), self.label_names, ", ")
-        return str(written) if written or not self.several else NO_CLASS
+        return str(written) or NO_CLASS
 
 
 MOST_SHOWN = 20
