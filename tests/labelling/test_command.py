@@ -27,7 +27,7 @@ def run(*words: str) -> int:
 def test_rejected_rows_leave_with_3_unless_they_are_allowed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("label", "model", "in.csv", "--output", "out.csv") == 3
     said = capsys.readouterr()
-    assert "1 lines of the input were no rows" in said.out
+    assert "1 lines of the input could not be parsed" in said.out
     assert "out.csv.rejected.jsonl" in said.out
     assert "biased" in said.out
     assert "line 22 of in.csv" in said.err

@@ -80,4 +80,4 @@ def _show(summary: "LabelSummary", *, as_json: bool) -> None:
     reasons = "; ".join(f"{count:,} without ({reason})" for reason, count in summary.unlabelled.items())
     say(f"{summary.output}: {summary.rows:,} rows, {summary.labelled:,} labelled{'; ' if reasons else ''}{reasons}.")
     if summary.rejected:
-        say(f"{summary.rejected:,} lines of the input were no rows and are left out: {summary.rejects}.")
+        say(f"{summary.rejected:,} lines of the input could not be parsed and are left out: {summary.rejects}.")
