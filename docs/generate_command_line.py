@@ -9,7 +9,10 @@ from unittest import mock
 
 import cyclopts
 
-from secondcoder.cli.main import app
+from secondcoder.cli.main import COMMANDS, app, load_command
+
+for _name in COMMANDS:  # in the order in which a user meets them
+    load_command(_name)
 
 PAGE = Path(__file__).parent / "command-line.md"
 
@@ -26,14 +29,9 @@ interrupted. Any option can stand in `secondcoder.toml` in the working folder, i
 """
 
 
-def commands() -> list[str]:
-    """Return the names of the commands, in the order in which a user meets them."""
-    return [name for name in app if not name.startswith("-")]
-
-
 def page() -> str:
     """Return the page as Markdown."""
-    links = "\n".join(f"- [{name}](#secondcoder-{name}): {summary(app[name])}" for name in commands())
+    links = "\n".join(f"- [{name}](#secondcoder-{name}): {summary(app[name])}" for name in COMMANDS)
     return f"{_HEAD}{links}\n\n{sections()}"
 
 

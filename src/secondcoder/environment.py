@@ -8,7 +8,6 @@ import os
 import platform
 import sys
 import warnings
-from importlib import metadata
 from pathlib import Path
 
 _PACKAGES = (
@@ -63,6 +62,8 @@ _warned: list[bool] = []
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that take part in the results, where they are installed."""
+    from importlib import metadata  # slow to import, and `--help` needs none of it
+
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

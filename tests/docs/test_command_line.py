@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 from rich.console import Console
 
-from secondcoder.cli.main import app
+from secondcoder.cli.main import COMMANDS, app
 
 DOCS = Path(__file__).parents[2] / "docs"
 # "* `--dev FLOAT`: Size of dev … *[default: 0.2]*", "* `FILE`: Texts … **[required]**"
@@ -25,7 +25,6 @@ def load_generator() -> ModuleType:
 
 
 GENERATOR = load_generator()
-COMMANDS = GENERATOR.commands()
 
 
 def documented(command: str) -> str:
