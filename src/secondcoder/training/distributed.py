@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 import torch.distributed as dist
-from accelerate import PartialState
 from numpy.typing import NDArray
 
 from secondcoder.errors import RunError, SecondcoderError, SettingsError
@@ -163,13 +163,19 @@ def join_ranks(*, on_cpu: bool) -> Ranks:
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched == 1:
         return ALONE
-    state = PartialState(cpu=on_cpu)
-    if state.num_processes != launched:
-        raise SettingsError(
-            f"{launched} processes were launched, and cannot work together on this device.",
-            "Use --device cpu or cuda with them, and launch them with torchrun or accelerate launch; else, start one.",
-        )
-    return Ranks(state.process_index, state.num_processes, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if not on_cpu:
+        if not torch.cuda.is_available():
+            raise SettingsError(
+                f"{launched} processes were launched, and cannot work together on this device.",
+                "Use --device cpu or cuda and launch them with torchrun or accelerate launch; or start one process.",
+            )
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    elif "OMP_NUM_THREADS" not in os.environ:  # a launcher of the user's own; torchrun sets it
+        torch.set_num_threads(max(1, (psutil.cpu_count(logical=False) or 1) // here))
+    if not dist.is_initialized():
+        dist.init_process_group("gloo" if on_cpu else "nccl")
+    return Ranks(dist.get_rank(), dist.get_world_size(), here)
 
 
 def part_ranks() -> None:
