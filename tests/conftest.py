@@ -8,6 +8,8 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 # The tests import torch first, which secondcoder would warn of.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# Tiny models gain nothing from a second thread and lose much to its waiting: that of torch is turned off below.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pyarrow as pa
 import pytest
@@ -19,7 +21,6 @@ from secondcoder.model.openvino_backend import is_installed
 from tests.precision import PRECISION
 from tests.tiny import make_encoder, make_rows
 
-# Tiny models gain nothing from a second thread and lose much to its waiting.
 torch.set_num_threads(1)
 settings.register_profile("secondcoder", deadline=None)
 settings.load_profile("secondcoder")

@@ -5,7 +5,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from secondcoder.corpus.reading import read
 from secondcoder.errors import InterruptedRunError
 from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.backends import computing
@@ -13,6 +15,7 @@ from secondcoder.model.loading import start_model
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from secondcoder.training.activation_cache import TokenInputs
+from secondcoder.training.baselines import fit_baselines
 from secondcoder.training.heads import start_from_logistic
 from secondcoder.training.loop import fit
 from secondcoder.training.seeds import fit_seeds
@@ -38,6 +41,27 @@ def pooled(model, texts):
 def start(model, texts, targets):
     inputs = TokenInputs(model.encoder, model.encoder.encode(texts))
     start_from_logistic(model, inputs, np.array(targets), progress=Progress())
+
+
+def test_regressions_are_fitted_in_one_thread_of_blas(model, monkeypatch):
+    """The threads would wait for each other at every small step, and crawl beside other programs."""
+    seen = set()
+
+    def watched(self, *args, **kwargs):
+        seen.update(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return fitted(self, *args, **kwargs)
+
+    fitted = LogisticRegression.fit
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    texts = [text for text, _ in make_rows(12)]
+    with threadpool_limits(2, user_api="blas"):
+        start(model, texts, [0, 1, 2] * 4)
+        assert seen == {1}
+        seen.clear()
+        fit_baselines(read([{"text": text, "label": "abc"[i % 3]} for i, text in enumerate(texts)]))
+        assert seen == {1}
+        after = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    assert after == {2}
 
 
 @pytest.mark.numeric

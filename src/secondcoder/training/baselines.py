@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import DataError
@@ -159,7 +160,8 @@ def fit_baselines(train: Corpus) -> dict[str, Baseline]:
         If there is no such row.
     """
     baselines: tuple[Baseline, ...] = (MajorityClass(), TfidfLogistic())
-    return {baseline.name: baseline.fit(train) for baseline in baselines}
+    with threadpool_limits(1, user_api="blas"):  # as in `start_from_logistic`
+        return {baseline.name: baseline.fit(train) for baseline in baselines}
 
 
 def _learnable(train: Corpus) -> tuple[list[str], list[str]]:
