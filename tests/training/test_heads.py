@@ -58,7 +58,9 @@ def test_regressions_are_fitted_in_one_thread_of_blas(model, monkeypatch):
         start(model, texts, [0, 1, 2] * 4)
         assert seen == {1}
         seen.clear()
-        fit_baselines(read([{"text": text, "label": "abc"[i % 3]} for i, text in enumerate(texts)]))
+        fit_baselines(
+            read([{"text": text, "label": "abc"[i % 3]} for i, text in enumerate(texts)], text="text", label="label")
+        )
         assert seen == {1}
         after = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
     assert after == {2}
