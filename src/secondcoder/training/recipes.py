@@ -388,8 +388,7 @@ class _Work:
     @property
     def _key(self) -> str:
         settings = {name: v for name, v in self.settings.to_dict().items() if name != "checkpoint_minutes"}
-        about, train = json.dumps([settings, self.seed], sort_keys=True), self.train
-        return sha256_strings([about], train.label_names, train.ids, train.texts, train.labels, train.groups or ())
+        return sha256_strings([json.dumps([settings, self.seed], sort_keys=True), self.train.sha256()])
 
 
 def _told(seconds: float) -> str:
