@@ -40,8 +40,6 @@ HALVES = 5
 _WORK = "curve"
 # Of the smallest size, unless said otherwise: fewer rows of a label teach nothing.
 _FEWEST_OF_A_LABEL = 5
-# Settings that do not change what comes out, or are no part of a single training.
-_FREE = ("checkpoint_minutes", "device", "token_budget", "seeds", "max_error")
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Study:
     train, dev
         Rows to draw from, and rows that judge all trainings.
     settings
-        Of every single training.
+        Of every single training: one seed, and no ``max_error``, whose half of dev is not in `dev`.
     seed
         The first one.
     known
@@ -98,8 +96,8 @@ class Study:
     @property
     def key(self) -> str:
         """Hash of everything that a training's figures depend on, but for its size and seed."""
-        settings = {name: value for name, value in self.settings.to_dict().items() if name not in _FREE}
-        return sha256_strings([json.dumps(settings, sort_keys=True), self.train.sha256(), self.dev.sha256()])
+        about = json.dumps(self.settings.identity(), sort_keys=True)
+        return sha256_strings([about, self.train.sha256(), self.dev.sha256()])
 
 
 def study_split(split: Split, settings: TrainSettings, *, seed: int) -> Study:
@@ -108,7 +106,8 @@ def study_split(split: Split, settings: TrainSettings, *, seed: int) -> Study:
     settings, dev = settled_for(split.train, settings), split.dev
     if settings.max_error is not None:
         dev = set_aside(dev, seed=seed)[0]  # the other half chooses no epoch
-    return Study(split.train, dev, replace(settings.sized(len(split.train)).resolved(), seeds=1), seed)
+    settings = replace(settings.sized(len(split.train)).resolved(), seeds=1, max_error=None)
+    return Study(split.train, dev, settings, seed)
 
 
 def study_run(run: Run) -> Study:
@@ -122,7 +121,7 @@ def study_run(run: Run) -> Study:
     if not run.info.get("results"):
         raise run.no_model()
     settings = TrainSettings(**run.info["settings"]["train"])
-    settings = replace(settings, precision=run.info.get("precision", settings.precision), seeds=1)
+    settings = replace(settings, precision=run.info.get("precision", settings.precision))
     train, dev, seed = run.part("train"), run.part("dev"), run.info["seed"]
     if settings.max_error is not None:
         dev = set_aside(dev, seed=seed)[0]
@@ -136,7 +135,7 @@ def study_run(run: Run) -> Study:
         Training(len(train), seed, {name: entry[name] for name in names}, entry["epoch"])
         for seed, entry in best.items()
     ]
-    return Study(train, dev, settings, seed, tuple(known))
+    return Study(train, dev, replace(settings, seeds=1, max_error=None), seed, tuple(known))
 
 
 def trace_curve(

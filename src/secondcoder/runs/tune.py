@@ -37,8 +37,6 @@ from secondcoder.training.seeds import fit_pretrained, start_for
 TUNING_FILE = "tuning.json"
 TUNING = "tuning"
 """Folder of the trial under way, and key of what was tried in ``run.json``."""
-# Settings that do not change what comes out.
-_FREE = ("checkpoint_minutes", "device", "token_budget")
 
 
 def tune(
@@ -232,8 +230,7 @@ class _Tuning:
     @property
     def _key(self) -> str:
         """Hash of everything that trials depend on."""
-        settings = {name: value for name, value in self.settings.to_dict().items() if name not in _FREE}
-        about = json.dumps([settings, self.seed], sort_keys=True)
+        about = json.dumps([self.settings.identity(), self.seed], sort_keys=True)
         return sha256_strings([about, self.train.sha256(), self.dev.sha256()])
 
 

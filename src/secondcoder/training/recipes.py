@@ -387,8 +387,8 @@ class _Work:
 
     @property
     def _key(self) -> str:
-        settings = {name: v for name, v in self.settings.to_dict().items() if name != "checkpoint_minutes"}
-        return sha256_strings([json.dumps([settings, self.seed], sort_keys=True), self.train.sha256()])
+        about = json.dumps([self.settings.identity(), self.seed], sort_keys=True)
+        return sha256_strings([about, self.train.sha256()])
 
 
 def _told(seconds: float) -> str:
