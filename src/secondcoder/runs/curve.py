@@ -8,7 +8,6 @@ The test part is not looked at.
     curve/                 what the training under way goes on from; gone when it is done
 """
 
-import json
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable
@@ -26,7 +25,8 @@ from secondcoder.runs.run import Run
 from secondcoder.settings import CurveSettings, TrainSettings, check_seed
 from secondcoder.splits.assignment import rarest_labels
 from secondcoder.splits.split import Split, set_aside
-from secondcoder.storage import locked, read_json, sha256_strings, sha_key, write_json
+from secondcoder.storage import locked, sha_key, write_json
+from secondcoder.training.finished import FinishedTrainings, trainings_key
 from secondcoder.training.loop import Fit
 from secondcoder.training.recipes import settled_for
 from secondcoder.training.seeds import fit_pretrained
@@ -96,8 +96,7 @@ class Study:
     @property
     def key(self) -> str:
         """Hash of everything that a training's figures depend on, but for its size and seed."""
-        about = json.dumps(self.settings.identity(), sort_keys=True)
-        return sha256_strings([about, self.train.sha256(), self.dev.sha256()])
+        return trainings_key(self.settings, self.train, self.dev)
 
 
 def study_split(split: Split, settings: TrainSettings, *, seed: int) -> Study:
@@ -181,13 +180,14 @@ def trace_curve(
     sizes = choose_sizes(study.train, plan)
     _require_ours(output)
     with locked(output):
-        book = _Book(output, study)
+        finished = _finished(output, study)
         wanted = [(size, study.seed + i) for i in range(seeds) for size in sizes]
         for number, (size, seed) in enumerate(wanted, 1):
-            if (size, seed) not in book.done:
+            if (size, seed) not in finished.done:
                 name = f"Training {number} of {len(wanted)}: {size:,} texts, seed {seed}"
-                book.add(_train(study, size, seed, name, output / _WORK, progress))
-        found = list(book.done.values())
+                if training := _train(study, size, seed, name, output / _WORK, progress):
+                    finished.add(asdict(training))
+        found = [Training(**training) for training in finished.done.values()]
         curve = fit_power_law(
             [training.size for training in found],
             [training.figures[study.figure] for training in found],
@@ -235,27 +235,13 @@ def nested_order(train: Corpus, seed: int) -> list[int]:
     return sorted(place, key=lambda row: (place[row], sha_key(seed, train.ids[row])))
 
 
-class _Book:
-    """The trainings that are finished, on disk."""
-
-    def __init__(self, folder: Path, study: Study) -> None:
-        self._path, self._key = folder / TRAININGS_FILE, study.key
-        self.done = {(t.size, t.seed): t for t in study.known}
-        if self._path.is_file():
-            stored = read_json(self._path)
-            if stored["key"] != self._key:
-                raise RunError(
-                    f"{folder} holds a learning curve of other data or settings.",
-                    f"Choose another --output, or remove {self._path} to begin anew.",
-                )
-            self.done |= {(t["size"], t["seed"]): Training(**t) for t in stored["trainings"]}
-
-    def add(self, training: Training | None) -> None:
-        """Write a training down; None is one that cannot be."""
-        if training is None:
-            return
-        self.done[training.size, training.seed] = training
-        write_json(self._path, {"key": self._key, "trainings": [asdict(t) for t in self.done.values()]})
+def _finished(folder: Path, study: Study) -> FinishedTrainings:
+    """Return the finished trainings in a folder, and those that are known beforehand."""
+    path = folder / TRAININGS_FILE
+    finished = FinishedTrainings(path, study.key, by=("size", "seed"))
+    finished.require_same("a learning curve", f"Choose another --output, or remove {path} to begin anew.")
+    finished.done = {(known.size, known.seed): asdict(known) for known in study.known} | finished.done
+    return finished
 
 
 def _train(study: Study, size: int, seed: int, name: str, work: Path, progress: Progress) -> Training | None:
