@@ -1,9 +1,10 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
 from secondcoder.errors import SettingsError
 from secondcoder.settings import (
+    FREE_TO_CHANGE,
     LabelSettings,
     ReadSettings,
     SplitSettings,
@@ -83,3 +84,60 @@ def test_what_serves_layers_that_learn_is_refused_where_none_does(option):
     with pytest.raises(SettingsError, match="with 0 epochs no layer is trained"):
         TrainSettings(epochs=0, head_start="logistic", **option)
     TrainSettings(epochs=1, head_start="logistic", **option)
+
+
+MATTERS = {
+    "model": "minilm",
+    "effort": "quick",
+    "recipe": "full",
+    "epochs": 3,
+    "freeze": 0.25,
+    "head_start": "logistic",
+    "seeds": 2,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "warmup": 0.1,
+    "weight_decay": 0.0,
+    "max_grad_norm": 2.0,
+    "attention_dropout": 0.1,
+    "max_length": 64,
+    "long_texts": "head-tail",
+    "window_overlap": 0.5,
+    "window_pooling": "max",
+    "metric": "accuracy",
+    "precision": "fp32",
+    "deterministic": True,
+    "backend": "torch",
+    "max_error": 0.1,
+    "class_weights": {"a": 2.0},
+    "tune_threshold": True,
+    "lora": 4,
+    "checkpoint_activations": True,
+}
+"""Options that a result depends on, each with another value than its default."""
+DOES_NOT = {"device": "cpu", "token_budget": 512, "checkpoint_minutes": 0.0}
+
+
+def test_every_option_of_training_is_known_to_change_a_result_or_not():
+    """A new option has to be placed here: in `MATTERS`, or with its reason in `FREE_TO_CHANGE`."""
+    assert MATTERS.keys() | FREE_TO_CHANGE.keys() == {field.name for field in fields(TrainSettings)}
+    assert MATTERS.keys().isdisjoint(FREE_TO_CHANGE)
+    assert DOES_NOT.keys() == FREE_TO_CHANGE.keys()
+    assert all(FREE_TO_CHANGE.values())
+
+
+def test_the_identity_differs_by_what_changes_a_result_and_by_nothing_else():
+    windows = TrainSettings(long_texts="windows")
+    for name, value in MATTERS.items():
+        given = windows if name.startswith("window_") else TrainSettings()
+        assert replace(given, **{name: value}).identity() != given.identity(), name
+    for name, value in DOES_NOT.items():
+        assert replace(windows, **{name: value}).identity() == windows.identity(), name
+
+
+def test_an_option_that_stored_settings_lack_was_as_by_default():
+    stored = TrainSettings(epochs=3).to_dict()
+    for name in ("lora", "device"):
+        del stored[name]
+    assert TrainSettings.identity_of(stored) == TrainSettings(epochs=3).identity()
+    assert TrainSettings.identity_of(stored | {"unknown": 1})["unknown"] == 1

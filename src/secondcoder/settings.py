@@ -468,6 +468,15 @@ class TrainSettings(Settings):
                     "Add --long-texts windows, or remove it.",
                 )
 
+    def identity(self) -> dict[str, Any]:
+        """Return the options that a result depends on: trainings on the same rows with the same ones give the same."""
+        return self.identity_of(self.to_dict())
+
+    @classmethod
+    def identity_of(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the `identity` of settings that a run folder stores; an option that it lacks was as by default."""
+        return {name: value for name, value in (cls().to_dict() | dict(stored)).items() if name not in FREE_TO_CHANGE}
+
     @property
     def planned(self) -> "Plan":
         """What the effort and a named recipe stand for, with what was set explicitly in its place."""
@@ -494,6 +503,14 @@ class TrainSettings(Settings):
             return filled
         overlap = DEFAULT_OVERLAP if self.window_overlap is None else self.window_overlap
         return replace(filled, window_overlap=overlap, window_pooling=self.window_pooling or "mean")
+
+
+FREE_TO_CHANGE = {
+    "device": "where it is computed moves last bits at most, and a training that goes on elsewhere says so",
+    "token_budget": "it cuts a step into passes, and each text weighs the same whatever the cut",
+    "checkpoint_minutes": "a training goes on to the same bits from wherever it was saved",
+}
+"""Options of `TrainSettings` without an effect on the result, each with the reason."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -142,6 +143,13 @@ def test_a_size_of_one_label_is_left_out_and_said(settings, tmp_path, counted):
     curve = trace_curve(study, CurveSettings(sizes="4,20"), output=tmp_path, seeds=1, progress=Told())
     assert {p.size for p in curve.points} == {20, len(study.train)}
     assert any("one label only" in sentence for sentence in told)
+
+
+def test_the_share_of_errors_only_takes_rows_from_dev(study, settings):
+    rows = split(read_rows(), seed=7)
+    one, two = (study_split(rows, replace(settings, max_error=share), seed=5) for share in (0.1, 0.2))
+    assert one.key == two.key != study.key
+    assert len(one.dev) == len(two.dev) < len(study.dev)
 
 
 def test_sizes_halve_unless_named():

@@ -290,8 +290,11 @@ def test_an_interrupted_training_keeps_everything_and_goes_on(run, tmp_path, enc
 
 
 def test_a_run_is_resumed_with_the_data_and_options_it_was_begun_with(copied, encoder_folder):
-    copied.update(status="interrupted")
     options = {"model": str(encoder_folder), "learning_rate": 5e-3, "epochs": 4, "device": "cpu", "seed": 5}
+    free = {"device": "auto", "token_budget": 512, "checkpoint_minutes": 1.0}
+    resumed = sc.train(sc.split(read_rows(), seed=7), output=copied.folder, resume=True, **options | free)
+    assert resumed.status == "complete"
+    copied.update(status="interrupted")
     with pytest.raises(RunError, match="epochs 4, now 5"):
         sc.train(sc.split(read_rows(), seed=7), output=copied.folder, resume=True, **options | {"epochs": 5})
     with pytest.raises(RunError, match="other data"):

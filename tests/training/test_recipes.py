@@ -129,6 +129,9 @@ def test_a_stopped_comparison_repeats_no_training_that_was_finished(corpus, sett
     again = compare_recipes(train, settings, seed=1, folder=tmp_path / "two", progress=Progress())
     assert len(pretended) == 45
     assert replace(again, seconds={}) == replace(whole, seconds={})
+    elsewhere = replace(settings, device="auto", token_budget=512, checkpoint_minutes=1.0)
+    assert compare_recipes(train, elsewhere, seed=1, folder=tmp_path / "two", progress=Progress()) == again
+    assert len(pretended) == 45
     other = compare_recipes(train, settings, seed=2, folder=tmp_path / "two", progress=Progress())
     assert len(pretended) == 90  # of another seed nothing can be used
     assert other.trainings == 15

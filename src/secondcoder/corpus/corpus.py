@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import ColumnError, DataError, nearest
+from secondcoder.storage import sha256_strings
 
 TaskName = Literal["multi-class", "ordinal", "multi-label"]
 Part = Literal["train", "dev", "test"]
@@ -135,6 +136,18 @@ class Corpus:
             parts=None if self.parts is None else tuple(self.parts[i] for i in rows),
             shares=None if self.shares is None else self.shares[np.asarray(rows, dtype=np.int64)],
             columns=self.columns.take(pa.array(rows, type=pa.int64())),
+        )
+
+    def sha256(self) -> str:
+        """Return a hash of all that is learned from and judged by: the task, and the rows in their order."""
+        return sha256_strings(
+            [self.task, self.separator, self.positive],
+            self.label_names,
+            self.ids,
+            self.texts,
+            self.labels,
+            self.groups or (),
+            () if self.shares is None else map(str, self.shares.ravel().tolist()),
         )
 
     def usable(self) -> list[int]:

@@ -238,13 +238,7 @@ def _parts(first: RunFolder, second: RunFolder, part: Literal["train", "dev"]) -
 def _settings(run: RunFolder) -> dict[str, Any]:
     """Return the settings of training, as resolved, that may change a figure."""
     resolved = run.info.get("results") or {}
-    settings = {
-        **TrainSettings().to_dict(),
-        **run.info["settings"]["train"],
-        "learning_rate": resolved.get("learning_rate"),
-    }
-    unimportant = ("checkpoint_minutes", "token_budget", "device")
-    return {name: value for name, value in settings.items() if name not in unimportant}
+    return TrainSettings.identity_of(run.info["settings"]["train"] | {"learning_rate": resolved.get("learning_rate")})
 
 
 def _seeds(run: RunFolder) -> str:

@@ -28,8 +28,6 @@ from secondcoder.storage import LOCK_FILES, TEMPORARY_MARK, atomic_path, storage
 
 _DATA_THAT_MATTERS = ("sha256", "columns", "label_names", "positive", "parts", "unused", "split_by")
 _OF_TUNING = ("tuning", "tuning.json", CHECKPOINTS)  # of trials, the best of which becomes a run
-# What does not change the result, or is looked after otherwise: where a training goes on is its own affair.
-_FREE_TO_CHANGE = ("train checkpoint_minutes", "train device", "train token_budget")
 
 
 def require_ours(folder: Path) -> None:
@@ -109,21 +107,9 @@ def _describe_run(split: Split, settings: TrainSettings, seed: int) -> dict[str,
 
 def _require_same(run: Run, described: dict[str, Any]) -> None:
     """Raise `RunError` if a run was begun with other data or settings than it is to be resumed with."""
-    before, now_ = (
-        {
-            "seed": d["seed"],
-            "data": {name: d["data"][name] for name in _DATA_THAT_MATTERS},
-            # An option that there was not yet was as it is by default.
-            **{f"train {name}": value for name, value in TrainSettings().to_dict().items()},
-            **{f"{step} {name}": value for step, by in d["settings"].items() for name, value in by.items()},
-            # Where recipes were compared, the settings are those of the best one.
-            **{f"train {name}": value for name, value in d.get("recipes", {}).get("asked", {}).items()},
-        }
-        for d in (run.info, described)
-    )
+    before, now_ = (_what_must_stay(info) for info in (run.info, described))
     # An option that was given only then, as an order of the classes, is missed now.
-    names = [name for name in dict.fromkeys([*now_, *before]) if name not in _FREE_TO_CHANGE]
-    changed = [name for name in names if before.get(name) != now_.get(name)]
+    changed = [name for name in dict.fromkeys([*now_, *before]) if before.get(name) != now_.get(name)]
     if "data" in changed:
         raise RunError(
             f"{run.folder} was begun with other data: {run.info['data']['source']} has changed, or is another file.",
@@ -135,6 +121,20 @@ def _require_same(run: Run, described: dict[str, Any]) -> None:
             f"{run.folder} was begun with other options: {said}.",
             "Resume with the same ones, or train into another --output.",
         )
+
+
+def _what_must_stay(info: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run is begun and resumed with, by step and option."""
+    # Where recipes were compared, the settings are those of the best one.
+    asked = info["settings"]["train"] | info.get("recipes", {}).get("asked", {})
+    steps = {"train": TrainSettings.identity_of(asked)} | {
+        step: by for step, by in info["settings"].items() if step != "train"
+    }
+    return {
+        "seed": info["seed"],
+        "data": {name: info["data"][name] for name in _DATA_THAT_MATTERS},
+        **{f"{step} {name}": value for step, by in steps.items() for name, value in by.items()},
+    }
 
 
 def _write_data(folder: Path, split: Split) -> None:

@@ -7,6 +7,8 @@ under ``"folds"``, and what each fold gave, in the run folder. The run's own mod
       plan.json            the number of folds, and that the test part has been counted as opened
       fold-1.parquet       what the models of a finished fold say about its rows
       checkpoints/         what the fold under way goes on from
+
+No `FinishedTrainings`: a finished fold is a table, and what it is of is the run that holds it.
 """
 
 import shutil

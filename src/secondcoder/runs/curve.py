@@ -8,7 +8,6 @@ The test part is not looked at.
     curve/                 what the training under way goes on from; gone when it is done
 """
 
-import json
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable
@@ -26,7 +25,8 @@ from secondcoder.runs.run import Run
 from secondcoder.settings import CurveSettings, TrainSettings, check_seed
 from secondcoder.splits.assignment import rarest_labels
 from secondcoder.splits.split import Split, set_aside
-from secondcoder.storage import locked, read_json, sha256_strings, sha_key, write_json
+from secondcoder.storage import locked, sha_key, write_json
+from secondcoder.training.finished import FinishedTrainings, trainings_key
 from secondcoder.training.loop import Fit
 from secondcoder.training.recipes import settled_for
 from secondcoder.training.seeds import fit_pretrained
@@ -40,8 +40,6 @@ HALVES = 5
 _WORK = "curve"
 # Of the smallest size, unless said otherwise: fewer rows of a label teach nothing.
 _FEWEST_OF_A_LABEL = 5
-# Settings that do not change what comes out, or are no part of a single training.
-_FREE = ("checkpoint_minutes", "device", "token_budget", "seeds", "max_error")
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Study:
     train, dev
         Rows to draw from, and rows that judge all trainings.
     settings
-        Of every single training.
+        Of every single training: one seed, and no ``max_error``, whose half of dev is not in `dev`.
     seed
         The first one.
     known
@@ -98,15 +96,7 @@ class Study:
     @property
     def key(self) -> str:
         """Hash of everything that a training's figures depend on, but for its size and seed."""
-        settings = {name: value for name, value in self.settings.to_dict().items() if name not in _FREE}
-        parts = [
-            column
-            for rows in (self.train, self.dev)
-            for column in (rows.ids, rows.texts, rows.labels, rows.groups or ())
-        ]
-        if self.train.shares is not None:
-            parts.append(tuple(self.train.shares.ravel().astype(str).tolist()))
-        return sha256_strings([json.dumps(settings, sort_keys=True)], self.train.label_names, *parts)
+        return trainings_key(self.settings, self.train, self.dev)
 
 
 def study_split(split: Split, settings: TrainSettings, *, seed: int) -> Study:
@@ -115,7 +105,8 @@ def study_split(split: Split, settings: TrainSettings, *, seed: int) -> Study:
     settings, dev = settled_for(split.train, settings), split.dev
     if settings.max_error is not None:
         dev = set_aside(dev, seed=seed)[0]  # the other half chooses no epoch
-    return Study(split.train, dev, replace(settings.sized(len(split.train)).resolved(), seeds=1), seed)
+    settings = replace(settings.sized(len(split.train)).resolved(), seeds=1, max_error=None)
+    return Study(split.train, dev, settings, seed)
 
 
 def study_run(run: Run) -> Study:
@@ -129,7 +120,7 @@ def study_run(run: Run) -> Study:
     if not run.info.get("results"):
         raise run.no_model()
     settings = TrainSettings(**run.info["settings"]["train"])
-    settings = replace(settings, precision=run.info.get("precision", settings.precision), seeds=1)
+    settings = replace(settings, precision=run.info.get("precision", settings.precision))
     train, dev, seed = run.part("train"), run.part("dev"), run.info["seed"]
     if settings.max_error is not None:
         dev = set_aside(dev, seed=seed)[0]
@@ -143,7 +134,7 @@ def study_run(run: Run) -> Study:
         Training(len(train), seed, {name: entry[name] for name in names}, entry["epoch"])
         for seed, entry in best.items()
     ]
-    return Study(train, dev, settings, seed, tuple(known))
+    return Study(train, dev, replace(settings, seeds=1, max_error=None), seed, tuple(known))
 
 
 def trace_curve(
@@ -189,13 +180,14 @@ def trace_curve(
     sizes = choose_sizes(study.train, plan)
     _require_ours(output)
     with locked(output):
-        book = _Book(output, study)
+        finished = _finished(output, study)
         wanted = [(size, study.seed + i) for i in range(seeds) for size in sizes]
         for number, (size, seed) in enumerate(wanted, 1):
-            if (size, seed) not in book.done:
+            if (size, seed) not in finished.done:
                 name = f"Training {number} of {len(wanted)}: {size:,} texts, seed {seed}"
-                book.add(_train(study, size, seed, name, output / _WORK, progress))
-        found = list(book.done.values())
+                if training := _train(study, size, seed, name, output / _WORK, progress):
+                    finished.add(asdict(training))
+        found = [Training(**training) for training in finished.done.values()]
         curve = fit_power_law(
             [training.size for training in found],
             [training.figures[study.figure] for training in found],
@@ -243,27 +235,13 @@ def nested_order(train: Corpus, seed: int) -> list[int]:
     return sorted(place, key=lambda row: (place[row], sha_key(seed, train.ids[row])))
 
 
-class _Book:
-    """The trainings that are finished, on disk."""
-
-    def __init__(self, folder: Path, study: Study) -> None:
-        self._path, self._key = folder / TRAININGS_FILE, study.key
-        self.done = {(t.size, t.seed): t for t in study.known}
-        if self._path.is_file():
-            stored = read_json(self._path)
-            if stored["key"] != self._key:
-                raise RunError(
-                    f"{folder} holds a learning curve of other data or settings.",
-                    f"Choose another --output, or remove {self._path} to begin anew.",
-                )
-            self.done |= {(t["size"], t["seed"]): Training(**t) for t in stored["trainings"]}
-
-    def add(self, training: Training | None) -> None:
-        """Write a training down; None is one that cannot be."""
-        if training is None:
-            return
-        self.done[training.size, training.seed] = training
-        write_json(self._path, {"key": self._key, "trainings": [asdict(t) for t in self.done.values()]})
+def _finished(folder: Path, study: Study) -> FinishedTrainings:
+    """Return the finished trainings in a folder, and those that are known beforehand."""
+    path = folder / TRAININGS_FILE
+    finished = FinishedTrainings(path, study.key, by=("size", "seed"))
+    finished.require_same("a learning curve", f"Choose another --output, or remove {path} to begin anew.")
+    finished.done = {(known.size, known.seed): asdict(known) for known in study.known} | finished.done
+    return finished
 
 
 def _train(study: Study, size: int, seed: int, name: str, work: Path, progress: Progress) -> Training | None:

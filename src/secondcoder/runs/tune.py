@@ -9,7 +9,6 @@ settings of the best trial, and in it
 The test part is not looked at.
 """
 
-import json
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -28,8 +27,9 @@ from secondcoder.runs.run import Run
 from secondcoder.runs.train import require_learnable, train_with
 from secondcoder.settings import DEFAULT_SEED, TrainSettings, TuneSettings, check_seed
 from secondcoder.splits.split import Split, set_aside
-from secondcoder.storage import locked, read_json, sha256_strings, write_json
+from secondcoder.storage import locked
 from secondcoder.training.distributed import join_ranks
+from secondcoder.training.finished import FinishedTrainings, trainings_key
 from secondcoder.training.recipes import settled_for, wants_comparison
 from secondcoder.training.search import Search, State, Trial, load_optuna, search_for
 from secondcoder.training.seeds import fit_pretrained, start_for
@@ -37,8 +37,6 @@ from secondcoder.training.seeds import fit_pretrained, start_for
 TUNING_FILE = "tuning.json"
 TUNING = "tuning"
 """Folder of the trial under way, and key of what was tried in ``run.json``."""
-# Settings that do not change what comes out.
-_FREE = ("checkpoint_minutes", "device", "token_budget")
 
 
 def tune(
@@ -131,27 +129,21 @@ class _Tuning:
 
     def search(self, plan: TuneSettings, progress: Progress) -> tuple[Trial, Search, list[Trial]]:
         """Return the best trial, what was searched, and all trials, making those that are not done."""
-        path = self.folder / TUNING_FILE
-        stored: dict[str, Any] = read_json(path) if path.is_file() else {"key": self._key, "trials": []}
-        if stored["key"] != self._key:
-            raise RunError(
-                f"{self.folder} holds a tuning of other data or settings.",
-                "Tune into another --output, or remove the folder first.",
-            )
-        done = [Trial.from_dict(trial) for trial in stored["trials"]]
+        finished = FinishedTrainings(self.folder / TUNING_FILE, self._key, by=("number",), name="trials")
+        finished.require_same("a tuning", "Tune into another --output, or remove the folder first.")
+        done = [Trial.from_dict(trial) for trial in finished.done.values()]
         if len(done) < plan.trials and (self.folder / RUN_FILE).is_file():
             progress.say(f"{self.folder} has its best of {len(done)} trials already; more need another --output.")
             plan = replace(plan, trials=len(done))
         search = self._search()
-        stored |= {"metric": self.metric, "searched": search.to_dict()}
-        if not path.is_file():
-            write_json(path, stored)  # before the first trial: its checkpoints belong to these settings
+        # Before the first trial: its checkpoints belong to these settings.
+        finished.begin(metric=self.metric, searched=search.to_dict())
         for number in range(len(done), plan.trials):
             if plan.timeout is not None and done and sum(t.seconds for t in done) > 60 * plan.timeout:
                 progress.say(f"Timeout reached after {number} of {plan.trials} trials.")
                 break
             done.append(self._try(number, search, done, plan, progress))
-            write_json(path, stored | {"trials": [trial.to_dict() for trial in done]})
+            finished.add(done[-1].to_dict())
             self._keep_best_only(done)
         if (best := self._best(done)) is None:
             raise ModelError(
@@ -232,12 +224,7 @@ class _Tuning:
     @property
     def _key(self) -> str:
         """Hash of everything that trials depend on."""
-        settings = {name: value for name, value in self.settings.to_dict().items() if name not in _FREE}
-        columns = [c for rows in (self.train, self.dev) for c in (rows.ids, rows.texts, rows.labels)]
-        if self.train.shares is not None:
-            columns.append(tuple(self.train.shares.ravel().astype(str).tolist()))
-        about = json.dumps([settings, self.seed, self.train.task, self.train.positive], sort_keys=True)
-        return sha256_strings([about], self.train.label_names, *columns)
+        return trainings_key(self.settings, self.train, self.dev, seed=self.seed)
 
 
 class _GivenUp(Exception):  # noqa: N818  # no error

@@ -217,7 +217,7 @@ def fingerprint(train: Corpus, dev: Corpus, network: PreTrainedModel) -> str:
     for parameter in network.parameters():
         if not parameter.requires_grad:
             digest.update(parameter.detach().cpu().contiguous().numpy().data)
-    return sha256_strings([digest.hexdigest()], *(rows for part in (train, dev) for rows in _columns(part)))
+    return sha256_strings([digest.hexdigest(), train.sha256(), dev.sha256()])
 
 
 def conditions(model: Model, ranks: Ranks) -> dict[str, Any]:
@@ -250,10 +250,6 @@ def deterministic(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-
-
-def _columns(part: Corpus) -> tuple[tuple[str | None, ...], ...]:
-    return (part.ids, part.texts, part.labels)
 
 
 def _cuda_states() -> list[torch.Tensor]:

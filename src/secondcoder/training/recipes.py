@@ -3,7 +3,6 @@
 In: the train part and settings. Out: whether recipes are to be compared, and `RecipeComparison`.
 """
 
-import json
 import shutil
 import statistics
 import time
@@ -23,8 +22,9 @@ from secondcoder.model.model import Model
 from secondcoder.progress import Progress
 from secondcoder.settings import RecipeName, TrainSettings
 from secondcoder.splits.folds import FEWEST_GROUPS, assign_folds
-from secondcoder.storage import append_json_line, read_json, read_json_lines, sha256_strings, sha_key, write_json
+from secondcoder.storage import sha_key
 from secondcoder.training.class_weights import settle_classes
+from secondcoder.training.finished import FinishedTrainings, trainings_key
 from secondcoder.training.loop import fit
 from secondcoder.training.seeds import start_for
 
@@ -211,18 +211,20 @@ def compare_recipes(
     except SplitError as error:
         progress.say(f"Recipes for few labels are not compared, and the effort's is taken: {error.what}")
         return None
-    book = work.open(len(rounds), progress)
+    finished = work.open(len(rounds), progress)
     with progress.task("recipes", len(rounds) * len(COMPARED), unit="trainings") as task:
         for number, this in enumerate(rounds):
-            if book.spent > book.limit and number:
+            if number and sum(fold["seconds"] for fold in finished.done.values()) > finished.head["limit"]:
                 progress.say(f"Timeout reached: recipes are compared on {number} of {len(rounds)} folds.")
                 break
             for recipe in COMPARED:
-                if (number, recipe) not in book.done:
+                if (number, recipe) not in finished.done:
                     where = f"Comparing recipes, fold {number + 1} of {len(rounds)}, {recipe}"
-                    book.add(number, recipe, *work.judge(recipe, this.rows, where))
+                    found, seconds = work.judge(recipe, this.rows, where)
+                    about = {"round": number, "recipe": recipe, "seconds": seconds}
+                    finished.add(about | {"probabilities": found.tolist()})
                 task.advance(1, note=recipe)
-    return work.sum_up(book, rounds, metric)
+    return work.sum_up(finished, rounds, metric)
 
 
 @dataclass(frozen=True)
@@ -231,25 +233,6 @@ class _Round:
 
     repeat: int
     rows: list[int]
-
-
-class _Book:
-    """The trainings that are finished, on disk."""
-
-    def __init__(self, folder: Path, limit: float) -> None:
-        self._path, self.limit = folder / "folds.jsonl", limit
-        lines = read_json_lines(self._path)
-        self.done = {(line["round"], line["recipe"]): np.array(line["probabilities"]) for line in lines}
-        self.seconds = {(line["round"], line["recipe"]): float(line["seconds"]) for line in lines}
-
-    @property
-    def spent(self) -> float:
-        return sum(self.seconds.values())
-
-    def add(self, number: int, recipe: str, probabilities: NDArray[np.float64], seconds: float) -> None:
-        self.done[number, recipe], self.seconds[number, recipe] = probabilities, seconds
-        values = {"round": number, "recipe": recipe, "seconds": seconds, "probabilities": probabilities.tolist()}
-        append_json_line(self._path, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,21 +267,24 @@ class _Work:
             raise SplitError("every fold leaves texts of one label only.", "Label more texts.")
         return found
 
-    def open(self, n_rounds: int, progress: Progress) -> _Book:
-        """Return the book, and say what will be done and how long it may take."""
-        plan = read_json(self.folder / "plan.json") if (self.folder / "plan.json").is_file() else {}
-        if plan.get("key") != self._key:
+    def open(self, n_rounds: int, progress: Progress) -> FinishedTrainings:
+        """Return the finished folds, and say what will be done and how long it may take."""
+        finished = FinishedTrainings(
+            self.folder / "plan.json",
+            trainings_key(self.settings, self.train, seed=self.seed),
+            by=("round", "recipe"),
+            lines=self.folder / "folds.jsonl",
+        )
+        if not finished.begun:
             shutil.rmtree(self.folder, ignore_errors=True)
             expected = self._expect(n_rounds)
-            plan = {"key": self._key, "expected": expected, "limit": _PATIENCE * expected + _LEAST_PATIENCE}
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(self.folder / "plan.json", plan)
+            finished.begin(expected=expected, limit=_PATIENCE * expected + _LEAST_PATIENCE)
         progress.say(
             f"Few labels ({fewest_labels(self.train)} of the rarest class, under {FEW}): {', '.join(COMPARED)} are "
-            f"compared on train, in {n_rounds} trainings each. That takes about {_told(plan['expected'])}, at most "
-            f"{_told(plan['limit'])}; --recipe names one and spares it."
+            f"compared on train, in {n_rounds} trainings each. That takes about {_told(finished.head['expected'])}, "
+            f"at most {_told(finished.head['limit'])}; --recipe names one and spares it."
         )
-        return _Book(self.folder, plan["limit"])
+        return finished
 
     def judge(self, recipe: RecipeName, rows: list[int], where: str) -> tuple[NDArray[np.float64], float]:
         """Return what a recipe says about rows after learning from the others, shape (rows, k), and its seconds."""
@@ -322,15 +308,16 @@ class _Work:
         assert result.best_scores is not None  # a training that came to its end was judged
         return result.best_scores.probabilities, time.monotonic() - started
 
-    def sum_up(self, book: _Book, rounds: list[_Round], metric: str) -> RecipeComparison:
+    def sum_up(self, finished: FinishedTrainings, rounds: list[_Round], metric: str) -> RecipeComparison:
         """Return what the finished folds say."""
-        finished = [i for i in range(len(rounds)) if all((i, recipe) in book.done for recipe in COMPARED)]
-        divisions = [[i for i in finished if rounds[i].repeat == repeat] for repeat in range(self.repeats)]
+        done = finished.done
+        judged = [i for i in range(len(rounds)) if all((i, recipe) in done for recipe in COMPARED)]
+        divisions = [[i for i in judged if rounds[i].repeat == repeat] for repeat in range(self.repeats)]
         figures: dict[str, float] = {}
         spread: dict[str, float] = {}
         for recipe in COMPARED:
-            said = {i: (rounds[i].rows, book.done[i, recipe]) for i in finished}
-            each = [self._figure([said[i]], metric) for i in finished]
+            said = {i: (rounds[i].rows, np.array(done[i, recipe]["probabilities"])) for i in judged}
+            each = [self._figure([said[i]], metric) for i in judged]
             figures[recipe] = statistics.mean(self._figure([said[i] for i in d], metric) for d in divisions if d)
             spread |= {recipe: statistics.stdev(each)} if len(each) > 1 else {}
         chosen = COMPARED[0]
@@ -342,10 +329,10 @@ class _Work:
             metric,
             figures,
             spread,
-            {r: round(sum(s for (_, who), s in book.seconds.items() if who == r), 1) for r in COMPARED},
+            {r: round(sum(fold["seconds"] for fold in done.values() if fold["recipe"] == r), 1) for r in COMPARED},
             self.n_folds,
             self.repeats,
-            len(finished),
+            len(judged),
             fewest_labels(self.train),
             {name: getattr(settings, name) for name in ("recipe", "epochs", "freeze", "head_start")},
         )
@@ -384,12 +371,6 @@ class _Work:
         # Read once to judge, or for the head to start, and as often as it is learned from.
         read = sum(n + learned * _LEARNING[r] * self._by(r, round(learned)).planned.epochs for r in COMPARED)
         return n_rounds * (len(COMPARED) * loading + reading * read)
-
-    @property
-    def _key(self) -> str:
-        settings = {name: v for name, v in self.settings.to_dict().items() if name != "checkpoint_minutes"}
-        about, train = json.dumps([settings, self.seed], sort_keys=True), self.train
-        return sha256_strings([about], train.label_names, train.ids, train.texts, train.labels, train.groups or ())
 
 
 def _told(seconds: float) -> str:

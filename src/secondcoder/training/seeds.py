@@ -1,7 +1,7 @@
 """Many trainings where one is asked for.
 
 In: train, dev and settings. Out: the best of several seeds, chosen on dev, with what the others gave; and the spread of
-any figures that several trainings gave.
+any figures that several trainings gave. No `FinishedTrainings`: a finished seed is read from its last checkpoint alone.
 """
 
 import statistics
