@@ -1,6 +1,7 @@
 """The order of the house is the order of imports: a file imports from its own folder and from what stands above it."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -157,7 +158,8 @@ def test_the_label_scheme_is_asked_for_in_its_own_files_only():
 
 
 REASONS = {
-    "corpus/corpus.py": 4,  # what multi-label means; the sets of labels; a positive class needs two classes, twice
+    "cli/models.py": 1,  # a table says what joins the names of a set where labels are sets
+    "corpus/corpus.py": 3,  # what multi-label means; the sets of labels; a positive class needs two classes
     "evaluation/error_analysis.py": 3,  # rows are told apart by the shape of gold; mistakes are texts or decisions
     "evaluation/evaluation.py": 2,  # an evaluation on disk has no key for its scheme but these parts
     "evaluation/label_errors.py": 1,  # confident learning, of each class by itself or of all
@@ -166,3 +168,24 @@ REASONS = {
     "splits/draft.py": 1,  # sets of labels are no strata
     "training/recipes.py": 1,  # contrastive training compares texts of one class each
 }
+
+
+JOINS = {
+    "cli/models.py": "`show` leaves it out where there is nothing to join",
+    "corpus/arrays.py": "reads: sets of labels given to scikit-learn's estimator",
+    "corpus/corpus.py": "`Corpus.labels` holds labels as files do; `Corpus.label_sets` holds them for all who compute",
+    "corpus/labels.py": "reads: columns of labels",
+    "corpus/reading.py": "reads: hands it from the columns to the corpus",
+    "labelling/columns.py": "writes: the labels of a corpus, and counts what was written",
+    "model/model.py": "writes: the model's card keeps it for the files that the model labels",
+    "runs/create.py": "writes: run.json keeps it for the rows of the run",
+    "runs/folder.py": "reads: run.json, for the rows of the run",
+}
+"""Files that know what joins the names of a set of labels."""
+
+
+def test_sets_of_labels_are_joined_and_split_where_files_are_read_and_written_only():
+    """The option is no matter here: it is named wherever options are."""
+    pattern = re.compile(r"(?<!label[_-])separator|split_set", re.IGNORECASE)
+    found = {path.relative_to(SOURCE).as_posix() for path in FILES if pattern.search(path.read_text(encoding="utf-8"))}
+    assert found == set(JOINS)

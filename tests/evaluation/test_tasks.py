@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import secondcoder as sc
+from secondcoder.corpus.corpus import label_text, split_set
 from secondcoder.errors import DataError, SettingsError
 from secondcoder.evaluation import tasks
 from secondcoder.evaluation.multiclass import MultiClass, decide_class
@@ -14,7 +15,8 @@ ONE, SETS = task_rules("multi-class"), task_rules("multi-label")
 
 
 def decided(rules, thresholds=None, separator=";"):
-    return rules.written(rules.decide(P, thresholds, ("a", "b")), ("a", "b"), separator)
+    named = rules.named(rules.decide(P, thresholds, ("a", "b")), ("a", "b"))
+    return [label_text(label, separator) for label in named]
 
 
 def confidence(rules, thresholds):
@@ -45,26 +47,23 @@ def test_confidence_is_that_of_the_label_or_of_the_least_sure_decision():
 
 
 def test_sets_as_text_become_indicators():
-    gold = SETS.gold(SETS.read(["a;b", "", "b"], ";"), ("a", "b"))
+    gold = SETS.gold([split_set(text, ";") for text in ("a;b", "", "b")], ("a", "b"))
     assert gold.tolist() == [[True, True], [False, False], [False, True]]
     with pytest.raises(DataError, match="row 0 is 'c'"):
-        SETS.gold(SETS.read(["c"], ";"), ("a", "b"))
+        SETS.gold([split_set("c", ";")], ("a", "b"))
 
 
-def test_lists_of_names_are_written_where_there_is_no_separator():
-    given = SETS.decide(P, None, ("a", "b"))
-    assert SETS.written(given, ("a", "b"), None) == [["a"], ["a", "b"], ["b"]]
-    assert SETS.writes_lists(None)
-    assert not SETS.writes_lists(";")
-    assert SETS.predicted(given, ("a", "b")) == [("a",), ("a", "b"), ("b",)]
-    assert not ONE.writes_lists(None)
+def test_a_set_is_a_tuple_of_names_that_files_with_lists_hold_as_one():
+    assert SETS.named(SETS.decide(P, None, ("a", "b")), ("a", "b")) == [("a",), ("a", "b"), ("b",)]
+    assert SETS.writes_lists
+    assert not ONE.writes_lists
 
 
 def test_what_is_counted_names_the_text_of_no_class():
-    found = SETS.counted(["a;b", "", "b"], ";")
+    found = SETS.counted([("a", "b"), (), ("b",)])
     assert (dict(found), SETS.no_class(found)) == ({"a": 1, "b": 2, "": 1}, 1)
-    assert SETS.counted([["a"], []], None) == {"a": 1, "": 1}
-    assert ONE.no_class(ONE.counted(["a", "b", "a"], ";")) is None
+    assert SETS.counted([["a"], []]) == {"a": 1, "": 1}
+    assert ONE.no_class(ONE.counted(["a", "b", "a"])) is None
 
 
 class Cautious(MultiClass):

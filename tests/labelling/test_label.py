@@ -1,6 +1,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -211,3 +212,24 @@ def test_progress_counts_every_row_of_a_known_total(tmp_path: Path, ending: str)
 
 def test_the_fake_model_cuts_where_the_tests_think() -> None:
     assert len(LONG) > CUT > len("We will cut taxes.")
+
+
+LIMIT = 0.3  # gives a text one label or two
+
+
+class SetsModel(FakeModel):
+    def summary(self) -> dict[str, Any]:
+        thresholds = dict.fromkeys(LABEL_NAMES, LIMIT)
+        return super().summary() | {"task": "multi-label", "thresholds": thresholds, "separator": "|"}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_sets_are_lists_where_the_format_has_them_and_joined_elsewhere(tmp_path: Path, ending: str) -> None:
+    summary = label_file(SetsModel(), put(tmp_path / "in.csv", ROWS), tmp_path / f"out.{ending}")
+    read = [probabilities_of(text) for text in ROWS["text"].to_pylist() if text and text.strip()]
+    sets = [[name for name, p in zip(LABEL_NAMES, found, strict=True) if p >= LIMIT] for found in read]
+    written = [label for label in read_table(tmp_path / f"out.{ending}")["label"].to_pylist() if label is not None]
+    joined = ["|".join(names) for names in sets]
+    assert written == {"parquet": sets, "jsonl": list(map(json.dumps, sets))}.get(ending, joined)
+    assert summary.label_counts == {name: sum(name in names for names in sets) for name in LABEL_NAMES}
+    assert {len(names) for names in sets} == {1, 2}

@@ -18,18 +18,18 @@ from secondcoder.training.baselines import fit_baselines
 NAMES = ("economic", "social", "other")
 
 
-def write_run(folder: Path, signal: float, *, task: str = "multi-label") -> Path:
+def write_run(folder: Path, signal: float, *, task: str = "multi-label", separator: str = ";") -> Path:
     """Write a run whose test part is open."""
     folder.mkdir()
     gold = np.random.default_rng(0).random((160, 3)) < (0.5, 0.3, 0.2)
-    labels = [";".join(np.array(NAMES)[row]) if task == "multi-label" else NAMES[row.argmax()] for row in gold]
+    labels = [separator.join(np.array(NAMES)[row]) if task == "multi-label" else NAMES[row.argmax()] for row in gold]
     rows = [
         {"id": f"{i}", "part": "test" if i < 120 else "train", "text": f"text {i}", "label": label, "group": None}
         for i, label in enumerate(labels)
     ]
     pq.write_table(pa.Table.from_pylist(rows, pa.schema([(n, pa.string()) for n in rows[0]])), folder / "data.parquet")
-    data = {"label_names": NAMES, "positive": None, "task": task, "separator": ";", "source": "made up", "sha256": "0"}
-    data |= {"columns": {"text": "text", "label": "label"}}
+    data = {"label_names": NAMES, "positive": None, "task": task, "source": "made up", "sha256": "0"}
+    data |= {"separator": separator, "columns": {"text": "text", "label": "label"}}
     info = {"format": 1, "status": "complete", "seed": 1, "settings": {"train": {}}, "data": data, "test_openings": 1}
     (folder / "run.json").write_text(json.dumps(info), encoding="utf-8")
     run = RunFolder(folder)
@@ -57,6 +57,12 @@ def test_runs_with_sets_are_compared_by_what_they_gave(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "the same set of labels" in said
     assert "exact-match" in said
+
+
+def test_sets_are_the_same_whatever_joined_them_in_the_files_that_were_read(tmp_path):
+    first, second = write_run(tmp_path / "first", 0.5), write_run(tmp_path / "second", 2.0)
+    other = write_run(tmp_path / "other", 2.0, separator="|")
+    assert sc.compare(first, other).differences == sc.compare(first, second).differences
 
 
 def test_the_lead_over_each_baseline_is_stored(tmp_path):

@@ -96,8 +96,8 @@ def show(folder: Path, /, *, json: Json = False) -> None:
         return
     from secondcoder.evaluation.tasks import task_rules
 
-    for name in task_rules(model.card.task).unsaid:
-        facts.pop(name, None)
+    if not task_rules(model.card.task).writes_lists:
+        facts.pop("separator", None)  # nothing to join
     print_table(["", str(folder)], ([name, _shown(value)] for name, value in facts.items()))
     print_table(["part of the network", "parameters"], layers)
     for part, by in figures.items():

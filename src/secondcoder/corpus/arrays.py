@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from secondcoder.corpus.corpus import SEPARATOR, Corpus, Source, join_set, natural_order
+from secondcoder.corpus.corpus import SEPARATOR, Corpus, Source, label_text, natural_order
 from secondcoder.errors import DataError
 from secondcoder.storage import sha256_strings
 
@@ -289,6 +289,6 @@ def corpus_for(
         raise InputError(f"positive is {positive!r}, and a text may have several labels.", "Leave it out.")
     names = natural_order(label_name(label) for label in classes.tolist())
     separator, place = separator_for(names), {name: i for i, name in enumerate(names)}
-    labels = [join_set(sorted(own, key=place.__getitem__), separator) for own in sets]
+    labels = [label_text(sorted(own, key=place.__getitem__), separator) for own in sets]
     corpus = numbered(list_of_texts(X), labels, groups)
     return replace(corpus, label_names=names, task="multi-label", separator=separator), classes

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from html import escape
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ from secondcoder.errors import ColumnError, DataError, nearest
 from secondcoder.storage import sha256_strings
 
 TaskName = Literal["multi-class", "ordinal", "multi-label"]
+Label = str | tuple[str, ...]
+"""What a text has: the name of a class; where it may have several, a tuple of names in the order of the label names."""
 Part = Literal["train", "dev", "test"]
 PARTS: tuple[Part, ...] = ("train", "dev", "test")
 SEPARATOR = ";"
@@ -58,8 +61,9 @@ class Corpus:
     texts
         One per row; ``""`` where the cell was empty.
     labels
-        One per row; None where the row has not been labelled. Always strings. In a multi-label task the row's set: its
-        names in the order of `label_names`, joined by `separator`; ``""`` for the empty set.
+        One per row, as files hold them; None where the row has not been labelled. Always strings. In a multi-label task
+        the row's set: its names in the order of `label_names`, joined by `separator`; ``""`` for the empty set. To
+        compute with sets, take `label_sets`.
     label_names
         The classes in natural order (of an ordinal task from low to high), fixed when the data was read; every part of
         a corpus keeps all of them.
@@ -113,8 +117,9 @@ class Corpus:
                 f"The positive class {self.positive!r} is not among the labels {list(self.label_names)}.",
                 f"{nearest(self.positive, self.label_names)}Name one of the labels.",
             )
-        if self.positive is not None and (len(self.label_names) != 2 or self.multi_label):
-            found = "in this one a text may have several" if self.multi_label else f"there are {len(self.label_names)}"
+        several = "in this one a text may have several" if self.multi_label else ""
+        if self.positive is not None and (several or len(self.label_names) != 2):
+            found = several or f"there are {len(self.label_names)}"
             raise DataError(
                 f"A positive class needs a two-class task, and {found} labels.", "Leave out the positive class."
             )
@@ -168,12 +173,16 @@ class Corpus:
         """Whether a text may have several labels, or none."""
         return self.task == "multi-label"
 
-    @property
+    @cached_property
     def label_sets(self) -> tuple[tuple[str, ...] | None, ...]:
         """The labels of each row, in the order of `label_names`; None where it has not been labelled."""
         if self.multi_label:
             return tuple(None if label is None else split_set(label, self.separator) for label in self.labels)
         return tuple(None if label is None else (label,) for label in self.labels)
+
+    def written(self, label: Label) -> str:
+        """Return a label as files hold it, and as `labels` does."""
+        return label_text(label, self.separator)
 
     def column(self, name: str) -> list[str]:
         """Return a column as text, ``""`` where a cell is empty.
@@ -206,14 +215,14 @@ class Corpus:
         )
 
 
-def join_set(names: Iterable[str], separator: str) -> str:
-    """Return a set of labels as one string: its names in the order given, ``""`` for none."""
-    return separator.join(names)
+def label_text(label: str | Iterable[str], separator: str) -> str:
+    """Return a label as one string: its name, or the names of a set in the order given, ``""`` for none."""
+    return label if isinstance(label, str) else separator.join(label)
 
 
-def split_set(label: str, separator: str) -> tuple[str, ...]:
-    """Return the names that `join_set` joined."""
-    return tuple(label.split(separator)) if label else ()
+def split_set(text: str, separator: str) -> tuple[str, ...]:
+    """Return the set of labels that `label_text` made a string of."""
+    return tuple(text.split(separator)) if text else ()
 
 
 def require_column(name: str, found: Sequence[str]) -> None:

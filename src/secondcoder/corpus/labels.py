@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from secondcoder.corpus.cells import check_mapping, class_name, label_of, labels_of, listed, look_at_labels, values_of
-from secondcoder.corpus.corpus import PARTS, SEPARATOR, Corpus, TaskName, join_set, natural_order
+from secondcoder.corpus.corpus import PARTS, SEPARATOR, Corpus, TaskName, label_text, natural_order
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.frames import class_names
 from secondcoder.errors import DataError, SettingsError
@@ -239,7 +239,7 @@ def _labels(
             )
         )
     return Labels(
-        tuple(None if names is None else join_set(sorted(names, key=place.__getitem__), separator) for names in sets),
+        tuple(None if names is None else label_text(sorted(names, key=place.__getitem__), separator) for names in sets),
         order,
         tuple(findings),
         "multi-label",

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from secondcoder.corpus.corpus import label_text
 from secondcoder.errors import DataError
 from secondcoder.evaluation.intervals import Interval, wilson
 from secondcoder.evaluation.tasks import Task, task_rules
@@ -94,8 +95,8 @@ class JudgedRows:
 
     def named(self, label: Any) -> str:
         """Return one row's label in words: of a position, its name; of yes and no by class, names with commas."""
-        (written,) = self.rules.written(np.asarray([label]), self.label_names, ", ")
-        return str(written) or NO_CLASS
+        (named,) = self.rules.named(np.asarray([label]), self.label_names)
+        return label_text(named, ", ") or NO_CLASS
 
 
 MOST_SHOWN = 20

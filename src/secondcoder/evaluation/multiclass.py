@@ -4,7 +4,7 @@ In: gold classes, probabilities of shape (n, k), thresholds. Out: classes, `Eval
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 
-from secondcoder.corpus.corpus import Corpus, TaskName
+from secondcoder.corpus.corpus import Corpus, Label, TaskName
 from secondcoder.errors import DataError, SettingsError, nearest
 from secondcoder.evaluation import metrics, paired_tests
 from secondcoder.evaluation.calibration import calibration, fit_temperature, top_class
@@ -258,10 +258,10 @@ class MultiClass:
     name: TaskName = "multi-class"
     figures: FigureNames = metrics.ONE_LABEL
     loss = "cross-entropy"
+    writes_lists = False
     a_text_has = "one label"
     majority_name = "Majority class"
     labels_name = "labels"
-    unsaid: tuple[str, ...] = ("separator",)
     how_many = ""
     balanced_means = "each counts"
     interval_kinds: Mapping[str, str] = {}
@@ -276,10 +276,6 @@ class MultiClass:
     def labels_of(self, rows: Corpus) -> Sequence[Any]:
         """Return a name each."""
         return rows.labels
-
-    def read(self, labels: Sequence[str], separator: str) -> Labels:
-        """Return them as they are."""
-        return labels
 
     def gold(self, labels: Labels, names: tuple[str, ...]) -> NDArray[Any]:
         """Return class positions, shape (n,)."""
@@ -301,24 +297,16 @@ class MultiClass:
         """Return the positions themselves."""
         return gold
 
-    def written(self, given: NDArray[Any], names: Sequence[str], separator: str | None) -> list[Any]:
+    def named(self, given: NDArray[Any], names: Sequence[str]) -> list[Label]:
         """Return a name each."""
         return [names[i] for i in given.tolist()]
-
-    def writes_lists(self, separator: str | None) -> bool:
-        """Return False: a label is a string."""
-        return False
-
-    def predicted(self, given: NDArray[Any], names: Sequence[str]) -> list[Any]:
-        """Return a name each."""
-        return self.written(given, names, None)
 
     def as_y(self, given: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
         """Return a class each, shape (n,)."""
         found: NDArray[Any] = classes[given]
         return found
 
-    def counted(self, labels: Sequence[Any], separator: str | None) -> Mapping[str, int]:
+    def counted(self, labels: Iterable[Any]) -> Mapping[str, int]:
         """Return how many have each label."""
         return Counter(labels)
 

@@ -5,7 +5,7 @@ In: which classes each text has, the probability of each class by itself, thresh
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
-from secondcoder.corpus.corpus import Corpus, TaskName, join_set, split_set
+from secondcoder.corpus.corpus import Corpus, Label, TaskName
 from secondcoder.errors import DataError, SettingsError
 from secondcoder.evaluation import metrics, paired_tests
 from secondcoder.evaluation.calibration import Calibration, fit_temperature, reliability
@@ -330,10 +330,10 @@ class MultiLabel:
     name: TaskName = "multi-label"
     figures: FigureNames = metrics.SETS
     loss = "binary-cross-entropy"
+    writes_lists = True
     a_text_has = "several labels"
     majority_name = "Most frequent set"
     labels_name = "sets of labels"
-    unsaid: tuple[str, ...] = ()
     how_many = ", any number of which a text may have,"
     balanced_means = "having and not having it count"
     interval_kinds: Mapping[str, str] = {
@@ -352,10 +352,6 @@ class MultiLabel:
         """Return a tuple of names each."""
         return rows.label_sets
 
-    def read(self, labels: Sequence[str], separator: str) -> Labels:
-        """Return a tuple of names each."""
-        return [split_set(label, separator) for label in labels]
-
     def gold(self, labels: Labels, names: tuple[str, ...]) -> NDArray[Any]:
         """Return which classes each text has, shape (n, k)."""
         return set_indicators(labels, names)
@@ -373,27 +369,17 @@ class MultiLabel:
         """Return 0 and 1."""
         return gold.astype(np.float32)
 
-    def written(self, given: NDArray[Any], names: Sequence[str], separator: str | None) -> list[Any]:
-        """Return the names of each set, joined, or as a list where there is no separator."""
-        sets = [list(compress(names, has)) for has in given.tolist()]
-        return sets if separator is None else [join_set(one, separator) for one in sets]
-
-    def writes_lists(self, separator: str | None) -> bool:
-        """Return whether there is no separator."""
-        return separator is None
-
-    def predicted(self, given: NDArray[Any], names: Sequence[str]) -> list[Any]:
+    def named(self, given: NDArray[Any], names: Sequence[str]) -> list[Label]:
         """Return a tuple of names each, perhaps an empty one."""
-        return [tuple(one) for one in self.written(given, names, None)]
+        return [tuple(compress(names, has)) for has in given.tolist()]
 
     def as_y(self, given: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
         """Return 0 and 1, shape (n, k)."""
         return given.astype(np.int64)
 
-    def counted(self, labels: Sequence[Any], separator: str | None) -> Mapping[str, int]:
+    def counted(self, labels: Iterable[Any]) -> Mapping[str, int]:
         """Return how many sets name each class, and how many none."""
-        sets = labels if separator is None else (split_set(label, separator) for label in labels)
-        return Counter(name for names in sets for name in names or ("",))
+        return Counter(name for names in labels for name in names or ("",))
 
     def no_class(self, counts: Mapping[str, int]) -> int | None:
         """Return how many texts have no class."""

@@ -5,13 +5,13 @@ labels, and what is counted. Whoever trains, judges, labels or reports asks here
 scheme has a file of its own; one more is a class beside them and a line in `TASKS`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import Corpus, TaskName
+from secondcoder.corpus.corpus import Corpus, Label, TaskName
 from secondcoder.errors import SettingsError, nearest
 from secondcoder.evaluation.comparison import Comparison, Pair
 from secondcoder.evaluation.evaluation import Evaluation, Predictions
@@ -38,7 +38,9 @@ class Task(Protocol):
         What its figures are called.
     loss
         What a training makes small: ``"cross-entropy"`` or ``"binary-cross-entropy"``.
-    a_text_has, majority_name, labels_name, unsaid, how_many, balanced_means, reliability, interval_kinds, cited, \
+    writes_lists
+        Whether files that know lists hold a text's label as one, and others the names joined.
+    a_text_has, majority_name, labels_name, how_many, balanced_means, reliability, interval_kinds, cited, \
 figures_note, pipeline_options, pipeline_example
         Its words, in errors, on the page, on the card and in the methods paragraph.
     """
@@ -50,13 +52,13 @@ figures_note, pipeline_options, pipeline_example
     @property
     def loss(self) -> str: ...  # noqa: D102
     @property
+    def writes_lists(self) -> bool: ...  # noqa: D102
+    @property
     def a_text_has(self) -> str: ...  # noqa: D102
     @property
     def majority_name(self) -> str: ...  # noqa: D102
     @property
     def labels_name(self) -> str: ...  # noqa: D102
-    @property
-    def unsaid(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def how_many(self) -> str: ...  # noqa: D102
     @property
@@ -79,9 +81,6 @@ figures_note, pipeline_options, pipeline_example
     def labels_of(self, rows: Corpus) -> Sequence[Any]:
         """Return the labels of rows as `gold` takes them; None for a row without a label."""
 
-    def read(self, labels: Sequence[str], separator: str) -> Labels:
-        """Return labels as `gold` takes them, from what a `Corpus` or a run folder holds."""
-
     def gold(self, labels: Labels, names: tuple[str, ...]) -> Gold:
         """Return labels as figures take them.
 
@@ -100,20 +99,14 @@ figures_note, pipeline_options, pipeline_example
     def targets(self, gold: Gold) -> NDArray[Any]:
         """Return gold as the loss takes it."""
 
-    def written(self, given: Gold, names: Sequence[str], separator: str | None) -> list[Any]:
-        """Return labels as files hold them: strings; of sets lists of names, where there is no separator."""
-
-    def writes_lists(self, separator: str | None) -> bool:
-        """Return whether `written` gives lists."""
-
-    def predicted(self, given: Gold, names: Sequence[str]) -> list[Any]:
-        """Return labels as `Model.predict` gives them: a name each, or a tuple of names."""
+    def named(self, given: Gold, names: Sequence[str]) -> list[Label]:
+        """Return labels by name, as `Model.predict` gives them: a name each, or a tuple of names."""
 
     def as_y(self, given: Gold, classes: NDArray[Any]) -> NDArray[Any]:
         """Return labels as scikit-learn has them: classes, or a matrix of 0 and 1."""
 
-    def counted(self, labels: Sequence[Any], separator: str | None) -> Mapping[str, int]:
-        """Return how many of the written labels name each class, and ``""`` how many none."""
+    def counted(self, labels: Iterable[Any]) -> Mapping[str, int]:
+        """Return how many of the labels, by name, name each class, and ``""`` how many none."""
 
     def no_class(self, counts: Mapping[str, int]) -> int | None:
         """Return how many texts have no class, of what `counted` gave; None where each has one."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import SEPARATOR, TaskName
+from secondcoder.corpus.corpus import SEPARATOR, TaskName, label_text, split_set
 from secondcoder.errors import DataError, ModelError
 from secondcoder.evaluation.tasks import rules_of_model, task_rules
 from secondcoder.progress import ProgressTask
@@ -67,19 +67,23 @@ class Deciding:
         The label scheme.
     thresholds
         By class: from which probability on it is given, where that was tuned.
+    lists
+        Whether a label is written as a list of names.
     separator
-        What joins the names of a set; None where a set is written as a list.
+        What joins the names of a set; None where labels are no sets, or lists.
     """
 
     task: TaskName = "multi-class"
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    lists: bool = False
     separator: str | None = None
 
     @classmethod
     def of(cls, summary: Mapping[str, Any], *, lists: bool) -> Self:
         """Return what a model's summary says; `lists` where the output's format has lists."""
-        separator = None if lists else summary.get("separator", SEPARATOR)
-        return cls(rules_of_model(summary).name, dict(summary.get("thresholds", {})), separator)
+        rules = rules_of_model(summary)
+        separator = summary.get("separator", SEPARATOR) if rules.writes_lists and not lists else None
+        return cls(rules.name, dict(summary.get("thresholds", {})), lists and rules.writes_lists, separator)
 
 
 @dataclass(frozen=True)
@@ -118,8 +122,7 @@ class AddedColumns:
         ]
 
     def _label_type(self) -> pa.DataType:
-        lists = task_rules(self.deciding.task).writes_lists(self.deciding.separator)
-        return pa.list_(pa.string()) if lists else pa.string()
+        return pa.list_(pa.string()) if self.deciding.lists else pa.string()
 
     def behind(self, schema: pa.Schema) -> pa.Schema:
         """Return the schema with the added columns behind its own.
@@ -184,13 +187,16 @@ class AddedColumns:
 
     def _labels(self, given: NDArray[Any], unsure: NDArray[np.bool_]) -> pa.Array:
         """Return the label of each text, or the set of them, as it is written; null where that is not sure enough."""
-        written = task_rules(self.deciding.task).written(given, self.label_names, self.deciding.separator)
+        labels, separator = task_rules(self.deciding.task).named(given, self.label_names), self.deciding.separator
+        written = labels if separator is None else [label_text(label, separator) for label in labels]
         kept = [None if left else label for label, left in zip(written, unsure.tolist(), strict=True)]
         return pa.array(kept, self._label_type())
 
     def count(self, labels: pa.Array) -> Mapping[str, int]:
         """Return how many rows have each label, by name; ``""`` is the set of none."""
-        return task_rules(self.deciding.task).counted(labels.drop_null().to_pylist(), self.deciding.separator)
+        written, separator = labels.drop_null().to_pylist(), self.deciding.separator
+        found = written if separator is None else [split_set(text, separator) for text in written]
+        return task_rules(self.deciding.task).counted(found)
 
     def _score(
         self, model: Scorer, texts: list[str], progress: ProgressTask

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from secondcoder.corpus.corpus import SEPARATOR
+from secondcoder.corpus.corpus import SEPARATOR, Corpus
 from secondcoder.corpus.corpus import TaskName as LabelTask
 from secondcoder.errors import DataError
 from secondcoder.evaluation.tasks import task_rules
@@ -105,7 +105,7 @@ class ModelCard:
         By class: the probability from which it is given, where that was tuned. Without it, of one label a text the most
         probable class, of several those with 0.5 and more.
     separator
-        What joins the names of a set of labels.
+        What joins the names of a set of labels in files.
     """
 
     label_names: tuple[str, ...]
@@ -123,6 +123,10 @@ class ModelCard:
     task: LabelTask = "multi-class"
     thresholds: dict[str, float] = field(default_factory=dict)
     separator: str = SEPARATOR
+
+    def with_scheme_of(self, rows: Corpus) -> "ModelCard":
+        """Return the card of a model that is trained on these rows' kind of labels."""
+        return replace(self, task=rows.task, separator=rows.separator)
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64] | NDArray[np.bool_]:
         """Return the classes that probabilities of shape (n, k) make: positions, shape (n,); or sets, shape (n, k)."""
@@ -216,7 +220,7 @@ class Model:
     def predict(self, texts: Iterable[str]) -> list[Any]:
         """Return the label of each text, a string; where a text may have several, a tuple of them, perhaps empty."""
         card = self.card
-        return task_rules(card.task).predicted(card.decide(self.predict_proba(texts)), card.label_names)
+        return task_rules(card.task).named(card.decide(self.predict_proba(texts)), card.label_names)
 
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Return the probability of each class for each text, ndarray of shape (n, k), columns as `label_names`.

@@ -41,7 +41,7 @@ def format_share(value: float | None) -> str:
 
 
 def format_count(value: int | None) -> str:
-    """Return a whole number with a thousands separator."""
+    """Return a whole number with commas between thousands."""
     return UNDEFINED if value is None else f"{value:,}"
 
 

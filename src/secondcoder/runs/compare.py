@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import PARTS, SEPARATOR
+from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import RunError
 from secondcoder.evaluation.comparison import Comparison, Pair
-from secondcoder.evaluation.tasks import task_rules
+from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.runs.folder import RunFolder
 from secondcoder.settings import TrainSettings, check_choice
 
@@ -59,13 +59,13 @@ def compare(
         notes.append("The runs have other positive classes; the main figure is macro-f1 instead.")
     groups = _groups(one, two, notes)
     orders = [tuple(run.info["data"]["label_names"]) for run in runs]
-    rules = task_rules(one.task)
-    if one.task != two.task or orders[0] != orders[1]:
+    rules = task_rules(one.rows.task)
+    if one.rows.task != two.rows.task or orders[0] != orders[1]:
         rules = rules.without_order()
     pair = Pair(
-        gold=one.as_gold(one.labels),
+        gold=gold_of(one.rows, one.label_names),
         probabilities=(one.probabilities, two.probabilities),
-        given=(one.as_gold(one.predicted), two.as_gold(two.predicted)),
+        given=(one.given, two.given),
         names=one.label_names,
         positive=positives.pop() if len(positives) == 1 else None,
         groups=groups,
@@ -78,27 +78,14 @@ def compare(
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    """The rows of a part in the order of their ids, with what a run says about them; labels by the first's names."""
+    """The rows of a part in the order of their ids, with what a run says about them."""
 
     run: RunFolder
-    ids: tuple[str, ...]
-    texts: tuple[str, ...]
-    labels: tuple[str, ...]
-    groups: tuple[str, ...] | None
+    rows: Corpus
     label_names: tuple[str, ...]
     probabilities: NDArray[np.float64]
-    predicted: tuple[str, ...]  # which the most probable class need not be, where a threshold decided
+    given: NDArray[Any]  # which the most probable class need not be, where a threshold decided
     set_aside: int  # rows of dev that --max-error kept from being predicted
-
-    @property
-    def task(self) -> str:
-        """The label scheme, by its name."""
-        return str(self.run.info["data"].get("task", "multi-class"))
-
-    def as_gold(self, labels: Sequence[str]) -> NDArray[Any]:
-        """Return labels as figures take them."""
-        rules, separator = task_rules(self.task), self.run.info["data"].get("separator", SEPARATOR)
-        return rules.gold(rules.read(labels, separator), self.label_names)
 
 
 def _judged(run: RunFolder, part: ComparedPart) -> _Judged:
@@ -111,31 +98,23 @@ def _judged(run: RunFolder, part: ComparedPart) -> _Judged:
     if table is None or not table.num_rows:
         raise _no_predictions(run, part)
     table = table.sort_by("id")
-    corpora = [run.part(name) for name in (PARTS if part == "folds" else (part,))]
-    grouped = all(corpus.groups is not None for corpus in corpora)
-    known = {
-        row[0]: row[1:]
-        for corpus in corpora
-        for row in zip(corpus.ids, corpus.texts, corpus.labels, corpus.groups or corpus.ids, strict=True)
-    }
-    ids = tuple(table["id"].to_pylist())
-    missing = known.keys() - set(ids)
+    rows = run.all_rows() if part == "folds" else run.part(part)
+    place = {id_: row for row, id_ in enumerate(rows.ids)}
+    ids = table["id"].to_pylist()
+    missing = place.keys() - set(ids)
     may_miss = part == "dev" and run.info["settings"]["train"].get("max_error") is not None
-    if not set(table.column_names).issuperset(columns) or not known.keys() >= set(ids) or (missing and not may_miss):
+    if not set(table.column_names).issuperset(columns) or not place.keys() >= set(ids) or (missing and not may_miss):
         raise RunError(
             f"{path} and data.parquet beside it do not fit together: one of them is not of this run.",
             "Put the files back, or judge the run again.",
         )
-    texts, labels, groups = zip(*(known[id_] for id_ in ids), strict=True)
+    rows = rows.take([place[id_] for id_ in ids])
     return _Judged(
         run=run,
-        ids=ids,
-        texts=texts,
-        labels=labels,
-        groups=groups if grouped else None,
+        rows=rows,
         label_names=label_names,
         probabilities=np.column_stack([table[column].to_numpy() for column in columns]).astype(np.float64),
-        predicted=tuple(table["predicted"].to_pylist()),
+        given=gold_of(replace(rows, labels=tuple(table["predicted"].to_pylist())), label_names),
         set_aside=len(missing),
     )
 
@@ -160,7 +139,7 @@ def _require_same(one: _Judged, two: _Judged) -> None:
     cure = (
         "Train both on the same file with the same split options and --seed, so that they are judged on the same rows."
     )
-    if task_rules(one.task).a_text_has != task_rules(two.task).a_text_has:
+    if task_rules(one.rows.task).a_text_has != task_rules(two.rows.task).a_text_has:
         raise RunError(
             f"In one of {both} a text has one label, in the other it may have several.", "Compare runs of one task."
         )
@@ -169,18 +148,18 @@ def _require_same(one: _Judged, two: _Judged) -> None:
             f"{both} know different labels: {list(one.label_names)} and {list(two.label_names)}.",
             "Only runs with the same labels can be compared; --label-names gives codes the same names.",
         )
-    if one.ids != two.ids:
+    if one.rows.ids != two.rows.ids:
         if one.set_aside or two.set_aside:
             both += f" (--max-error set {one.set_aside:,} and {two.set_aside:,} rows of dev aside, by --seed)"
             cure = "Compare on test; or train both with --max-error, the same --seed and the same split options."
-        only = [sorted(set(a.ids) - set(b.ids)) for a, b in ((one, two), (two, one))]
+        only = [sorted(set(a.rows.ids) - set(b.rows.ids)) for a, b in ((one, two), (two, one))]
         raise RunError(
-            f"{both} were judged on different rows: {len(only[0]):,} of {len(one.ids):,} are in the first only"
-            f"{_such_as(only[0])}, {len(only[1]):,} of {len(two.ids):,} in the second only{_such_as(only[1])}.",
+            f"{both} were judged on different rows: {len(only[0]):,} of {len(one.rows.ids):,} are in the first only"
+            f"{_such_as(only[0])}, {len(only[1]):,} of {len(two.rows.ids):,} in the second only{_such_as(only[1])}.",
             cure,
         )
-    for what, a, b in (("texts", one.texts, two.texts), ("labels", one.labels, two.labels)):
-        differing = [id_ for id_, x, y in zip(one.ids, a, b, strict=True) if x != y]
+    for what, a, b in (("texts", one.rows.texts, two.rows.texts), ("labels", one.rows.label_sets, two.rows.label_sets)):
+        differing = [id_ for id_, x, y in zip(one.rows.ids, a, b, strict=True) if x != y]
         if differing:
             raise RunError(
                 f"{both} were judged on the same ids with other {what}: {len(differing):,} differ"
@@ -195,20 +174,22 @@ def _such_as(ids: Sequence[str]) -> str:
 
 def _groups(one: _Judged, two: _Judged, notes: list[str]) -> tuple[str, ...] | None:
     """Return the groups to go by; where the runs have other ones, the coarser, as that claims less."""
-    known = [judged for judged in (one, two) if judged.groups is not None]
+    known = [judged for judged in (one, two) if judged.rows.groups is not None]
     if not known:
         return None
-    chosen = min(known, key=lambda judged: len(set(judged.groups or ())))
-    if one.groups != two.groups:
+    chosen = min(known, key=lambda judged: len(set(judged.rows.groups or ())))
+    if one.rows.groups != two.rows.groups:
         notes.append(f"The runs have different groups; those of {chosen.run.folder} are taken.")
-    return chosen.groups
+    return chosen.rows.groups
 
 
 def _notes(first: RunFolder, second: RunFolder) -> list[str]:
     """Return what else differs between the runs, and what the interval does not hold."""
     notes = []
     for part in ("train", "dev"):
-        one, two = (set(zip(rows.ids, rows.texts, rows.labels, strict=True)) for rows in _parts(first, second, part))
+        one, two = (
+            set(zip(rows.ids, rows.texts, rows.label_sets, strict=True)) for rows in _parts(first, second, part)
+        )
         if one != two:
             notes.append(
                 f"Their {part} rows differ ({len(one):,} and {len(two):,}, {len(one & two):,} in common): what differs "

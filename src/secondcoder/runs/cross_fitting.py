@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import PARTS, Corpus
+from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import InterruptedRunError, RunError, SplitError
 from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.evaluation import Evaluation
@@ -91,7 +91,7 @@ def cross_fit(run: Run, folds: int = 5, *, progress: Progress | None = None) -> 
         if done == folds:
             progress.say(f"The {folds} folds of {run.folder} are done already; nothing is left to do.")
         else:
-            rows = _all_rows(run)
+            rows = run.all_rows()
             sizes = {part: run.info["data"]["parts"][part]["rows"] for part in ("train", "dev")}
             seed = run.info["settings"]["split"]["seed"]
             made = make_folds(rows, folds, dev=sizes["dev"] / sum(sizes.values()), seed=seed)
@@ -293,22 +293,6 @@ def _predictions(
             "predicted": pa.array(predicted, pa.string()),
         }
         | {f"probability_{name}": probabilities[:, i] for i, name in enumerate(rows.label_names)}
-    )
-
-
-def _all_rows(run: Run) -> Corpus:
-    """Return train, dev and test as one corpus."""
-    parts = [run.part(part) for part in PARTS]
-    first = parts[0]
-    grouped = all(part.groups is not None for part in parts if len(part))
-    return replace(
-        first,
-        ids=tuple(id_ for part in parts for id_ in part.ids),
-        texts=tuple(text for part in parts for text in part.texts),
-        labels=tuple(label for part in parts for label in part.labels),
-        groups=tuple(group for part in parts for group in part.groups or ()) if grouped else None,
-        shares=None if first.shares is None else np.concatenate([p.shares for p in parts if p.shares is not None]),
-        columns=pa.concat_tables([part.columns for part in parts]),
     )
 
 

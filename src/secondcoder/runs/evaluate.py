@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from secondcoder.corpus.corpus import Corpus, Part, join_set
+from secondcoder.corpus.corpus import Corpus, Part
 from secondcoder.corpus.findings import Finding
 from secondcoder.corpus.leaks import find_leaks, show_pairs
 from secondcoder.corpus.near_duplicates import SIMILAR, find_near_duplicates
@@ -119,18 +119,13 @@ def evaluate_on(run: Run, corpus: Corpus, *, progress: Progress | None = None) -
 
 
 def _in_order_of(corpus: Corpus, model: Model) -> Corpus:
-    """Return the rows with the label names of the model; sets are then written in their order."""
+    """Return the rows with the label names of the model."""
     card = model.card
     shares = corpus.shares
-    place = {name: i for i, name in enumerate(card.label_names)}
-    sets = (names if names is None else sorted(names, key=place.__getitem__) for names in corpus.label_sets)
-    labels = tuple(None if names is None else join_set(names, corpus.separator) for names in sets)
     if shares is not None:
         given = dict(zip(corpus.label_names, shares.T, strict=True))
         shares = np.column_stack([given.get(name, np.zeros(len(corpus))) for name in card.label_names])
-    return replace(
-        corpus, label_names=card.label_names, positive=card.positive, task=card.task, labels=labels, shares=shares
-    )
+    return replace(corpus, label_names=card.label_names, positive=card.positive, task=card.task, shares=shares)
 
 
 def _against_training(run: Run, corpus: Corpus, rows: Corpus) -> list[Finding]:

@@ -6,6 +6,7 @@ again, wherever the file that they came from has gone since.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from secondcoder.corpus.corpus import SEPARATOR, Corpus, Part, Source
+from secondcoder.corpus.corpus import PARTS, SEPARATOR, Corpus, Part, Source
 from secondcoder.errors import RunError
 from secondcoder.evaluation.comparison import Pair
 from secondcoder.evaluation.evaluate import evaluate_rows
@@ -72,10 +73,10 @@ def lead_of(
 def predicted_labels(
     rows: Corpus, probabilities: NDArray[np.float64], thresholds: Mapping[str, float] | None = None
 ) -> list[str]:
-    """Return the labels that probabilities of shape (n, k) make; those of a set are joined."""
+    """Return the labels that probabilities of shape (n, k) make, as files hold them."""
     rules = task_rules(rows.task)
     given = rules.decide(probabilities, thresholds, rows.label_names)
-    return rules.written(given, rows.label_names, rows.separator)
+    return [rows.written(label) for label in rules.named(given, rows.label_names)]
 
 
 def predictions(
@@ -196,6 +197,21 @@ class RunFolder:
             shares=_shares(table, data["label_names"]),
             columns=table,
             source=Source(data["source"], data["sha256"], data["columns"]),
+        )
+
+    def all_rows(self) -> Corpus:
+        """Return train, dev and test as one corpus; see `part`."""
+        parts = [self.part(part) for part in PARTS]
+        first = parts[0]
+        grouped = all(part.groups is not None for part in parts if len(part))
+        return replace(
+            first,
+            ids=tuple(id_ for part in parts for id_ in part.ids),
+            texts=tuple(text for part in parts for text in part.texts),
+            labels=tuple(label for part in parts for label in part.labels),
+            groups=tuple(group for part in parts for group in part.groups or ()) if grouped else None,
+            shares=None if first.shares is None else np.concatenate([p.shares for p in parts if p.shares is not None]),
+            columns=pa.concat_tables([part.columns for part in parts]),
         )
 
     def update(self, **values: Any) -> None:

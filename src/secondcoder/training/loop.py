@@ -473,11 +473,11 @@ def predicts_one_class(dev: Corpus, scores: Scores, epoch: int) -> Finding | Non
         return None
     rules, limits = task_rules(dev.task), dev_thresholds(dev, scores)
     decided = rules.decide(scores.probabilities, limits, dev.label_names)
-    given = set(rules.written(decided, dev.label_names, dev.separator))
+    given = set(rules.named(decided, dev.label_names))
     if len(given) > 1:
         return None
     (label,) = given
-    what = f"the label {label!r}" if label else "no label"
+    what = f"the label {dev.written(label)!r}" if label else "no label"
     return Finding(
         "one-class",
         "warning",

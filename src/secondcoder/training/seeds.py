@@ -6,7 +6,7 @@ any figures that several trainings gave. No `FinishedTrainings`: a finished seed
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def start_for(train: Corpus, settings: TrainSettings, *, seed: int) -> Model:
         positive=train.positive,
         text_column=train.source.columns.get("text"),
     )
-    model.card = replace(model.card, task=train.task, separator=train.separator)
+    model.card = model.card.with_scheme_of(train)
     # What other consumers of the folder, `transformers.pipeline` for one, ask before they score.
     config = model.network.config
     config.problem_type = task_rules(train.task).problem_type(config.problem_type)  # type: ignore[assignment]
