@@ -18,6 +18,7 @@ ORDER = (
     "progress",
     "storage",
     "settings",
+    "signatures",
     "formats",
     "corpus",
     "splits",
@@ -32,7 +33,7 @@ ORDER = (
     "__main__",
 )
 HEAVY = tuple("torch transformers datasets sklearn scipy pyarrow pandas numpy accelerate matplotlib".split())
-LIGHT = ("__init__", "errors", "environment", "progress", "storage", "settings")
+LIGHT = ("__init__", "errors", "environment", "progress", "storage", "settings", "signatures")
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
