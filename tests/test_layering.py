@@ -19,6 +19,7 @@ ORDER = (
     "progress",
     "storage",
     "settings",
+    "signatures",
     "formats",
     "corpus",
     "splits",
@@ -33,7 +34,7 @@ ORDER = (
     "__main__",
 )
 HEAVY = tuple("torch transformers datasets sklearn scipy pyarrow pandas numpy accelerate matplotlib".split())
-LIGHT = ("__init__", "errors", "environment", "progress", "storage", "settings")
+LIGHT = ("__init__", "errors", "environment", "progress", "storage", "settings", "signatures")
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

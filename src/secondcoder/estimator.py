@@ -5,11 +5,11 @@ them to the training loop that `secondcoder.train` uses; there is no other. No f
 """
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,20 +21,8 @@ from secondcoder.corpus.arrays import corpus_for, label_name, list_of_texts
 from secondcoder.errors import InterruptedRunError, SettingsError, StorageError
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.progress import LiveProgress, Progress, default_progress
-from secondcoder.settings import (
-    DEFAULT_MODEL,
-    DEFAULT_SEED,
-    BackendName,
-    Device,
-    Effort,
-    HeadStart,
-    LongTexts,
-    Precision,
-    RecipeName,
-    SplitSettings,
-    TrainSettings,
-    WindowPooling,
-)
+from secondcoder.settings import DEFAULT_SEED, SplitSettings, TrainOptions, TrainSettings
+from secondcoder.signatures import init_takes
 from secondcoder.splits.split import set_aside, take_dev
 from secondcoder.training.classifier import (
     LearnedFrom,
@@ -42,6 +30,16 @@ from secondcoder.training.classifier import (
 )
 from secondcoder.training.recipes import settle, settled_for
 from secondcoder.training.seeds import fit_seeds, start_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters(TrainOptions):
+    """What a `SentenceClassifier` is made with: the options of a training, and four of its own."""
+
+    dev: float = SplitSettings.dev
+    positive: str | int | bool | None = None
+    seed: int = DEFAULT_SEED
+    progress: bool | None = None
 
 
 class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -55,11 +53,6 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     Parameters
     ----------
-    model, effort, recipe, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, \
-max_grad_norm, attention_dropout, max_length, long_texts, window_overlap, window_pooling, metric, device, precision, \
-token_budget, deterministic, checkpoint_minutes, backend, max_error, class_weights, tune_threshold, lora, \
-checkpoint_activations
-        See `secondcoder.settings.TrainSettings`.
     dev
         Size of dev: a share of the rows below 1, a number of rows from 1 on. Label shares are kept, and rows of the
         same text stay together; so do groups where `fit` is given any.
@@ -71,6 +64,8 @@ checkpoint_activations
         CPU.
     progress
         Whether to show how far `fit` has come; unset, it is shown in notebooks.
+    **options
+        The others, from `model` on: see `secondcoder.settings.TrainOptions`.
 
     Attributes
     ----------
@@ -96,76 +91,9 @@ checkpoint_activations
     >>> cross_val_score(SentenceClassifier(model="minilm"), texts, labels, scoring="f1_macro")  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        *,
-        model: str = DEFAULT_MODEL,
-        effort: Effort = "normal",
-        recipe: RecipeName = "auto",
-        epochs: int | None = None,
-        freeze: float | None = None,
-        head_start: HeadStart | None = None,
-        seeds: int | None = None,
-        batch_size: int = 16,
-        learning_rate: float | Literal["auto"] = "auto",
-        warmup: float = 0.0,
-        weight_decay: float = 0.01,
-        max_grad_norm: float = 1.0,
-        attention_dropout: float = 0.0,
-        max_length: int | None = None,
-        long_texts: LongTexts | None = None,
-        window_overlap: float | None = None,
-        window_pooling: WindowPooling | None = None,
-        metric: str = "auto",
-        device: Device = "auto",
-        precision: Precision = "auto",
-        token_budget: int | None = None,
-        deterministic: bool = False,
-        checkpoint_minutes: float = 5.0,
-        backend: BackendName = "auto",
-        max_error: float | None = None,
-        class_weights: str | Mapping[str, float] | None = None,
-        tune_threshold: bool = False,
-        lora: int | None = None,
-        checkpoint_activations: bool = False,
-        dev: float = 0.2,
-        positive: str | int | bool | None = None,
-        seed: int = DEFAULT_SEED,
-        progress: bool | None = None,
-    ) -> None:
-        self.model = model
-        self.effort = effort
-        self.recipe = recipe
-        self.epochs = epochs
-        self.freeze = freeze
-        self.head_start = head_start
-        self.seeds = seeds
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.warmup = warmup
-        self.weight_decay = weight_decay
-        self.max_grad_norm = max_grad_norm
-        self.attention_dropout = attention_dropout
-        self.max_length = max_length
-        self.long_texts = long_texts
-        self.window_overlap = window_overlap
-        self.window_pooling = window_pooling
-        self.metric = metric
-        self.device = device
-        self.precision = precision
-        self.token_budget = token_budget
-        self.deterministic = deterministic
-        self.checkpoint_minutes = checkpoint_minutes
-        self.backend = backend
-        self.max_error = max_error
-        self.class_weights = class_weights
-        self.tune_threshold = tune_threshold
-        self.lora = lora
-        self.checkpoint_activations = checkpoint_activations
-        self.dev = dev
-        self.positive = positive
-        self.seed = seed
-        self.progress = progress
+    @init_takes(Parameters)
+    def __init__(self, given: Parameters) -> None:
+        self.__dict__.update(vars(given))
 
     def fit(self, X: Iterable[str], y: Iterable[Any], groups: Iterable[Any] | None = None) -> Self:  # noqa: N803
         """Fine-tune the model on the texts and return it fitted.

@@ -1,13 +1,12 @@
 """Every option once: its name, default, bounds and help.
 
-In: nothing. Out: frozen dataclasses. The command line and ``secondcoder.toml`` derive their options from the fields,
-the library's functions repeat the fields in their signatures (a test holds the two together), and the run folder
-stores them. The string under a field is its help text.
+In: nothing. Out: frozen dataclasses. The command line, ``secondcoder.toml`` and the library's functions derive their
+options from the fields (`secondcoder.signatures`), and the run folder stores them. A field's help stands below it.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from secondcoder.errors import SettingsError, nearest
@@ -50,6 +49,11 @@ def check_weights(name: str, weights: Mapping[Any, Any]) -> None:
             raise SettingsError(f"{name}: the weight of {label!r} is {weight!r}.", "Give a number above 0.")
 
 
+def as_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names as a tuple, a single one given as a string too."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def parse_share(text: str | None) -> tuple[int, int]:
     """Return which share ``"3/40"`` is, from 1, and of how many; None is the first of one.
 
@@ -90,12 +94,17 @@ EngineName = Literal["local", "ray"]
 class Settings:
     """Base: values that can be shown and stored."""
 
+    @classmethod
+    def of(cls, source: object) -> Self:
+        """Return the settings that an object with attributes of the same names has."""
+        return cls(**{field.name: getattr(source, field.name) for field in fields(cls)})
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
         return asdict(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadSettings(Settings):
     """Which columns are what."""
 
@@ -105,9 +114,9 @@ class ReadSettings(Settings):
     """Column with the hand-given labels: one a text, or several, as a list or with --label-separator."""
     label_separator: str | None = None
     """What stands between labels where a text may have several, such as ";"; an empty cell has not been labelled."""
-    label_columns: tuple[str, ...] = ()
+    label_columns: Sequence[str] = ()
     """Columns of 0 and 1, one for each class, where a text may have several; in place of --label."""
-    label_shares: tuple[str, ...] = ()
+    label_shares: Sequence[str] = ()
     """Columns with the share, or number, of coders that gave each class; in place of --label."""
     no_label: str | None = None
     """The word in the label column for a text of no class, where a text may have several, such as none."""
@@ -133,6 +142,8 @@ class ReadSettings(Settings):
     """Where a data set has no dev part, take the dev rows (--sample-dev of them) from this part."""
 
     def __post_init__(self) -> None:
+        for name in ("label_columns", "label_shares"):
+            object.__setattr__(self, name, as_names(getattr(self, name)))
         for name in ("sample_train", "sample_dev", "sample_test"):
             check_count(name, getattr(self, name), least=1)
         self._check_labels()
@@ -195,7 +206,7 @@ class SplitSettings(Settings):
                 raise SettingsError(f"{name} is {size!r}.", "Give a share between 0 and 1, or a whole number of rows.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelSettings(Settings):
     """How a corpus is labelled and what the output holds."""
 
@@ -324,9 +335,9 @@ RecipeName = Literal["auto", "frozen", "full", "contrastive"]
 DEFAULT_OVERLAP = 0.25
 
 
-@dataclass(frozen=True)
-class TrainSettings(Settings):
-    """How the model is fine-tuned."""
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(Settings):
+    """The options of a training, as they are given."""
 
     model: str = DEFAULT_MODEL
     """Pre-trained model: a hub name, a folder, or minilm for the one that the demo extra installs."""
@@ -386,6 +397,11 @@ class TrainSettings(Settings):
     """For large models: train the head and adapters of this rank only, which are merged at the end (extra lora)."""
     checkpoint_activations: bool = False
     """Compute layers again for the gradients instead of keeping what they said: less memory, a third more time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(TrainOptions):
+    """How the model is fine-tuned: the options, checked."""
 
     def __post_init__(self) -> None:
         check_choice("effort", self.effort, get_args(Effort))

@@ -6,9 +6,9 @@ Out: `Corpus`. Label names are fixed here, once; every column comes along value 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,30 +21,21 @@ from secondcoder.corpus.labels import label_roles, read_labels
 from secondcoder.errors import ColumnError, DataError, SettingsError
 from secondcoder.formats.files import read_table
 from secondcoder.settings import DEFAULT_SEED, ReadSettings, as_label_mapping
+from secondcoder.signatures import takes
 from secondcoder.storage import sha256_file, sha256_strings
 
 
-def read(
-    source: object,
-    *,
-    text: str | None = None,
-    label: str | None = None,
-    label_separator: str | None = None,
-    label_columns: Sequence[str] = (),
-    label_shares: Sequence[str] = (),
-    no_label: str | None = None,
-    group: str | None = None,
-    id: str | None = None,  # noqa: A002 - the word of the data format and of the command line
-    split_column: str | None = None,
-    label_names: Mapping[str, str] | str | None = None,
-    positive: str | None = None,
-    ordinal: str | None = None,
-    sample_train: int | None = None,
-    sample_dev: int | None = None,
-    sample_test: int | None = None,
-    dev_from: Literal["train", "test"] | None = None,
-    seed: int = DEFAULT_SEED,
-) -> Corpus:
+@dataclass(frozen=True, kw_only=True)
+class ReadArguments(ReadSettings):
+    """What `read` is called with: which columns are what, and where they are."""
+
+    source: object = field(kw_only=False)
+    label_names: str | Mapping[str, str] | None = None  # type: ignore[assignment]  # on the command line, text only
+    seed: int = DEFAULT_SEED
+
+
+@takes(ReadArguments)
+def read(given: ReadArguments) -> Corpus:
     """Return the texts and labels of a file, a data frame or a data set as a `Corpus`.
 
     Strings are taken as they stand: ``None``, ``NA``, ``001`` and ``True`` are labels like any other, and only an empty
@@ -107,49 +98,33 @@ def read(
     SettingsError
         If the parameters contradict each other, or ask for more rows than there are.
     """
-    mapping = _mapping(label_names)
-    settings = ReadSettings(  # checks the bounds
-        text=text,
-        label=label,
-        label_separator=label_separator,
-        label_columns=_several(label_columns),
-        label_shares=_several(label_shares),
-        no_label=no_label,
-        group=group,
-        id=id,
-        split_column=split_column,
-        positive=positive,
-        ordinal=ordinal,
-        sample_train=sample_train,
-        sample_dev=sample_dev,
-        sample_test=sample_test,
-        dev_from=dev_from,
-    )
-    rows = _rows(source)
-    roles = _roles(settings, rows.table)
-    ids = ids_of(rows.table, id)
+    mapping = _mapping(given.label_names)
+    rows = _rows(given.source)
+    roles = _roles(given, rows.table)
+    ids = ids_of(rows.table, given.id)
     texts = texts_of(rows.table, roles["text"], ids)
-    labels = read_labels(rows.table, settings, mapping, ids)
+    labels = read_labels(rows.table, given, mapping, ids)
     findings = [*rows.findings, *labels.findings]
-    groups = None if group is None else as_strings(rows.table, group)
-    if groups is not None:
-        findings += _look_at_groups(str(group), groups, ids)
+    groups = None
+    if given.group is not None:
+        groups = as_strings(rows.table, given.group)
+        findings += _look_at_groups(given.group, groups, ids)
     corpus = Corpus(
         ids=tuple(ids),
         texts=tuple(texts),
         labels=labels.labels,
         label_names=labels.names,
         columns=rows.table.replace_schema_metadata(None),
-        source=Source(rows.name, rows.sha256 or "", roles, _options(settings, mapping, seed)),
+        source=Source(rows.name, rows.sha256 or "", roles, _options(given, mapping, given.seed)),
         groups=None if groups is None else tuple(groups),
-        parts=_parts(rows, split_column),
-        positive=positive,
+        parts=_parts(rows, given.split_column),
+        positive=given.positive,
         task=labels.task,
         separator=labels.separator,
         shares=labels.shares,
         findings=tuple(findings),
     )
-    return _with_hash(_single_part(_draw(corpus, settings, seed)))
+    return _with_hash(_single_part(_draw(corpus, given, given.seed)))
 
 
 def _options(settings: ReadSettings, mapping: dict[str, str], seed: int) -> dict[str, Any]:
@@ -185,10 +160,6 @@ def _rows(source: object) -> Rows:
     if hub.is_datasets(source):
         return hub.from_datasets(source)
     return from_memory(source)
-
-
-def _several(columns: Sequence[str]) -> tuple[str, ...]:
-    return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
 def _mapping(label_names: Mapping[str, str] | str | None) -> dict[str, str]:

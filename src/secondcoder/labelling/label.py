@@ -6,10 +6,10 @@ In: a model, or where it is, and what is to be labelled. Out: a labelled file. E
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,27 +29,26 @@ from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.run import Run
-from secondcoder.settings import BackendName, Device, EngineName, LabelSettings, Precision
+from secondcoder.settings import LabelSettings
+from secondcoder.signatures import takes
 from secondcoder.storage import locked
 
 _WITH_LISTS = ("parquet", "jsonl")
 MOST_REJECTED = 0.1  # of the records; beyond, the file is something else than what it is read as
 
 
-def label_file(
-    model: Scorer | Engine,
-    source: Path | str | Sequence[Path | str],
-    output: Path,
-    *,
-    text: str | None = None,
-    probabilities: bool = False,
-    prefix: str = "",
-    min_confidence: float | None = None,
-    limit: int | None = None,
-    shard: str | None = None,
-    allow_rejects: bool = False,
-    progress: Progress | None = None,
-) -> LabelSummary:
+@dataclass(frozen=True, kw_only=True)
+class FileArguments(LabelSettings):
+    """What `label_file` is called with."""
+
+    model: Scorer | Engine = field(kw_only=False)
+    source: Path | str | Sequence[Path | str] = field(kw_only=False)
+    output: Path = field(kw_only=False)
+    progress: Progress | None = None
+
+
+@takes(FileArguments)
+def label_file(given: FileArguments) -> LabelSummary:
     """Label every text of a corpus and return what was done.
 
     Each row of the input comes out once, in order, with all its columns and behind them ``label``, ``probability`` (of
@@ -67,10 +66,10 @@ def label_file(
     output
         The labelled file, in the format of its ending, or a folder for files like the input's. The manifest is written
         beside it.
-    text, probabilities, prefix, min_confidence, limit, shard, allow_rejects
-        See `secondcoder.settings.LabelSettings`.
     progress
         Shows how far the work has come.
+    **options
+        The others, from `text` on: see `secondcoder.settings.LabelSettings`. The engine is the one given.
 
     Raises
     ------
@@ -85,19 +84,18 @@ def label_file(
     InterruptedRunError
         If the user stopped it and something is saved.
     """
-    settings = LabelSettings(
-        text=text,
-        probabilities=probabilities,
-        prefix=prefix,
-        min_confidence=min_confidence,
-        limit=limit,
-        shard=shard,
-        allow_rejects=allow_rejects,
-    )
-    progress = progress or Progress()
-    engine = model if isinstance(model, Engine) else LocalEngine(model)
-    sources = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
-    target = find_output(output, "")
+    settings, progress = LabelSettings.of(given), given.progress or Progress()
+    engine = given.model if isinstance(given.model, Engine) else LocalEngine(given.model)
+    least = engine.min_confidence if settings.min_confidence == "auto" else settings.min_confidence
+    if settings.min_confidence == "auto":
+        if least is None:
+            raise SettingsError(
+                "min_confidence is 'auto', and no confidence was chosen for this model.",
+                "Train with --max-error, or give a probability.",
+            )
+        settings = replace(settings, min_confidence=least)
+    sources = [Path(one) for one in ([given.source] if isinstance(given.source, str | Path) else given.source)]
+    target = find_output(given.output, "")
     _refuse_in_the_way(sources, target)
     inputs = Inputs(sources, rows=CHUNK_ROWS)
     target = replace(target, ending=target.ending or inputs.ending)
@@ -105,7 +103,7 @@ def label_file(
         _refuse_rejected(inputs, *inputs.count(progress), settings)
     column = _text_column(inputs, engine.text_column if settings.text is None else settings.text)
     deciding = Deciding.of(engine.summary(), lists=find_format(target.ending) in _WITH_LISTS)
-    added = AddedColumns(engine.label_names, probabilities, prefix, min_confidence, deciding)
+    added = AddedColumns(engine.label_names, settings.probabilities, settings.prefix, least, deciding)
     work = Work(target, added.behind(inputs.schema))
     plan = _plan(engine, inputs, settings, column, target)
     with locked(work.folder):
@@ -121,7 +119,7 @@ def label_file(
                 "format": 2,
                 "id": work.plan["id"],
                 **plan,
-                "input": {**inputs.describe(), "rows": min(limit or end.rows, end.rows)},
+                "input": {**inputs.describe(), "rows": min(settings.limit or end.rows, end.rows)},
                 "threads": work.aside.get("threads", []),
                 "versions": versions(),
             }
@@ -281,27 +279,18 @@ def _text_column(inputs: Inputs, name: str | None) -> str:
     return name
 
 
-def label(
-    model: Model | Run | Path | str,
-    source: Path | str | Sequence[Path | str],
-    *,
-    output: Path | str,
-    text: str | None = None,
-    probabilities: bool = False,
-    prefix: str = "",
-    min_confidence: float | Literal["auto"] | None = None,
-    limit: int | None = None,
-    shard: str | None = None,
-    allow_rejects: bool = False,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    backend: BackendName = "auto",
-    engine: EngineName = "local",
-    address: str | None = None,
-    workers: int | None = None,
-    cpus: int | None = None,
-    progress: Progress | None = None,
-) -> LabelSummary:
+@dataclass(frozen=True, kw_only=True)
+class LabelArguments(LabelSettings):
+    """What `label` is called with."""
+
+    model: Model | Run | Path | str = field(kw_only=False)
+    source: Path | str | Sequence[Path | str] = field(kw_only=False)
+    output: Path | str
+    progress: Progress | None = None
+
+
+@takes(LabelArguments)
+def label(given: LabelArguments) -> LabelSummary:
     """Label every text of a corpus and return what was done.
 
     What was begun and not finished, whatever stopped it, the same call goes on with.
@@ -314,11 +303,11 @@ def label(
         The corpus: files (CSV, TSV, JSONL, Parquet), folders, patterns; one or several.
     output
         The labelled file; its ending names the format. Without an ending, a folder of files like the input's.
-    text, probabilities, prefix, min_confidence, limit, shard, allow_rejects, device, precision, backend, engine, \
-address, workers, cpus
-        See `secondcoder.settings.LabelSettings`; from `device` on only where a folder or a run is named.
     progress
         Where to show how far it has come; a bar in notebooks, nothing elsewhere, unless given.
+    **options
+        The others, from `text` on: see `secondcoder.settings.LabelSettings`. From `device` on, only where a folder or
+        a run is named.
 
     Raises
     ------
@@ -333,28 +322,9 @@ address, workers, cpus
     InterruptedRunError
         If the user stopped it and something is saved.
     """
-    progress = progress or default_progress()
-    told = LabelSettings(device=device, precision=precision, backend=backend)
-    told = replace(told, engine=engine, address=address, workers=workers, cpus=cpus)
-    with open_engine(_loader(model, told), told, progress) as opened:
-        if min_confidence == "auto" and (min_confidence := opened.min_confidence) is None:
-            raise SettingsError(
-                "min_confidence is 'auto', and no confidence was chosen for this model.",
-                "Train with --max-error, or give a probability.",
-            )
-        return label_file(
-            opened,
-            source,
-            Path(output),
-            text=text,
-            probabilities=probabilities,
-            prefix=prefix,
-            min_confidence=min_confidence,
-            limit=limit,
-            shard=shard,
-            allow_rejects=allow_rejects,
-            progress=progress,
-        )
+    settings, progress = LabelSettings.of(given), given.progress or default_progress()
+    with open_engine(_loader(given.model, settings), settings, progress) as opened:
+        return label_file(opened, given.source, Path(given.output), **settings.to_dict(), progress=progress)
 
 
 def _loader(model: Model | Run | Path | str, told: LabelSettings) -> Callable[[], Model]:

@@ -5,10 +5,9 @@ In: what the user has and wants. Out: a run folder. Each step lives elsewhere; n
 
 import contextlib
 import shutil
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,20 +24,8 @@ from secondcoder.runs.create import finish_run, recorded, require_ours, since, s
 from secondcoder.runs.folder import CHECKPOINTS, TOKENS, RunFolder, now
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
 from secondcoder.runs.run import Run
-from secondcoder.settings import (
-    DEFAULT_MODEL,
-    DEFAULT_SEED,
-    BackendName,
-    Device,
-    Effort,
-    HeadStart,
-    LongTexts,
-    Precision,
-    RecipeName,
-    TrainSettings,
-    WindowPooling,
-    check_seed,
-)
+from secondcoder.settings import DEFAULT_SEED, Device, TrainOptions, TrainSettings, check_seed
+from secondcoder.signatures import takes
 from secondcoder.splits.split import Split, set_aside
 from secondcoder.storage import locked
 from secondcoder.training.baselines import fit_baselines
@@ -58,43 +45,19 @@ _COMPARED = 64
 _TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2, "int8": 1e-2}
 
 
-def train(
-    split: Split,
-    *,
-    output: Path | str,
-    model: str = DEFAULT_MODEL,
-    effort: Effort = "normal",
-    recipe: RecipeName = "auto",
-    epochs: int | None = None,
-    freeze: float | None = None,
-    head_start: HeadStart | None = None,
-    seeds: int | None = None,
-    batch_size: int = 16,
-    learning_rate: float | Literal["auto"] = "auto",
-    warmup: float = 0.0,
-    weight_decay: float = 0.01,
-    max_grad_norm: float = 1.0,
-    attention_dropout: float = 0.0,
-    max_length: int | None = None,
-    long_texts: LongTexts | None = None,
-    window_overlap: float | None = None,
-    window_pooling: WindowPooling | None = None,
-    metric: str = "auto",
-    device: Device = "auto",
-    precision: Precision = "auto",
-    token_budget: int | None = None,
-    deterministic: bool = False,
-    checkpoint_minutes: float = 5.0,
-    backend: BackendName = "auto",
-    max_error: float | None = None,
-    class_weights: str | Mapping[str, float] | None = None,
-    tune_threshold: bool = False,
-    lora: int | None = None,
-    checkpoint_activations: bool = False,
-    seed: int = DEFAULT_SEED,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> Run:
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments(TrainOptions):
+    """What `train` is called with: the options of a training, the rows, and where to."""
+
+    split: Split = field(kw_only=False)
+    output: Path | str
+    seed: int = DEFAULT_SEED
+    resume: bool = False
+    progress: Progress | None = None
+
+
+@takes(TrainArguments)
+def train(given: TrainArguments) -> Run:
     """Return a run: the model fine-tuned on train, its best epoch chosen on dev, and everything written down.
 
     Parameters
@@ -103,11 +66,6 @@ def train(
         Train, dev and test; the test part is stored and not looked at.
     output
         The run folder; it must be new or empty, or hold the run to resume.
-    model, effort, recipe, epochs, freeze, head_start, seeds, batch_size, learning_rate, warmup, weight_decay, \
-max_grad_norm, attention_dropout, max_length, long_texts, window_overlap, window_pooling, metric, device, precision, \
-token_budget, deterministic, checkpoint_minutes, backend, max_error, class_weights, tune_threshold, lora, \
-checkpoint_activations
-        See `secondcoder.settings.TrainSettings`.
     seed
         Of the head's first weights, the order of the data, and dropout.
     resume
@@ -115,6 +73,8 @@ checkpoint_activations
         a break. Data and settings must be those that it was begun with. Without a run there, one is begun.
     progress
         Where to show how far it has come; a bar in notebooks, nothing elsewhere, unless given.
+    **options
+        The others, from `model` on: see `secondcoder.settings.TrainOptions`.
 
     Raises
     ------
@@ -127,39 +87,14 @@ checkpoint_activations
     InterruptedRunError
         If the user stopped it; everything is saved for `resume`.
     """
-    settings = TrainSettings(
-        model=model,
-        effort=effort,
-        recipe=recipe,
-        epochs=epochs,
-        freeze=freeze,
-        head_start=head_start,
-        seeds=seeds,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup=warmup,
-        weight_decay=weight_decay,
-        max_grad_norm=max_grad_norm,
-        attention_dropout=attention_dropout,
-        max_length=max_length,
-        long_texts=long_texts,
-        window_overlap=window_overlap,
-        window_pooling=window_pooling,
-        metric=metric,
-        device=device,
-        precision=precision,
-        token_budget=token_budget,
-        deterministic=deterministic,
-        checkpoint_minutes=checkpoint_minutes,
-        backend=backend,
-        max_error=max_error,
-        class_weights=class_weights,
-        tune_threshold=tune_threshold,
-        lora=lora,
-        checkpoint_activations=checkpoint_activations,
+    return train_with(
+        given.split,
+        TrainSettings.of(given),
+        output=Path(given.output),
+        seed=given.seed,
+        resume=given.resume,
+        progress=given.progress or default_progress(),
     )
-    progress = progress or default_progress()
-    return train_with(split, settings, output=Path(output), seed=seed, resume=resume, progress=progress)
 
 
 def keep(run: Run, model: Model, result: Fit, *, parts: LearnedFrom, progress: Progress) -> None:

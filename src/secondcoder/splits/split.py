@@ -14,7 +14,7 @@ from secondcoder.corpus.column_leaks import revealing_findings
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import SplitError
-from secondcoder.settings import DEFAULT_SEED, By, SplitSettings, check_seed
+from secondcoder.settings import DEFAULT_SEED, By, SplitSettings, as_names, check_seed
 from secondcoder.splits.draft import Draft, Resolved
 
 
@@ -137,8 +137,7 @@ def split(
     ColumnError
         If a column of `stratify` is not there.
     """
-    columns = (stratify,) if isinstance(stratify, str) else tuple(stratify)
-    settings = SplitSettings(by=by, stratify=columns, dev=dev, test=test, allow_leaks=allow_leaks)
+    settings = SplitSettings(by=by, stratify=as_names(stratify), dev=dev, test=test, allow_leaks=allow_leaks)
     check_seed(seed)
     resolved = _resolve(corpus, settings)
     draft = Draft(corpus, settings, seed)
