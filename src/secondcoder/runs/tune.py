@@ -28,7 +28,7 @@ from secondcoder.runs.run import Run
 from secondcoder.runs.train import require_learnable, train_with
 from secondcoder.settings import DEFAULT_SEED, TrainSettings, TuneSettings, check_seed
 from secondcoder.splits.split import Split, set_aside
-from secondcoder.storage import locked, read_json, sha256_strings, write_json
+from secondcoder.storage import from_plain, locked, read_json, sha256_strings, write_json
 from secondcoder.training.distributed import join_ranks
 from secondcoder.training.recipes import settled_for, wants_comparison
 from secondcoder.training.search import Search, State, Trial, load_optuna, search_for
@@ -138,7 +138,7 @@ class _Tuning:
                 f"{self.folder} holds a tuning of other data or settings.",
                 "Tune into another --output, or remove the folder first.",
             )
-        done = [Trial.from_dict(trial) for trial in stored["trials"]]
+        done = [from_plain(Trial, trial) for trial in stored["trials"]]
         if len(done) < plan.trials and (self.folder / RUN_FILE).is_file():
             progress.say(f"{self.folder} has its best of {len(done)} trials already; more need another --output.")
             plan = replace(plan, trials=len(done))
