@@ -8,18 +8,21 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from secondcoder import storage
-from secondcoder.errors import RunError, StorageError
+from secondcoder.errors import DataError, RunError, StorageError
 from secondcoder.storage import (
     HOLDER_FILE,
     LOCK_FILE,
     LOCK_FILES,
+    Stored,
     append_json_line,
     atomic_path,
+    from_plain,
     locked,
     read_json,
     read_json_lines,
@@ -385,3 +388,35 @@ def test_the_lock_is_let_go_when_the_note_cannot_be_written(tmp_path, monkeypatc
             pass
     with locked(tmp_path):
         pass
+
+
+@dataclass(frozen=True)
+class Point:
+    at: tuple[int, float]
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Line(Stored, name="a line", cure="Draw it again."):
+    points: tuple[Point, ...]
+    named: dict[str, Point | None]
+    level: float = 0.5
+
+
+def test_what_goes_to_disk_as_plain_values_comes_back():
+    line = Line((Point((1, 2.5)), Point((3, 4.0))), {"first": Point((1, 2.5)), "none": None})
+    assert line.to_dict()["points"] == [{"at": [1, 2.5], "path": None}, {"at": [3, 4.0], "path": None}]
+    assert Line.from_dict(json.loads(json.dumps(line.to_dict()))) == line
+    assert from_plain(Point, {"at": [1, 2.0], "path": "a/b"}) == Point((1, 2.0), Path("a/b"))
+    assert Line.from_dict({"points": [], "named": {}}) == Line((), {})  # as an earlier version wrote it
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [{}, {"points": None, "named": {}}, {"points": [None], "named": {}}, {"points": [{"at": [1]}], "named": {}},
+     {"points": [], "named": {}, "unknown": 1}],
+)  # fmt: skip
+def test_other_plain_values_are_refused(damaged):
+    with pytest.raises(DataError, match="not a line as secondcoder writes it") as caught:
+        Line.from_dict(damaged)
+    assert caught.value.cure == "Draw it again."

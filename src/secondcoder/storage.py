@@ -1,7 +1,7 @@
 """Files that are whole or not there: atomic writes, locks, hashes.
 
-In: paths and bytes. Out: the same on disk. Everything is written under a temporary name beside its final one, synced,
-and renamed; a reader sees the old state or the new one, never half of it.
+In: paths and bytes; dataclasses, as plain JSON values. Out: the same on disk. Everything is written under a temporary
+name beside its final one, synced, and renamed; a reader sees the old state or the new one, never half of it.
 """
 
 import contextlib
@@ -15,12 +15,15 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
-from secondcoder.errors import RunError, SecondcoderError, StorageError
+from secondcoder.errors import DataError, RunError, SecondcoderError, StorageError
 
 TEMPORARY_MARK = ".partial-"
 LOCK_FILE = ".lock"
@@ -313,3 +316,61 @@ def _remove(path: Path) -> None:
 def sha_key(seed: int, name: str) -> bytes:
     """Return the SHA-256 of seed and name; sorting by it is the shuffle that every platform agrees on."""
     return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest()
+
+
+class Stored:
+    """Base of a dataclass that goes to disk as plain JSON values and comes back."""
+
+    _name: ClassVar[str]
+    _cure: ClassVar[str]
+
+    def __init_subclass__(cls, *, name: str, cure: str) -> None:
+        """Take what it is called, and what to do where what is on disk is something else."""
+        cls._name, cls._cure = name, cure
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `to_dict` wrote.
+
+        Raises
+        ------
+        DataError
+            If something is missing or unknown.
+        """
+        try:
+            found: Self = from_plain(cls, values)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"This is not {cls._name} as secondcoder writes it: {error}.", cls._cure) from error
+        return found
+
+
+def from_plain(kind: Any, values: Any) -> Any:
+    """Return a value of a type from plain JSON values: dataclasses of objects, tuples of lists, as the types say."""
+    parts = get_args(kind)
+    if isinstance(kind, type) and is_dataclass(kind):
+        kinds = _field_types(kind)
+        return kind(**{name: from_plain(kinds.get(name), value) for name, value in values.items()})
+    if NoneType in parts:
+        return None if values is None else from_plain(parts[0], values)
+    if get_origin(kind) is tuple:
+        if parts[-1] is not Ellipsis:
+            return tuple(from_plain(part, value) for part, value in zip(parts, values, strict=True))
+        return tuple(from_plain(parts[0], value) for value in values)
+    if get_origin(kind) is dict:
+        return {name: from_plain(parts[1], value) for name, value in values.items()}
+    return kind(values) if kind is Path else values
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+_field_types = cache(get_type_hints)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondcoder.corpus.corpus import Corpus, Source
+from secondcoder.corpus.near_duplicates import NearDuplicates, find_near_duplicates
 from secondcoder.errors import SplitError
 from secondcoder.splits.folds import assign_folds, make_folds
 
@@ -79,6 +80,25 @@ def test_a_text_of_many_groups_is_not_learned_from_where_it_is_judged():
         assert "Thank you." in fold.judged.texts
         for names in ([set(part.texts) for part in parts], [set(part.groups) for part in parts]):
             assert not any(names[i] & names[j] for i in range(3) for j in range(i))
+
+
+def test_near_duplicates_are_looked_for_once_and_folds_are_as_if_each_had_looked_for_itself(monkeypatch):
+    story = "The council met on Tuesday to discuss the new budget for the schools of the town and put off the vote"
+    texts = [f"{story} until {'June July August'.split()[i % 3]} {i // 12}." for i in range(72)]
+    corpus, calls = make(["ab"[i // 3 % 2] for i in range(72)], texts=texts), []
+
+    def counted(*args):
+        calls.append(args)
+        return find_near_duplicates(*args)
+
+    for module in ("draft", "folds"):
+        monkeypatch.setattr(f"secondcoder.splits.{module}.find_near_duplicates", counted)
+    once = make_folds(corpus, 4, dev=0.25, seed=1)
+    assert len(calls) == 1
+    monkeypatch.setattr(NearDuplicates, "taken", lambda near, rows: None)
+    again = make_folds(corpus, 4, dev=0.25, seed=1)
+    assert len(calls) == 6
+    assert [(f.rows, f.train.ids, f.dev.ids) for f in once] == [(f.rows, f.train.ids, f.dev.ids) for f in again]
 
 
 def test_rows_of_one_text_stay_together():

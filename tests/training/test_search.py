@@ -1,6 +1,7 @@
 import pytest
 
 from secondcoder.settings import TrainSettings
+from secondcoder.storage import from_plain
 from secondcoder.training.search import Search, Trial, search_for
 from secondcoder.training.seeds import start_for
 
@@ -30,7 +31,7 @@ def made(n):
 
 def test_what_is_tried_next_depends_on_the_seed_and_the_finished_trials_only():
     done = made(8)
-    again = [Trial.from_dict(one.to_dict()) for one in done[:5]]  # as it comes back from the disk
+    again = [from_plain(Trial, one.to_dict()) for one in done[:5]]  # as it comes back from the disk
     assert SEARCH.next(again) == done[5].values
     assert SEARCH.next(again) == SEARCH.next(again)
     assert made(8) == done

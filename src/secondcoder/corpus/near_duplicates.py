@@ -386,6 +386,16 @@ class NearDuplicates:
             self, copies=copies, first=self.first[keep], second=self.second[keep], closeness=self.closeness[keep]
         )
 
+    def taken(self, rows: Sequence[int]) -> "NearDuplicates | None":
+        """Return what there is in the corpus of some rows, `Corpus.take`; None where a search in it might find others.
+
+        That is so where pairs are found by hashing.
+        """
+        if not self.is_exact:
+            return None
+        place, kept = {row: i for i, row in enumerate(rows)}, self.among(rows)
+        return replace(kept, copies=tuple(tuple(place[row] for row in same) for same in kept.copies))
+
     def closest(self, texts: Sequence[str]) -> dict[int, tuple[int, float]]:
         """Return a pair of rows for each pair of texts that differ, the most similar first, keyed by the one row."""
         found: dict[int, tuple[int, float]] = {}

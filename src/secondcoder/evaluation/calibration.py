@@ -3,9 +3,8 @@
 In: gold class positions with probabilities, or with logits. Out: `Calibration`, or a temperature. Knows no model.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from scipy.optimize import brentq
 from secondcoder.errors import DataError
 from secondcoder.evaluation.count_intervals import LIKENESS, moderated, share_interval
 from secondcoder.evaluation.intervals import LEVEL, Interval, mean_interval
+from secondcoder.storage import Stored
 
 MOST_BINS = 10
 ROWS_A_BIN = 20
@@ -224,7 +224,7 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Stored, name="a calibration", cure="Run the evaluation again."):
     """How far probabilities can be taken at their word.
 
     Attributes
@@ -249,35 +249,6 @@ class Calibration:
     brier: float
     brier_interval: Interval | None
     bins: tuple[ReliabilityBin, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the calibration as plain JSON values."""
-        return asdict(self) | {"bins": [asdict(b) for b in self.bins]}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
-        """Return the calibration that `to_dict` wrote.
-
-        Raises
-        ------
-        DataError
-            If a figure is missing or unknown.
-        """
-        try:
-            return cls(
-                **{
-                    **values,
-                    "error_interval": Interval.from_dict(values["error_interval"]),
-                    "brier_interval": Interval.from_dict(values["brier_interval"]),
-                    "bins": tuple(
-                        ReliabilityBin(**{**b, "interval": Interval.from_dict(b["interval"])}) for b in values["bins"]
-                    ),
-                }
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"This is not a calibration as secondcoder writes it: {error}.", "Run the evaluation again."
-            ) from error
 
 
 def top_class(

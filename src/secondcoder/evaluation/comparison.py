@@ -5,8 +5,8 @@ first, and its interval is paired: both are judged on the same texts, so what ma
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from secondcoder.evaluation import paired_tests
 from secondcoder.evaluation.intervals import Interval
 from secondcoder.evaluation.metrics import LOWER_IS_BETTER
 from secondcoder.evaluation.paired_tests import FEWEST_GROUPS, FEWEST_GROUPS_TO_TEST, Floats, McNemar
+from secondcoder.storage import Stored
 
 _FEW_GROUPS = 10
 
@@ -121,7 +122,7 @@ def notes_on_groups(n_groups: int) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Stored, name="a comparison", cure="Compare the runs again."):
     """Two sets of labels for the same texts, judged against the same gold labels.
 
     Attributes
@@ -155,7 +156,7 @@ class Comparison:
     main: str
     differences: tuple[Difference, ...]
     agreement: float
-    mcnemar: McNemar | None = None
+    mcnemar: McNemar | None
     n_groups: int | None = None
     names: tuple[str, str] = ("first", "second")
     part: str | None = None
@@ -204,32 +205,9 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as plain JSON values, with the verdict."""
-        lists = {name: list(getattr(self, name)) for name in ("label_names", "names", "notes")}
-        return asdict(self) | lists | {"differences": [asdict(d) for d in self.differences], "verdict": self.verdict}
+        return super().to_dict() | {"verdict": self.verdict}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Comparison":
-        """Return the comparison that `to_dict` wrote.
-
-        Raises
-        ------
-        DataError
-            If a value is missing or unknown.
-        """
-        try:
-            plain = {name: value for name, value in values.items() if name != "verdict"}
-            plain |= {name: tuple(values[name]) for name in ("label_names", "names", "notes")}
-            return cls(
-                **{
-                    **plain,
-                    "mcnemar": None if values["mcnemar"] is None else McNemar(**values["mcnemar"]),
-                    "differences": tuple(
-                        Difference(**{**d, "interval": Interval.from_dict(d["interval"])})
-                        for d in values["differences"]
-                    ),
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f"This is not a comparison as secondcoder writes it: {error}.", "Compare the runs again."
-            ) from error
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the comparison that `to_dict` wrote; the verdict is found anew."""
+        return super().from_dict({name: value for name, value in values.items() if name != "verdict"})

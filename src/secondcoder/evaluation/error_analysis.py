@@ -4,9 +4,9 @@ In: `JudgedRows`, which are texts with their gold labels and probabilities. Out:
 is of no concern here.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from secondcoder.corpus.corpus import label_text
 from secondcoder.errors import DataError
 from secondcoder.evaluation.intervals import Interval, wilson
 from secondcoder.evaluation.tasks import Task, task_rules
+from secondcoder.storage import Stored
 
 NO_CLASS = "none"
 """How a set without any class is shown to people."""
@@ -156,11 +157,6 @@ class ErrorRate:
         """The share of errors; None without texts."""
         return self.errors / self.n if self.n else None
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `dataclasses.asdict` made of it."""
-        return cls(**{**values, "interval": Interval.from_dict(values["interval"])})
-
 
 @dataclass(frozen=True)
 class GroupErrors(ErrorRate):
@@ -178,7 +174,7 @@ class LengthErrors(ErrorRate):
 
 
 @dataclass(frozen=True)
-class Mistakes:
+class Mistakes(Stored, name="mistakes", cure="Run the evaluation again."):
     """Where a classifier errs.
 
     Attributes
@@ -211,37 +207,11 @@ class Mistakes:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the mistakes as plain JSON values."""
-        values = asdict(self)
+        values = super().to_dict()
         values["confident"] = [
             {name: value for name, value in mistake.items() if value is not None} for mistake in values["confident"]
         ]
-        return values | {name: list(values[name]) for name in ("worst_groups", "by_length")}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Mistakes":
-        """Return the mistakes that `to_dict` wrote.
-
-        Raises
-        ------
-        DataError
-            If something is missing or unknown.
-        """
-        try:
-            small = values["small_groups"]
-            return cls(
-                **{
-                    **values,
-                    "overall": ErrorRate.from_dict(values["overall"]),
-                    "confident": tuple(Mistake(**mistake) for mistake in values["confident"]),
-                    "worst_groups": tuple(GroupErrors.from_dict(group) for group in values["worst_groups"]),
-                    "small_groups": None if small is None else ErrorRate.from_dict(small),
-                    "by_length": tuple(LengthErrors.from_dict(band) for band in values["by_length"]),
-                }
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"These are not mistakes as secondcoder writes them: {error}.", "Run the evaluation again."
-            ) from error
+        return values
 
 
 def find_mistakes(rows: JudgedRows, *, most: int = MOST_SHOWN) -> Mistakes:

@@ -4,21 +4,21 @@ In: nothing. Out: the dataclasses that `secondcoder.evaluation.evaluate.evaluate
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from html import escape
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import TaskName
-from secondcoder.errors import DataError
 from secondcoder.evaluation.calibration import Calibration
 from secondcoder.evaluation.intervals import Interval
 from secondcoder.evaluation.metrics import ONE_LABEL, ORDERED, SETS, FigureNames, PerClass
 from secondcoder.evaluation.selective import RiskCoverage
 from secondcoder.evaluation.thresholds import Thresholds
+from secondcoder.storage import Stored
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,6 @@ class SetFigures:
     gold_sizes: tuple[int, ...]
     given_sizes: tuple[int, ...]
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `dataclasses.asdict` made of it, and JSON of that."""
-        return cls(**{**values, **{name: tuple(values[name]) for name in ("gold_sizes", "given_sizes")}})
-
 
 @dataclass(frozen=True)
 class OrderFigures:
@@ -120,7 +115,6 @@ def _defined(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-_Stored = TypeVar("_Stored", Calibration, RiskCoverage)
 # Left out where they say nothing, so that what is stored of other tasks stays as it was.
 _OF_SOME_TASKS = ("thresholds", "sets", "order")
 
@@ -154,7 +148,7 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again."):
     """Every figure of one set of predictions.
 
     Attributes
@@ -318,37 +312,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON values; undefined figures are null."""
-        values = asdict(self, dict_factory=_with_lists)
-        return {name: value for name, value in values.items() if value or name not in _OF_SOME_TASKS}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Evaluation":
-        """Return the evaluation that `to_dict` wrote.
-
-        Raises
-        ------
-        DataError
-            If a figure is missing or unknown.
-        """
-        try:
-            return cls(
-                **{
-                    **values,
-                    "label_names": tuple(values["label_names"]),
-                    "per_class": {label: ClassFigures(**f) for label, f in values["per_class"].items()},
-                    "averages": {kind: AverageFigures(**f) for kind, f in values["averages"].items()},
-                    "intervals": {n: Interval.from_dict(i) for n, i in values.get("intervals", {}).items()},
-                    "calibration": _read(Calibration, values.get("calibration")),
-                    "uncalibrated": _read(Calibration, values.get("uncalibrated")),
-                    "risk_coverage": _read(RiskCoverage, values.get("risk_coverage")),
-                    "sets": None if (sets := values.get("sets")) is None else SetFigures.from_dict(sets),
-                    "order": None if (order := values.get("order")) is None else OrderFigures(**order),
-                }
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"This is not an evaluation as secondcoder writes it: {error}.", "Run the evaluation again."
-            ) from error
+        return {name: value for name, value in super().to_dict().items() if value or name not in _OF_SOME_TASKS}
 
     def shown(self, name: str, value: float | None) -> str:
         """Return a figure with its interval as text: ``0.912 [0.890, 0.931]``; a dash where it is undefined."""
@@ -374,12 +338,3 @@ class Evaluation:
             f"log loss {self.shown('log-loss', self.log_loss)}</p>"
             f"<table><tr><th>label</th><th>precision</th><th>recall</th><th>F1</th><th>texts</th></tr>{rows}</table>"
         )
-
-
-def _with_lists(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return fields as JSON has them."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in items}
-
-
-def _read(kind: type[_Stored], values: Mapping[str, Any] | None) -> _Stored | None:
-    return None if values is None else kind.from_dict(values)

@@ -5,9 +5,9 @@ other, or else come in groups (documents, authors, films), and then what counts 
 drawn at random. `benchmarks/coverage.py` measures how often they hold the truth. Those of counts: `count_intervals`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,15 +34,6 @@ class Interval:
     low: float
     high: float
     method: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the interval as plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any] | None) -> "Interval | None":
-        """Return the interval that `to_dict` wrote; None stays None."""
-        return None if values is None else cls(**values)
 
 
 Floats = NDArray[np.float64]

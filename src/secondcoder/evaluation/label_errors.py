@@ -4,15 +4,13 @@ In: `JudgedRows` with probabilities from models that were not trained on the row
 people to look at again. Nothing is changed or removed here.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secondcoder.errors import DataError
 from secondcoder.evaluation.error_analysis import JudgedRows
+from secondcoder.storage import Stored
 
 FEWEST_OF_CLASS = 5
 """A class with fewer gold rows has no threshold worth the name; its rows are neither doubted nor suggested."""
@@ -21,7 +19,7 @@ _RULE = "confident_learning"
 
 
 @dataclass(frozen=True)
-class LabelError:
+class LabelError(Stored, name="a label error", cure="Run the evaluation again."):
     """A text whose gold label is probably wrong.
 
     Attributes
@@ -40,26 +38,6 @@ class LabelError:
     label: str
     suggested: str
     score: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the label error as plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "LabelError":
-        """Return the label error that `to_dict` wrote.
-
-        Raises
-        ------
-        DataError
-            If something is missing or unknown.
-        """
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise DataError(
-                f"This is not a label error as secondcoder writes it: {error}.", "Run the evaluation again."
-            ) from error
 
 
 def find_label_errors(rows: JudgedRows) -> tuple[LabelError, ...]:

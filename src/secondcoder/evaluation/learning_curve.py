@@ -4,8 +4,8 @@ In: sizes of the train part and the figures that models of those sizes reached. 
 what may be expected of more labels; or the reason why nothing can be said. Whoever trains the models does so elsewhere.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from scipy import stats
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation.intervals import LEVEL
+from secondcoder.storage import Stored
 
 FEWEST_SIZES = 4
 """A power law has three parameters; fewer sizes cannot tell them apart."""
@@ -48,7 +49,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class LearningCurve:
+class LearningCurve(Stored, name="a learning curve", cure="Make the curve again."):
     """How a figure rises with the number of labelled texts: ``figure(n) = 1 − (a n^−b + c)``.
 
     Attributes
@@ -119,38 +120,6 @@ class LearningCurve:
             f"What {more:,} more labels would bring cannot be said: that is more than {FARTHEST} times the "
             f"{self.largest:,} that were tried."
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the curve as plain JSON values."""
-        return {
-            **asdict(self),
-            "points": [asdict(point) for point in self.points],
-            "law": None if self.law is None else list(self.law),
-            "laws": [list(law) for law in self.laws],
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "LearningCurve":
-        """Return the curve that `to_dict` wrote.
-
-        Raises
-        ------
-        DataError
-            If a value is missing or unknown.
-        """
-        try:
-            return cls(
-                **{
-                    **values,
-                    "points": tuple(CurvePoint(**point) for point in values["points"]),
-                    "law": None if values["law"] is None else tuple(values["law"]),
-                    "laws": tuple((a, b, c) for a, b, c in values["laws"]),
-                }
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"This is not a learning curve as secondcoder writes it: {error}.", "Make the curve again."
-            ) from error
 
     @cached_property
     def _parameters(self) -> Floats:

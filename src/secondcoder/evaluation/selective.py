@@ -6,19 +6,18 @@ with the accepted texts only has selected: sure texts are not like the others, a
 corpus's.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, binom
 
-from secondcoder.errors import DataError
 from secondcoder.evaluation.calibration import top_class
 from secondcoder.evaluation.count_intervals import share_interval
 from secondcoder.evaluation.intervals import Interval
 from secondcoder.settings import check_range
+from secondcoder.storage import Stored
 
 MOST_POINTS = 50
 # The search for a confidence starts where an eighth of the texts is accepted. Earlier, one wrong among few would end
@@ -50,7 +49,7 @@ class RiskPoint:
 
 
 @dataclass(frozen=True)
-class RiskCoverage:
+class RiskCoverage(Stored, name="a risk-coverage curve", cure="Run the evaluation again."):
     """How the error falls as fewer texts are labelled.
 
     Attributes
@@ -65,30 +64,9 @@ class RiskCoverage:
     points: tuple[RiskPoint, ...]
     area: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the curve as plain JSON values."""
-        return {"points": [asdict(point) for point in self.points], "area": self.area}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "RiskCoverage":
-        """Return the curve that `to_dict` wrote.
-
-        Raises
-        ------
-        DataError
-            If a figure is missing or unknown.
-        """
-        try:
-            points = (RiskPoint(**{**p, "interval": Interval.from_dict(p["interval"])}) for p in values["points"])
-            return cls(**{**values, "points": tuple(points)})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"This is not a risk-coverage curve as secondcoder writes it: {error}.", "Run the evaluation again."
-            ) from error
-
 
 @dataclass(frozen=True)
-class Guarantee:
+class Guarantee(Stored, name="a guarantee", cure="Choose the confidence again."):
     """From which confidence on the error stays below a limit, and how sure that is.
 
     Attributes
@@ -117,26 +95,6 @@ class Guarantee:
     error: float | None
     bound: float | None
     n: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the guarantee as plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Guarantee":
-        """Return the guarantee that `to_dict` wrote.
-
-        Raises
-        ------
-        DataError
-            If a figure is missing or unknown.
-        """
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise DataError(
-                f"This is not a guarantee as secondcoder writes it: {error}.", "Choose the confidence again."
-            ) from error
 
 
 def risk_coverage(

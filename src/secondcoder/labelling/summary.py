@@ -13,6 +13,7 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.evaluation.tasks import rules_of_model
 from secondcoder.labelling.columns import NOT_CONFIDENT
 from secondcoder.labelling.outputs import Output
+from secondcoder.storage import from_plain
 
 
 @dataclass
@@ -152,15 +153,8 @@ class LabelSummary:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the summary that `to_dict` made plain."""
         kept = {"no_class": None} | {name: values[name] for name in cls.__dataclass_fields__ if name in values}
-        return cls(
-            **{
-                **kept,
-                "output": Path(kept["output"]),
-                "manifest": Path(kept["manifest"]),
-                "rejects": None if kept["rejects"] is None else Path(kept["rejects"]),
-                "findings": tuple(Finding(**{**f, "examples": tuple(f["examples"])}) for f in kept["findings"]),
-            }
-        )
+        found: Self = from_plain(cls, kept)
+        return found
 
 
 def confidence_findings(tally: Tally, min_confidence: float | None) -> tuple[Finding, ...]:

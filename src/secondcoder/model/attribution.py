@@ -5,9 +5,8 @@ what it goes by, right or wrong.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from secondcoder.model.families import BY_TYPE
 from secondcoder.model.model import Model
 from secondcoder.model.tokenisation import Encoded
 from secondcoder.model.words import Reading, read_words
+from secondcoder.storage import Stored
 
 # Points between an empty text and the text at which gradients are taken. Sixteen agree with occlusion no better.
 _STEPS = 8
@@ -45,7 +45,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Attribution:
+class Attribution(Stored, name="an attribution", cure="Make the report again."):
     """How the words of a text push it to a class.
 
     Attributes
@@ -71,31 +71,6 @@ class Attribution:
     total: float
     strongest: float
     not_seen: tuple[int, int] | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the attribution as plain JSON values."""
-        return asdict(self) | {
-            "words": [asdict(word) for word in self.words],
-            "not_seen": None if self.not_seen is None else list(self.not_seen),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Attribution":
-        """Return the attribution that `to_dict` wrote.
-
-        Raises
-        ------
-        DataError
-            If something is missing or unknown.
-        """
-        try:
-            cut = values["not_seen"]
-            words = tuple(Word(**word) for word in values["words"])
-            return cls(**{**values, "words": words, "not_seen": None if cut is None else (cut[0], cut[1])})
-        except (KeyError, TypeError, IndexError) as error:
-            raise DataError(
-                f"This is not an attribution as secondcoder writes it: {error}.", "Make the report again."
-            ) from error
 
 
 def can_explain(model: Model) -> bool:

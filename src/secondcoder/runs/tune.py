@@ -27,7 +27,7 @@ from secondcoder.runs.run import Run
 from secondcoder.runs.train import require_learnable, train_with
 from secondcoder.settings import DEFAULT_SEED, TrainSettings, TuneSettings, check_seed
 from secondcoder.splits.split import Split, set_aside
-from secondcoder.storage import locked
+from secondcoder.storage import from_plain, locked
 from secondcoder.training.distributed import join_ranks
 from secondcoder.training.finished import FinishedTrainings, trainings_key
 from secondcoder.training.recipes import settled_for, wants_comparison
@@ -131,7 +131,7 @@ class _Tuning:
         """Return the best trial, what was searched, and all trials, making those that are not done."""
         finished = FinishedTrainings(self.folder / TUNING_FILE, self._key, by=("number",), name="trials")
         finished.require_same("a tuning", "Tune into another --output, or remove the folder first.")
-        done = [Trial.from_dict(trial) for trial in finished.done.values()]
+        done = [from_plain(Trial, trial) for trial in finished.done.values()]
         if len(done) < plan.trials and (self.folder / RUN_FILE).is_file():
             progress.say(f"{self.folder} has its best of {len(done)} trials already; more need another --output.")
             plan = replace(plan, trials=len(done))

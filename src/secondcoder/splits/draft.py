@@ -28,11 +28,12 @@ UNEVEN = 0.1
 class Draft:
     """A split in the making: the part of each row, the reason of each unused one, and what was noticed."""
 
-    def __init__(self, corpus: Corpus, settings: SplitSettings, seed: int) -> None:
+    def __init__(self, corpus: Corpus, settings: SplitSettings, seed: int, near: NearDuplicates | None = None) -> None:
         self.corpus = corpus
         self.settings = settings
         self.seed = seed
         self.rows = corpus.usable()
+        self._near = near
         self.part_of: dict[int, Part] = {}
         self.reasons: dict[int, str] = {}
         self.findings: list[Finding] = []
@@ -53,7 +54,7 @@ class Draft:
     @cached_property
     def near(self) -> NearDuplicates:
         """The near-duplicates among the usable rows; looked for once, as that takes seconds on long texts."""
-        return find_near_duplicates(self.corpus.texts, self.rows)
+        return find_near_duplicates(self.corpus.texts, self.rows) if self._near is None else self._near
 
     def wanted(self, n: int, parts: Iterable[Part]) -> dict[Part, int]:
         """Return the rows asked for each part out of `n`, what is left over being train."""

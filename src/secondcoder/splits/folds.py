@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
-from secondcoder.corpus.near_duplicates import find_near_duplicates
+from secondcoder.corpus.near_duplicates import NearDuplicates, find_near_duplicates
 from secondcoder.errors import SplitError
 from secondcoder.settings import SplitSettings
 from secondcoder.splits.assignment import GOOD, rarest_labels
@@ -68,16 +68,18 @@ def make_folds(corpus: Corpus, n_folds: int, *, dev: float, seed: int) -> list[F
     SplitError
         If there are fewer than three groups, fewer groups than folds, or too few texts of a label.
     """
-    of_row = assign_folds(corpus, n_folds, seed=seed)
-    return [_make_fold(corpus, of_row, number, dev=dev, seed=seed) for number in range(n_folds)]
+    near = find_near_duplicates(corpus.texts, range(len(corpus)))
+    of_row = assign_folds(corpus, n_folds, seed=seed, near=near)
+    return [_make_fold(corpus, of_row, number, dev=dev, seed=seed, near=near) for number in range(n_folds)]
 
 
-def assign_folds(corpus: Corpus, n_folds: int, *, seed: int) -> NDArray[np.int64]:
+def assign_folds(corpus: Corpus, n_folds: int, *, seed: int, near: NearDuplicates | None = None) -> NDArray[np.int64]:
     """Return the fold of each row, from 0, shape (n,): of even sizes and label shares, whatever the order of the rows.
 
     Units (groups, or rows of one text and its near-duplicates, joined as in `secondcoder.splits.split.split`) go one
     after the other, the large ones first, to the fold that they bring nearest to its share of the rows and of each
     label. The first of several such orders whose result is good is taken; if none is, the most even one.
+    Near-duplicates that have been looked for among all rows may be handed in.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def assign_folds(corpus: Corpus, n_folds: int, *, seed: int) -> NDArray[np.int64
         As `make_folds`.
     """
     rows, half = list(range(len(corpus))), len(corpus) / n_folds / 2
-    clusters = find_near_duplicates(corpus.texts, rows).clusters(half)
+    clusters = (near or find_near_duplicates(corpus.texts, rows)).clusters(half)
     if corpus.groups is None:
         strata = {row: str(label) for row, label in enumerate(rarest_labels(corpus))}
         units = text_units(corpus.ids, corpus.texts, rows)
@@ -175,14 +177,17 @@ def _deal(
     return cost, owner
 
 
-def _make_fold(corpus: Corpus, of_row: NDArray[np.int64], number: int, *, dev: float, seed: int) -> Fold:
+def _make_fold(
+    corpus: Corpus, of_row: NDArray[np.int64], number: int, *, dev: float, seed: int, near: NearDuplicates
+) -> Fold:
     rows: list[int] = np.flatnonzero(of_row == number).tolist()
     judged = {corpus.texts[row] for row in rows}
-    others = corpus.take([row for row in np.flatnonzero(of_row != number).tolist() if corpus.texts[row] not in judged])
+    left = [row for row in np.flatnonzero(of_row != number).tolist() if corpus.texts[row] not in judged]
+    others = corpus.take(left)
     where = f"Fold {number + 1} of {of_row.max() + 1}"
     by: Resolved = "stratified" if corpus.groups is None else "group"
     try:
-        draft = Draft(others, SplitSettings(dev=dev), seed)
+        draft = Draft(others, SplitSettings(dev=dev), seed, near.taken(left))
         draft.divide(draft.rows, by, draft.wanted(len(draft.rows), ("dev",)))
     except SplitError as error:
         raise SplitError(f"{where}, in the rows to learn from: {error.what}", error.cure) from error

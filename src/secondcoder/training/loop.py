@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -167,11 +167,6 @@ class State:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return what `to_dict` gave away."""
-        return cls(**values)
 
 
 def dev_figures(dev: Corpus, scores: Scores, metric: str) -> dict[str, float]:
@@ -443,7 +438,7 @@ class _Training:
             return
         plain, tensors, result, about = self.resumed.plain, self.resumed.tensors, self.result, self.dev_encoded
         self.keeper.load(self.resumed.weights)
-        self.state = State.from_dict(plain["state"])
+        self.state = State(**plain["state"])
         self.state.padded_tokens *= self.ranks.leads  # of all processes; whoever shares the rest, their sum is right
         result.history, result.best_epoch = plain["history"], plain["best_epoch"]
         result.findings = [Finding(**finding) for finding in plain["findings"]]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
+from secondcoder.corpus.near_duplicates import find_near_duplicates
 from secondcoder.errors import InterruptedRunError, SettingsError, SplitError
 from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.evaluation.metrics import is_better
@@ -258,8 +259,9 @@ class _Work:
     def rounds(self) -> list[_Round]:
         """Return the rows that are judged together, fold by fold."""
         found = []
+        near = find_near_duplicates(self.train.texts, range(len(self.train)))
         for i in range(self.repeats):
-            of_row = assign_folds(self.train, self.n_folds, seed=self.seed + i)
+            of_row = assign_folds(self.train, self.n_folds, seed=self.seed + i, near=near)
             found += [_Round(i, np.flatnonzero(of_row == fold).tolist()) for fold in range(self.n_folds)]
         # Where the rest has one label only there is nothing to learn.
         found = [this for this in found if len(set(self._others(this.rows).labels)) > 1]

@@ -70,11 +70,6 @@ class Trial:
         """Return it as plain JSON values."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Trial":
-        """Return what `to_dict` gave away."""
-        return cls(**{**values, "figures": tuple((epoch, figure) for epoch, figure in values["figures"])})
-
 
 @dataclass(frozen=True)
 class Search:
