@@ -25,6 +25,12 @@ SETTINGS: dict[str, dict[str, str]] = {
     "spin 30,000": {"GOMP_SPINCOUNT": "30000"},
     "spin 100,000": {"GOMP_SPINCOUNT": "100000"},
 }
+# Of LLVM's OpenMP, which macOS and Windows have; milliseconds. On Linux it stands in for GNU's with --preload.
+SETTINGS_OF_LLVM: dict[str, dict[str, str]] = {
+    "nothing set": {},
+    "block 0": {"KMP_BLOCKTIME": "0"},
+    "block 1": {"KMP_BLOCKTIME": "1"},
+}
 ROWS = 16
 
 
@@ -69,7 +75,8 @@ def main() -> None:
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tokens", type=int, nargs="+", default=[24, 32, 128, 512])
     parser.add_argument("--work", nargs="+", default=["train", "predict"])
-    parser.add_argument("--settings", nargs="+", default=list(SETTINGS))
+    parser.add_argument("--settings", nargs="+")
+    parser.add_argument("--preload", type=Path, help="LLVM's libomp.so, in place of the OpenMP that torch brings")
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--result", type=Path)
     parser.add_argument("--measure", nargs=3)
@@ -77,6 +84,9 @@ def main() -> None:
     if told.measure:
         measure(told.measure[0], int(told.measure[1]), float(told.measure[2]))
         return
+    settings = SETTINGS_OF_LLVM if told.preload else SETTINGS
+    preload = {"LD_PRELOAD": str(told.preload)} if told.preload else {}
+    told.settings = told.settings or list(settings)
     for busy, work, tokens in product(told.busy, told.work, told.tokens):
         found: dict[str, list[float]] = {name: [] for name in told.settings}
         neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
@@ -85,7 +95,7 @@ def main() -> None:
                 turn = pair % len(told.settings)  # each comes first, last and between
                 for name in [*told.settings[turn:], *told.settings[:turn]]:
                     command = [sys.executable, __file__, "--measure", work, str(tokens), str(told.seconds)]
-                    told_by = {**os.environ, **SETTINGS[name]}
+                    told_by = {**os.environ, **preload, **settings[name]}
                     done = subprocess.run(command, env=told_by, capture_output=True, text=True, check=True)
                     found[name].append(float(done.stdout.split()[-1]))
         finally:
