@@ -122,7 +122,7 @@ def test_the_command_says_what_it_compares_and_how_long_that_takes(
     with pytest.raises(SystemExit) as left:
         main(["train", *map(str, words), "--recipe", "frozen", "--epochs", "3", "--output", str(tmp_path / "x")])
     assert left.value.code == 2
-    assert "Leave --epochs or --recipe frozen out." in capsys.readouterr().err
+    assert "Remove --epochs or --recipe frozen." in capsys.readouterr().err
 
 
 @pytest.mark.slow
