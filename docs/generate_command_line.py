@@ -11,9 +11,6 @@ import cyclopts
 
 from secondcoder.cli.main import COMMANDS, app, load_command
 
-for _name in COMMANDS:  # in the order in which a user meets them
-    load_command(_name)
-
 PAGE = Path(__file__).parent / "command-line.md"
 
 _HEAD = """# The command line
@@ -29,8 +26,15 @@ interrupted. Any option can stand in `secondcoder.toml` in the working folder, i
 """
 
 
+def load_commands() -> None:
+    """Import the commands, in the order in which a user meets them; the page has that order."""
+    for name in COMMANDS:
+        load_command(name)
+
+
 def page() -> str:
     """Return the page as Markdown."""
+    load_commands()
     links = "\n".join(f"- [{name}](#secondcoder-{name}): {summary(app[name])}" for name in COMMANDS)
     return f"{_HEAD}{links}\n\n{sections()}"
 

@@ -25,6 +25,7 @@ def load_generator() -> ModuleType:
 
 
 GENERATOR = load_generator()
+GENERATOR.load_commands()
 
 
 def documented(command: str) -> str:
