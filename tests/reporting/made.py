@@ -11,8 +11,10 @@ from scipy.special import expit
 from secondcoder.corpus.findings import Finding
 from secondcoder.evaluation.error_analysis import JudgedRows, find_mistakes
 from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.label_errors import find_label_errors
 from secondcoder.evaluation.learning_curve import fit_power_law
+from secondcoder.evaluation.selective import Guarantee
 from secondcoder.reporting.content import LengthContent, PartContent, ReportContent
 
 NAMES = ("economic", "social")
@@ -64,7 +66,7 @@ def judged(
     positive: str | None = None,
     n_groups: int | None = None,
     temperature: float = 1.0,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Evaluation of so many right answers out of `of`, half of them of each of the first two classes."""
     gold = np.arange(of) % 2
     predicted = np.where(np.arange(of) < right, gold, 1 - gold)
@@ -73,12 +75,12 @@ def judged(
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     groups = None if n_groups is None else [f"group {i % n_groups}" for i in range(of)]
     labels = [names[i] for i in gold]
-    return evaluate(labels, probabilities, names, positive=positive, groups=groups, temperature=temperature).to_dict()
+    return evaluate(labels, probabilities, names, positive=positive, groups=groups, temperature=temperature)
 
 
 def compared(
     model: int, tfidf: int, *, names: tuple[str, ...] = NAMES, positive: str | None = None
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Evaluation]:
     rights = {"majority": 50, "model": model, "tfidf-logistic": tfidf}
     return {who: judged(right, names=names, positive=positive) for who, right in rights.items()}
 
@@ -157,10 +159,7 @@ def full_content(**changes: Any) -> ReportContent:
             for seed in (42, 43, 44)
             for e in (1, 2)
         ],
-        "guarantee": {
-            "max_error": 0.05, "delta": 0.05, "min_confidence": 0.871, "coverage": 0.78, "error": 0.03, "bound": 0.049,
-            "n": 35,
-        },
+        "guarantee": Guarantee(0.05, 0.05, min_confidence=0.871, coverage=0.78, error=0.03, bound=0.049, n=35),
         "mistakes": {
             "test": {
                 "mistakes": found.to_dict(),
@@ -172,7 +171,7 @@ def full_content(**changes: Any) -> ReportContent:
                 ],
             }
         },
-        "curve": fit_power_law(sizes, [1 - n**-0.4 for n in sizes], name="macro-f1").to_dict(),
+        "curve": fit_power_law(sizes, [1 - n**-0.4 for n in sizes], name="macro-f1"),
     }  # fmt: skip
     return content(**{**whole, **changes})
 
@@ -193,11 +192,9 @@ def judged_sets(names: tuple[str, ...]) -> dict[str, Any]:
     labels = [tuple(name for name, has in zip(names, row, strict=True) if has) for row in gold]
     groups = [f"Labour {1950 + i % 12}" for i in range(n)]
     given = {
-        "model": evaluate(
-            labels, p, names, task="multi-label", thresholds=thresholds, groups=groups, temperature=1.4
-        ).to_dict(),
-        "tfidf-logistic": evaluate(labels, p**2, names, task="multi-label", groups=groups).to_dict(),
-        "majority": evaluate(labels, np.full((n, k), 0.3), names, task="multi-label", groups=groups).to_dict(),
+        "model": evaluate(labels, p, names, task="multi-label", thresholds=thresholds, groups=groups, temperature=1.4),
+        "tfidf-logistic": evaluate(labels, p**2, names, task="multi-label", groups=groups),
+        "majority": evaluate(labels, np.full((n, k), 0.3), names, task="multi-label", groups=groups),
     }
     rows = JudgedRows(
         ids=[f"id{i}" for i in range(n)],
@@ -233,7 +230,7 @@ def ordered_content(**changes: Any) -> ReportContent:
     gold = random.integers(0, 3, 150)
     said = np.clip(np.round(gold + random.normal(0, 0.6, 150)), 0, 2).astype(int)
     given = {
-        who: evaluate([names[i] for i in gold], np.eye(3)[labels] * 0.8 + 0.2 / 3, names, task="ordinal").to_dict()
+        who: evaluate([names[i] for i in gold], np.eye(3)[labels] * 0.8 + 0.2 / 3, names, task="ordinal")
         for who, labels in (("model", said), ("majority", np.ones(150, int)))
     }
     counts = dict(zip(names, np.bincount(gold).tolist(), strict=True))

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from typing import Any
 
 from secondcoder.reporting.content import ReportContent, read
 from secondcoder.reporting.methods import INTERVALS, REFERENCES, methods
@@ -44,8 +43,8 @@ def test_rows_that_are_independent_are_not_said_to_come_in_groups() -> None:
 
 
 def test_every_kind_of_interval_that_is_given_has_its_words_and_its_paper() -> None:
-    evaluations: list[dict[str, Any]] = [judged(88), judged(88, n_groups=12), judged(70, names=(*NAMES, "other"))]
-    given = {i["method"].removeprefix("grouped-") for e in evaluations for i in e["intervals"].values() if i}
+    evaluations = [judged(88), judged(88, n_groups=12), judged(70, names=(*NAMES, "other"))]
+    given = {i.method.removeprefix("grouped-") for e in evaluations for i in e.intervals.values() if i}
     assert given <= set(INTERVALS)
     assert all(key in REFERENCES for _, keys in INTERVALS.values() for key in keys)
 

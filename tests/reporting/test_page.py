@@ -218,12 +218,12 @@ def test_a_lead_that_may_be_chance_is_not_sold_as_certain():
     almost = right.copy()
     almost[0] = almost[0, ::-1]
     for baseline, certain in ((chance, True), (almost, False)):
-        lead = compare(gold, baseline, right, ("economic", "social")).to_dict()
+        lead = compare(gold, baseline, right, ("economic", "social"))
         names = ["economic", "social"]
         labels = [names[i] for i in gold]
         figures = {
-            "model": evaluate(labels, right, names).to_dict(),
-            "majority": evaluate(labels, baseline, names).to_dict(),
+            "model": evaluate(labels, right, names),
+            "majority": evaluate(labels, baseline, names),
         }
         page = Page(render(content(evaluations={"test": figures}, leads={"test": {"majority": lead}}))).text
         assert ("may be chance" not in page) == certain

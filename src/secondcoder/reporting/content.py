@@ -1,4 +1,4 @@
-"""What a report shows, as plain values.
+"""What a report shows.
 
 In: nothing. Out: `ReportContent`, which whoever has the run fills in and `secondcoder.reporting.page.render` shows.
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from secondcoder.corpus.corpus import Part, TaskName
 from secondcoder.corpus.findings import Finding
+from secondcoder.evaluation.comparison import Comparison
 from secondcoder.evaluation.error_analysis import Mistakes
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.label_errors import LabelError
@@ -100,9 +101,8 @@ class ReportContent:
     history
         One mapping per epoch: numbers by name, such as ``epoch``, ``step``, ``train_loss``, ``macro-f1``, ``seconds``.
     evaluations
-        ``evaluations[part][who]`` is what `Evaluation.to_dict` gave; part is ``"dev"``, ``"test"`` or ``"folds"``; who
-        is
-        ``"model"`` or a baseline's name. Without a test entry the test part has not been opened. Part ``"folds"`` is
+        ``evaluations[part][who]``; part is ``"dev"``, ``"test"`` or ``"folds"``; who is ``"model"`` or a baseline's
+        name. Without a test entry the test part has not been opened. Part ``"folds"`` is
         cross-fitting: every row judged by a model that has not learned from its fold.
     test_openings
         How often this test part has been opened, by any run.
@@ -115,15 +115,15 @@ class ReportContent:
     seed_figures
         The choosing figure on dev of each seed, where there were several.
     guarantee
-        What `Guarantee.to_dict` gave, where a threshold was chosen.
+        Of the error, where a threshold was chosen.
     mistakes
         By part: ``"mistakes"``, what `Mistakes.to_dict` gave; ``"words"``, what `Attribution.to_dict` gave for each of
         the confident ones, in their order; ``"label_errors"``, what `LabelError.to_dict` gave;
         ``"occlusion"``, how well the words agree with leaving each out.
     leads
-        ``leads[part][baseline]`` is what `Comparison.to_dict` gave for the model against the baseline.
+        ``leads[part][baseline]`` is the comparison of the baseline with the model.
     curve
-        What `LearningCurve.to_dict` gave, where the curve was run.
+        Where it was run.
     started, seconds
         When training began, as text, and how long the run took.
     """
@@ -136,7 +136,7 @@ class ReportContent:
     label_names: Sequence[str]
     model: str
     parts: Mapping[Part, PartContent]
-    evaluations: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    evaluations: Mapping[str, Mapping[str, Evaluation]]
     seed: int
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
@@ -156,10 +156,10 @@ class ReportContent:
     test_openings: int = 0
     temperature: float | None = None
     seed_figures: Mapping[str, float] = field(default_factory=dict)
-    guarantee: Mapping[str, Any] | None = None
+    guarantee: Guarantee | None = None
     mistakes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    leads: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
-    curve: Mapping[str, Any] | None = None
+    leads: Mapping[str, Mapping[str, Comparison]] = field(default_factory=dict)
+    curve: LearningCurve | None = None
     started: str = ""
     seconds: float | None = None
 
@@ -230,18 +230,15 @@ def read(content: ReportContent) -> Shown:
     """Return the content as objects, without pictures."""
     shown = Shown(
         evaluations={
-            part: {
-                who: Evaluation.from_dict(content.evaluations[part][who])
-                for who in _in_order(content.evaluations[part])
-            }
+            part: {who: content.evaluations[part][who] for who in _in_order(content.evaluations[part])}
             for part in PARTS
             if MODEL in content.evaluations.get(part, {})
         },
         mistakes={
             part: Mistakes.from_dict(content.mistakes[part]["mistakes"]) for part in PARTS if part in content.mistakes
         },
-        guarantee=None if content.guarantee is None else Guarantee.from_dict(content.guarantee),
-        curve=None if content.curve is None else LearningCurve.from_dict(content.curve),
+        guarantee=content.guarantee,
+        curve=content.curve,
     )
     if shown.erring_on:
         stored = content.mistakes[shown.erring_on]

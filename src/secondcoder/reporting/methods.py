@@ -214,7 +214,7 @@ def _task(c: ReportContent) -> str:
 
 def _parts(c: ReportContent) -> str:
     total = sum(part.rows for part in c.parts.values())
-    kept = 0 if c.guarantee is None else int(c.guarantee["n"])  # of dev, for choosing a confidence and nothing else
+    kept = 0 if c.guarantee is None else c.guarantee.n  # of dev, for choosing a confidence and nothing else
     roles = {
         "train": "trained the classifier",
         "dev": "chose among its epochs",

@@ -122,7 +122,7 @@ def render(content: ReportContent) -> str:
     )
 
 
-def verdict(by_who: Mapping[str, Evaluation], leads: Mapping[str, Mapping[str, Any]] | None = None) -> Verdict | None:
+def verdict(by_who: Mapping[str, Evaluation], leads: Mapping[str, Comparison] | None = None) -> Verdict | None:
     """Return how the model stands against the strongest baseline, or None where there is no baseline.
 
     Parameters
@@ -130,7 +130,7 @@ def verdict(by_who: Mapping[str, Evaluation], leads: Mapping[str, Mapping[str, A
     by_who
         Evaluations on the same rows: ``"model"`` and the baselines.
     leads
-        What `Comparison.to_dict` gave for the model against each baseline, or some of them.
+        The comparison of each baseline, or some of them, with the model.
     """
     metric, model = by_who[MODEL].headline
     rival: str | None = None
@@ -142,8 +142,8 @@ def verdict(by_who: Mapping[str, Evaluation], leads: Mapping[str, Mapping[str, A
     if rival is None:
         return None
     baseline = by_who[rival].figure(metric)
-    stored = (leads or {}).get(rival)
-    lead = None if stored is None else Comparison.from_dict(stored).difference(metric)
+    compared = (leads or {}).get(rival)
+    lead = None if compared is None else compared.difference(metric)
     # at the digits shown: a reader who sees 0.857 twice must not be told that one won
     if format_figure(model) == format_figure(baseline):
         return Verdict("ties", rival, model, baseline, lead)

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from secondcoder.corpus.findings import Finding
+from secondcoder.evaluation.comparison import Comparison
+from secondcoder.evaluation.learning_curve import LearningCurve
+from secondcoder.evaluation.selective import Guarantee
 from secondcoder.reporting.content import LengthContent, PartContent, ReportContent
 from secondcoder.runs.folder import RunFolder
 from secondcoder.storage import read_json
@@ -25,7 +28,7 @@ def report_content(run: RunFolder) -> ReportContent:
         raise run.no_model()
     data, results = run.info["data"], run.info["results"]
     columns = data["columns"]
-    evaluations = {part: {who: e.to_dict() for who, e in by.items()} for part, by in run.evaluations.items()}
+    guarantee, curve = results.get("selection"), _stored(run, "curve.json")
     return ReportContent(
         run=str(run.folder),
         text_column=columns.get("text", "text"),
@@ -47,14 +50,14 @@ def report_content(run: RunFolder) -> ReportContent:
         unused=data["unused"],
         findings=[Finding(**finding) for finding in (*data["findings"], *results["findings"])],
         history=run.history,
-        evaluations=evaluations,
+        evaluations=run.evaluations,
         test_openings=run.info.get("test_openings", 0),
         temperature=results.get("temperature"),
         seed_figures=results.get("seed_figures", {}),
-        guarantee=results.get("selection"),
+        guarantee=None if guarantee is None else Guarantee.from_dict(guarantee),
         mistakes=_stored(run, "mistakes.json") or {},
-        leads=run.leads,
-        curve=_stored(run, "curve.json"),
+        leads={part: {who: Comparison.from_dict(v) for who, v in by.items()} for part, by in run.leads.items()},
+        curve=None if curve is None else LearningCurve.from_dict(curve),
         seed=run.info["seed"],
         settings=_shown_settings(run),
         versions=run.info["versions"],
