@@ -81,7 +81,7 @@ def test_files_named_in_the_architecture_exist():
 def test_the_readmes_commands_run_one_after_the_other(tmp_path, monkeypatch, encoder_folder, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "demo").mkdir(parents=True)
-    write(tmp_path / "runs" / "demo" / "hand-labelled.csv", "id,text,desk", make_rows(120))
+    write(tmp_path / "runs" / "demo" / "hand-labelled.csv", "id,text,desk", make_rows(180))
     write(tmp_path / "runs" / "demo" / "corpus.csv", "id,text,desk", make_rows(30, seed=1))
     for words in README:
         with pytest.raises(SystemExit) as leaving:

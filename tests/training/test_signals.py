@@ -147,7 +147,15 @@ def test_one_signal_asks_and_the_next_goes_where_it_went_before(number):
         signal.signal(number, before)
 
 
-def test_a_signal_that_nobody_heeded_is_not_lost():
+@pytest.fixture
+def ctrl_c_is_heard():
+    """It is ignored where the tests were started in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_that_nobody_heeded_is_not_lost(ctrl_c_is_heard):
     with pytest.raises(InterruptedRunError) as caught, listening():
         os.kill(os.getpid(), signal.SIGINT)
     assert "--resume" in caught.value.cure
