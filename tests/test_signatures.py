@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -44,6 +45,7 @@ def test_a_function_has_the_fields_as_parameters_those_that_are_needed_first():
     assert (work.__name__, work.__doc__) == ("work", "Work.")
     assert work("a", output="b") == work(rows="a", output="b", size=3) == ["a", "b", 3]
     assert Worker(size=5).size == 5
+    assert get_type_hints(work) == {"rows": str, "output": str, "size": int, "return": list[object]}
 
 
 def test_a_wrong_argument_is_an_error_of_the_function():
@@ -53,6 +55,10 @@ def test_a_wrong_argument_is_an_error_of_the_function():
         work("a")
     with pytest.raises(TypeError, match=r"^Worker\.__init__\(\) got an unexpected keyword argument 'sise'"):
         Worker(sise=1)
+    with pytest.raises(TypeError, match=r"^work\(\) takes 1 positional argument but 2 were given"):
+        work("a", "b")
+    with pytest.raises(TypeError, match=r"^label\(\) takes 2 positional arguments but 3 were given"):
+        sc.label("run", "in.csv", "out.csv")
     with pytest.raises(TypeError, match=r"^train\(\) got an unexpected keyword argument 'epoch'"):
         sc.train(None, output="run", epoch=1)
 

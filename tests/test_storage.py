@@ -420,3 +420,11 @@ def test_other_plain_values_are_refused(damaged):
     with pytest.raises(DataError, match="not a line as secondcoder writes it") as caught:
         Line.from_dict(damaged)
     assert caught.value.cure == "Draw it again."
+
+
+def test_a_subclass_inherits_what_it_is_called():
+    class Longer(Line):
+        pass
+
+    with pytest.raises(DataError, match="not a line as secondcoder writes it: missing or unknown: colour"):
+        Longer.from_dict({"points": [], "named": {}, "colour": "red"})

@@ -4,10 +4,13 @@ In: nothing. Out: plain values for run folders and manifests, so that a result c
 environment in which dependencies stay quiet and leave the processor to others.
 """
 
+import contextlib
 import os
 import platform
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 _PACKAGES = (
@@ -16,7 +19,6 @@ _PACKAGES = (
     "transformers",
     "tokenizers",
     "safetensors",
-    "accelerate",
     "numpy",
     "scipy",
     "scikit-learn",
@@ -58,6 +60,20 @@ def prepare_environment() -> None:
 
 
 _warned: list[bool] = []
+_blas = threading.RLock()
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold the threads of BLAS to one inside the block, for fits that consist of a great many small steps.
+
+    After each step the threads would wait for each other: beside other programs two of them take 14 to 20 times as long
+    as one. The limit is the whole process's, so fits in several threads take turns.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with _blas, threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def versions() -> dict[str, str]:

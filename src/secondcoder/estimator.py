@@ -93,7 +93,8 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     @init_takes(Parameters)
     def __init__(self, given: Parameters) -> None:
-        self.__dict__.update(vars(given))
+        for name, value in vars(given).items():
+            setattr(self, name, value)
 
     def fit(self, X: Iterable[str], y: Iterable[Any], groups: Iterable[Any] | None = None) -> Self:  # noqa: N803
         """Fine-tune the model on the texts and return it fitted.

@@ -522,7 +522,7 @@ class TrainSettings(TrainOptions):
 
 
 FREE_TO_CHANGE = {
-    "device": "where it is computed moves last bits at most, and a training that goes on elsewhere says so",
+    "device": "in one precision it moves last bits at most; the precision that was resolved is looked after by itself",
     "token_budget": "it cuts a step into passes, and each text weighs the same whatever the cut",
     "checkpoint_minutes": "a training goes on to the same bits from wherever it was saved",
 }

@@ -23,7 +23,13 @@ def takes(
     def decorate(function: Callable[[Arguments], Result]) -> Callable[Fields, Result]:
         @wraps(function)
         def call(*args: Fields.args, **kwargs: Fields.kwargs) -> Result:
+            if len(args) > most:  # the dataclass would count itself
+                given = f"{most} positional argument{'' if most == 1 else 's'} but {len(args)} were given"
+                raise TypeError(f"{function.__qualname__}() takes {given}")
             return function(arguments(*args, **kwargs))
+
+        shown = inspect.signature(arguments).parameters.values()
+        most = sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in shown)
 
         _show_fields(call, arguments, own=())
         return call
@@ -48,9 +54,14 @@ def init_takes(
 
 
 def _show_fields(call: Any, arguments: Any, *, own: tuple[str, ...]) -> None:
-    """Set the signature of a function: its own parameters and a dataclass's fields, those without a default first."""
+    """Set the signature of a function: its own parameters and a dataclass's fields, those without a default first.
+
+    A dataclass is of one function: its ``__init__`` is given the name of it, so that a wrong keyword is its error.
+    """
     named = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in own]
     taken = inspect.signature(arguments).parameters.values()
     order = sorted(taken, key=lambda one: (one.kind, one.default is not inspect.Parameter.empty))
-    call.__signature__ = inspect.signature(call.__wrapped__).replace(parameters=[*named, *order])
-    arguments.__init__.__qualname__ = call.__qualname__  # a wrong keyword is then an error of the function
+    returned = inspect.signature(call.__wrapped__).return_annotation
+    call.__signature__ = inspect.Signature([*named, *order], return_annotation=returned)
+    call.__annotations__ = {one.name: one.annotation for one in order} | {"return": returned}
+    arguments.__init__.__qualname__ = call.__qualname__

@@ -16,7 +16,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -324,9 +324,11 @@ class Stored:
     _name: ClassVar[str]
     _cure: ClassVar[str]
 
-    def __init_subclass__(cls, *, name: str, cure: str) -> None:
-        """Take what it is called, and what to do where what is on disk is something else."""
-        cls._name, cls._cure = name, cure
+    def __init_subclass__(cls, *, name: str = "", cure: str = "", **more: Any) -> None:
+        """Take what it is called, and what to do where what is on disk is something else; or inherit both."""
+        super().__init_subclass__(**more)
+        if name:
+            cls._name, cls._cure = name, cure
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -353,6 +355,10 @@ def from_plain(kind: Any, values: Any) -> Any:
     parts = get_args(kind)
     if isinstance(kind, type) and is_dataclass(kind):
         kinds = _field_types(kind)
+        known = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(kind)}
+        wrong = [name for name, needed in known.items() if needed and name not in values]
+        if wrong := wrong + [name for name in values if name not in known]:
+            raise TypeError(f"missing or unknown: {', '.join(wrong)}")
         return kind(**{name: from_plain(kinds.get(name), value) for name, value in values.items()})
     if NoneType in parts:
         return None if values is None else from_plain(parts[0], values)

@@ -19,10 +19,13 @@ def test_a_commands_line_is_the_first_paragraph_of_its_docstring(name: str) -> N
     assert line == " ".join(written.split("\n\n")[0].split())
 
 
+@pytest.mark.parametrize("first", [False, True], ids=["behind", "first"])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_commands_own_help_shows_its_whole_docstring(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_commands_own_help_shows_its_whole_docstring(
+    name: str, first: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as left:
-        main([name, "--help"])
+        main(["--help", name] if first else [name, "--help"])
     assert left.value.code == 0
     file, _ = COMMANDS[name]
     written = inspect.getdoc(getattr(importlib.import_module(f"secondcoder.cli.{file}"), name)) or ""

@@ -116,7 +116,7 @@ def test_mistakes_survive_json():
 def test_other_json_is_refused():
     values = find_mistakes(make_rows([True])).to_dict()
     for damaged in ({}, values | {"unknown": 1}, values | {"overall": None}):
-        with pytest.raises(DataError, match="not mistakes"):
+        with pytest.raises(DataError, match="not a list of mistakes"):
             Mistakes.from_dict(damaged)
 
 

@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from secondcoder.corpus.reading import read
+from secondcoder.environment import one_blas_thread
 from secondcoder.errors import InterruptedRunError
 from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.backends import computing
@@ -64,6 +66,28 @@ def test_regressions_are_fitted_in_one_thread_of_blas(model, monkeypatch):
         assert seen == {1}
         after = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
     assert after == {2}
+
+
+def test_two_fits_at_a_time_leave_blas_as_it_was():
+    """The limit is the whole process's: the second to leave must not put back what the first one had set."""
+    entered, left = threading.Event(), threading.Event()
+
+    def second():
+        entered.set()
+        with one_blas_thread():
+            left.wait()
+
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpool_limits(2, user_api="blas"):
+        thread = threading.Thread(target=second)
+        with one_blas_thread():
+            thread.start()
+            entered.wait()
+        left.set()
+        thread.join()
+        assert threads() == {2}
 
 
 @pytest.mark.numeric

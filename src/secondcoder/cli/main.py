@@ -88,9 +88,10 @@ def main(words: Sequence[str] | None = None) -> None:
     prepare_environment()
     try:
         _check_config()
-        if words and words[0] in COMMANDS:
+        named = next((word for word in words if not word.startswith("-")), "")
+        if named in COMMANDS:
             gc.enable()  # `secondcoder.__main__` turned it off for the start
-            load_command(words[0])
+            load_command(named)
         code: Any = app(words)
     except SecondcoderError as error:
         _tell(error, as_json="--json" in words)

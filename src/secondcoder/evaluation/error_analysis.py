@@ -174,7 +174,7 @@ class LengthErrors(ErrorRate):
 
 
 @dataclass(frozen=True)
-class Mistakes(Stored, name="mistakes", cure="Run the evaluation again."):
+class Mistakes(Stored, name="a list of mistakes", cure="Run the evaluation again."):
     """Where a classifier errs.
 
     Attributes

@@ -69,7 +69,8 @@ def label_file(given: FileArguments) -> LabelSummary:
     progress
         Shows how far the work has come.
     **options
-        The others, from `text` on: see `secondcoder.settings.LabelSettings`. The engine is the one given.
+        The others, from `text` on: see `secondcoder.settings.LabelSettings`. What is computed with, and
+        where, is settled by the model or engine given: those options are not looked at.
 
     Raises
     ------

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 from secondcoder.corpus.corpus import Corpus
+from secondcoder.environment import one_blas_thread
 from secondcoder.errors import DataError
 from secondcoder.evaluation.multilabel import DEFAULT_THRESHOLD
 from secondcoder.evaluation.tasks import gold_of, task_rules
@@ -160,7 +160,7 @@ def fit_baselines(train: Corpus) -> dict[str, Baseline]:
         If there is no such row.
     """
     baselines: tuple[Baseline, ...] = (MajorityClass(), TfidfLogistic())
-    with threadpool_limits(1, user_api="blas"):  # as in `start_from_logistic`
+    with one_blas_thread():
         return {baseline.name: baseline.fit(train) for baseline in baselines}
 
 

@@ -174,7 +174,14 @@ def join_ranks(*, on_cpu: bool) -> Ranks:
     elif "OMP_NUM_THREADS" not in os.environ:  # a launcher of the user's own; torchrun sets it
         torch.set_num_threads(max(1, (psutil.cpu_count(logical=False) or 1) // here))
     if not dist.is_initialized():
-        dist.init_process_group("gloo" if on_cpu else "nccl")
+        try:
+            dist.init_process_group("gloo" if on_cpu else "nccl")
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise SettingsError(
+                f"{launched} processes were launched, and do not find each other: {reason}",
+                "Launch them with torchrun or accelerate launch, which set RANK, MASTER_ADDR and MASTER_PORT.",
+            ) from error
     return Ranks(dist.get_rank(), dist.get_world_size(), here)
 
 

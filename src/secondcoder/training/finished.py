@@ -11,13 +11,18 @@ from typing import Any
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.errors import RunError
+from secondcoder.model.backends import resolve_device, resolve_precision
 from secondcoder.settings import TrainSettings
 from secondcoder.storage import append_json_line, read_json, read_json_lines, sha256_strings, write_json
 
 
 def trainings_key(settings: TrainSettings, *parts: Corpus, seed: int | None = None) -> str:
-    """Return a hash of all that trainings depend on, but for what differs between them."""
-    about = json.dumps([settings.identity(), seed], sort_keys=True)
+    """Return a hash of all that trainings depend on, but for what differs between them.
+
+    It holds the precision that is computed in: with ``auto`` another device may compute in another one.
+    """
+    precision = resolve_precision(settings.precision, resolve_device(settings.device))
+    about = json.dumps([settings.identity() | {"precision": precision}, seed], sort_keys=True)
     return sha256_strings([about, *(rows.sha256() for rows in parts)])
 
 
@@ -54,10 +59,10 @@ class FinishedTrainings:
         stored: dict[str, Any] = read_json(path) if path.is_file() else {}
         self.begun = stored.get("key") == key
         self._other = path.is_file() and not self.begun
-        self.head: dict[str, Any] = stored if self.begun else {"key": key} | ({} if lines else {name: []})
+        self.head: dict[str, Any] = {n: v for n, v in stored.items() if n != name} if self.begun else {"key": key}
         self.done: dict[tuple[Hashable, ...], dict[str, Any]] = {}
         if self.begun:
-            self._take(*(read_json_lines(lines) if lines else stored[name]))
+            self._take(*(read_json_lines(lines) if lines else stored.get(name, [])))
 
     def require_same(self, what: str, cure: str) -> None:
         """Raise `RunError` if the file is there and of other data or settings; the error says what it is."""

@@ -16,10 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 from torch import nn
 from transformers import PreTrainedModel
 
+from secondcoder.environment import one_blas_thread
 from secondcoder.errors import ModelError
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.backends import PREDICTION_TOKENS, computing, last_linear
@@ -61,9 +61,7 @@ def start_from_logistic(
     counting = None if weights is None else np.array(list(weights.values()))
     last = last_layer(model.network)
     features = _features(model, last, inputs, progress)
-    # The fit consists of a great many small steps, after each of which the threads of BLAS would wait for each other:
-    # beside other programs two of them take 14 to 20 times as long as one.
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         classes, rows, biases = task_rules(model.card.task).fit_head(_fit, features, targets, counting)
     with torch.no_grad():
         for row, weight, bias in zip(classes, rows, biases, strict=True):
