@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 # The installation itself needs the network; what is run afterwards must not.
 OFFLINE := HF_HUB_OFFLINE=1
 PYTEST := $(OFFLINE) $(BIN)/python -m pytest
-# A process for each core: tests compute in one thread.
-SIDE_BY_SIDE := -n auto --maxprocesses=8 --dist loadfile
+# A process for each core, as tests compute in one thread; who is done takes over from the others.
+SIDE_BY_SIDE := -n auto --maxprocesses=8 --dist worksteal
 
 .PHONY: demo test test-all check docs bench clean
 
@@ -28,7 +28,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -q tests/test_layering.py
+	$(PYTEST) -q -m "slow or not slow" tests/test_layering.py tests/test_signatures.py
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate_command_line.py

@@ -17,7 +17,7 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import SkipTestWarning
 from sklearn.utils import Tags
-from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from secondcoder import SentenceClassifier
 from tests.tiny import make_encoder
@@ -96,7 +96,21 @@ def one_thread() -> Iterator[None]:
 NUMBERS = OnNumbers(model="tiny", epochs=2, batch_size=8, learning_rate=0.003, device="cpu", freeze=0.0)
 
 
-@parametrize_with_checks([NUMBERS], expected_failed_checks=lambda estimator: NOT_FOR_TEXT)
+def checks_of(estimator: OnNumbers) -> list[Any]:
+    """Return scikit-learn's checks; those that repeat another one with other arrays are slow."""
+    checks = estimator_checks_generator(estimator, expected_failed_checks=NOT_FOR_TEXT, mark="xfail")
+    return [
+        pytest.param(*check, marks=pytest.mark.slow) if type(check) is tuple and check[1].keywords else check
+        for check in checks
+    ]
+
+
+def name_of(part: Any) -> str:
+    """Return what a check is called, with what it is given; nothing of the estimator, which is always the same."""
+    return "numbers" if isinstance(part, OnNumbers) else "-".join([part.func.__name__, *part.keywords])
+
+
+@pytest.mark.parametrize(("estimator", "check"), checks_of(NUMBERS), ids=name_of)
 @pytest.mark.usefixtures("one_thread")
 def test_scikit_learn_s_checks_pass_on_numbers_spelled_out(
     estimator: OnNumbers, check: Any, folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -63,6 +63,7 @@ def test_a_wrong_argument_is_an_error_of_the_function():
         sc.train(None, output="run", epoch=1)
 
 
+@pytest.mark.slow
 def test_a_type_checker_knows_each_keyword_and_its_type(tmp_path):
     wrong = {
         'sc.train(parts, output="run", epochs="3")': 'Argument "epochs" to "train" has incompatible type "str"',

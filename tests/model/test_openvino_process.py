@@ -34,6 +34,13 @@ def test_ctrl_c_is_heard_after_plugins_that_came_and_went_out_of_order():
     code = CODE.format(openvino=TWO_OUT_OF_ORDER)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
     assert (done.returncode, done.stdout.strip()) == (0, "heard"), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("openvino")
+@pytest.mark.skipif(sys.platform != "linux", reason="signal stacks are looked after on Linux")
+def test_ctrl_c_after_such_plugins_would_end_the_process_without_the_guard():
+    code = CODE.format(openvino=TWO_OUT_OF_ORDER)
     unguarded = code.replace("with same_signal_stack():", "if True:")
     ended = subprocess.run([sys.executable, "-c", unguarded], capture_output=True, text=True)
     if ended.returncode == 0:
