@@ -8,6 +8,7 @@ OFFLINE := HF_HUB_OFFLINE=1
 PYTEST := $(OFFLINE) $(BIN)/python -m pytest
 # A process for each core, as tests compute in one thread; who is done takes over from the others.
 SIDE_BY_SIDE := -n auto --maxprocesses=8 --dist worksteal
+NUMERIC := $(shell grep -rl --include="test_*.py" "mark.numeric" tests)
 
 .PHONY: demo test test-all check docs bench clean
 
@@ -18,10 +19,10 @@ demo: $(VENV)/.demo
 # In fp32, and then what is about numbers in bf16, whatever this processor is fast at: both are computed everywhere.
 test: $(VENV)/.dev
 	SECONDCODER_TEST_PRECISION=fp32 $(PYTEST) $(SIDE_BY_SIDE)
-	SECONDCODER_TEST_PRECISION=bf16 $(PYTEST) $(SIDE_BY_SIDE) -m "numeric and not slow"
+	SECONDCODER_TEST_PRECISION=bf16 $(PYTEST) $(SIDE_BY_SIDE) -m "numeric and not slow" $(NUMERIC)
 
 test-all: $(VENV)/.all
-	SECONDCODER_TEST_PRECISION=fp32 $(PYTEST) $(SIDE_BY_SIDE) -m "slow or not slow"
+	SECONDCODER_TEST_PRECISION=fp32 SECONDCODER_TEST_EXAMPLES=many $(PYTEST) $(SIDE_BY_SIDE) -m "slow or not slow"
 	SECONDCODER_TEST_PRECISION=bf16 $(PYTEST) $(SIDE_BY_SIDE) -m numeric
 
 check: $(VENV)/.dev

@@ -306,7 +306,6 @@ def test_a_class_that_is_never_given_does_not_push_the_interval_off_the_figure(g
 KINDS = ["as drawn", "all right", "all wrong", "one class never given", "groups all alike", "ten times as many"]
 
 
-@settings(max_examples=100, deadline=None)
 @given(decisions(), st.booleans(), st.sampled_from(KINDS))
 def test_no_figure_between_0_and_1_lies_at_an_end_of_its_interval(
     case: tuple[NDArray[np.int64], NDArray[np.float64], tuple[str, ...], list[str]], grouped: bool, kind: str

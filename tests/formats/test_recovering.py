@@ -46,7 +46,6 @@ def test_sound_rows_come_out_as_they_are(rows):
     assert recovered("".join(written)) == (cells, [])
 
 
-@settings(deadline=None, max_examples=150)
 @given(sound_rows(), sound_rows(), st.tuples(CELL, CELL, CELL), st.integers(0, 2), st.sampled_from(["open", "close"]))
 def test_one_unclosed_quote_costs_no_other_row(before, after, bad, where, which):
     """A quote planted before an unquoted cell, or left out behind a quoted one."""

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
 
@@ -92,7 +92,6 @@ def is_impossible(corpus: Corpus, by: str, size: float = 0.2) -> bool:
 @given(
     corpora(), st.sampled_from(["random", "stratified", "group"]), st.integers(0, 5), st.sampled_from([0.1, 0.2, 0.3])
 )
-@settings(max_examples=250, deadline=None)
 def test_parts_are_disjoint_in_rows_groups_and_texts_and_complete(
     corpus: Corpus, by: str, seed: int, size: float
 ) -> None:
@@ -107,7 +106,6 @@ def test_parts_are_disjoint_in_rows_groups_and_texts_and_complete(
 @given(
     corpora(), st.sampled_from(["random", "stratified", "group"]), st.integers(0, 5), st.randoms(use_true_random=False)
 )
-@settings(max_examples=120, deadline=None)
 def test_the_split_is_the_same_whatever_the_row_order(corpus: Corpus, by: str, seed: int, random) -> None:
     order = list(range(len(corpus)))
     random.shuffle(order)
@@ -124,7 +122,6 @@ def test_the_split_is_the_same_whatever_the_row_order(corpus: Corpus, by: str, s
 
 
 @given(corpora(), st.sampled_from(["random", "stratified", "group"]), st.sampled_from([0.1, 0.2, 0.3]))
-@settings(max_examples=150, deadline=None)
 def test_sizes_are_near_to_what_was_asked(corpus: Corpus, by: str, size: float) -> None:
     try:
         found = split(corpus, by=by, dev=size, test=size)

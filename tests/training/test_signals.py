@@ -43,8 +43,11 @@ def expected(trainings):
 
 @pytest.mark.parametrize(
     ("number", "place", "nth", "step"),
-    [(signal.SIGINT, "step", 7, 7), (signal.SIGINT, "dev", 1, 5), (signal.SIGTERM, "step", 2, 2)],
-    ids=["Ctrl-C in a step", "Ctrl-C in dev", "SIGTERM in a step"],
+    [
+        pytest.param(signal.SIGINT, "step", 7, 7, id="Ctrl-C in a step"),
+        pytest.param(signal.SIGINT, "dev", 1, 5, id="Ctrl-C in dev", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "step", 2, 2, id="SIGTERM in a step"),
+    ],
 )
 def test_stopped_training_saves_everything_and_goes_on(trainings, expected, number, place, nth, step):
     output = f"stopped-{number}-{place}"
@@ -79,7 +82,7 @@ def test_the_second_signal_ends_it_at_once_and_what_was_saved_before_counts(trai
     assert Run(folder).model.sha256 == expected
 
 
-@pytest.mark.parametrize("place", ["saving the model", "baselines"])
+@pytest.mark.parametrize("place", ["saving the model", pytest.param("baselines", marks=pytest.mark.slow)])
 def test_stopped_after_training_it_is_interrupted_and_not_failed(trainings, expected, place):
     output = place.replace(" ", "-")
     ended, folder = trainings(output, orders=[Order(signal.SIGINT, place)])
