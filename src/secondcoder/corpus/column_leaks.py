@@ -18,7 +18,6 @@ Goodman & Kruskal 1954, Measures of association for cross classifications, doi:1
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -210,20 +209,27 @@ def rules_of(readings: Iterable[tuple[str, Codes]], cells: Sequence[str]) -> Ite
                 yield token_rule(cells)
 
 
+_HOST, _DIGIT, _BREAK = re.compile("://([^/?#]*)"), re.compile("[0-9]"), re.compile(r"[\W_]")
+_LAST_NUMBER = re.compile("[0-9]+[^0-9]*$")
+
+
 def _host(value: str) -> str:
-    return urlsplit(value).netloc.casefold() if "://" in value else ""
+    found = _HOST.search(value)
+    return "" if found is None else found[1].casefold()
 
 
 def _before_number(value: str) -> str:
-    return re.split(r"[0-9]", value, maxsplit=1)[0]
+    found = _DIGIT.search(value)
+    return value if found is None else value[: found.start()]
 
 
 def _first_piece(value: str) -> str:
-    return re.split(r"[\W_]", value, maxsplit=1)[0] if re.search(r"[\W_]", value) else ""
+    found = _BREAK.search(value)
+    return "" if found is None else value[: found.start()]
 
 
 def _without_last_number(value: str) -> str:
-    return re.sub(r"[0-9]+[^0-9]*$", "", value)
+    return _LAST_NUMBER.sub("", value)
 
 
 _PIECES: Sequence[tuple[str, Callable[[str], str]]] = (
