@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from secondcoder.cli.main import main
+from secondcoder.corpus import near_duplicates
+from secondcoder.errors import ModelError
 from secondcoder.runs.run import Run
 from tests.tiny import make_rows
 
@@ -118,6 +120,40 @@ def test_check_shows_the_parts_that_training_would_make(secondcoder, labelled_fi
     )
     assert code == 2
     assert "leave no train rows" in out
+
+
+def test_check_looks_for_near_duplicates_once(secondcoder, labelled_file, encoder_folder, monkeypatch):
+    calls, real = [], near_duplicates.similar_pairs
+    monkeypatch.setattr(
+        near_duplicates, "similar_pairs", lambda texts, **named: calls.append(1) or real(texts, **named)
+    )
+    with labelled_file.open("a", encoding="utf-8") as stream:
+        stream.write('t200,"",social,g1\nt201,brand new text,,g1\n')
+    options = ["check", labelled_file, *COLUMNS, "--model", encoder_folder, "--json"]
+    found = json.loads(secondcoder(*options)[1])
+    assert calls == [1]
+    monkeypatch.setattr("secondcoder.splits.draft.Draft.near", property(lambda draft: find_afresh(draft)))
+    assert json.loads(secondcoder(*options)[1]) == found
+
+
+def find_afresh(draft):
+    return near_duplicates.find_near_duplicates(draft.corpus.texts, draft.rows)
+
+
+def test_train_says_before_it_begins_that_folds_give_the_figure_where_groups_are_few(
+    secondcoder, labelled_file, encoder_folder, monkeypatch
+):
+
+    def begin(*_, **__):
+        raise ModelError("Training began.", "")
+
+    monkeypatch.setattr("secondcoder.runs.train.train_with", begin)
+    words = ["train", labelled_file, *COLUMNS, "--group", "manifesto", "--model", encoder_folder, "--output", "run"]
+    _, _, err = secondcoder(*words)
+    before, began, _ = err.partition("Training began.")
+    assert began
+    assert "12 groups, " in before
+    assert "secondcoder evaluate RUN --folds 5. That opens the test part." in before
 
 
 def test_a_negative_seed_leaves_with_2(secondcoder, labelled_file, encoder_folder):

@@ -121,8 +121,10 @@ def test_duplicates_and_contradictions_are_told_apart() -> None:
     assert twofold.examples == ("'sentence number 1': a, b",)
 
 
-def test_texts_that_differ_in_blanks_are_not_duplicates() -> None:
-    assert check(make_corpus([*WORDS[:59], WORDS[0] + " "], ["a", "b"] * 30)).findings == ()
+def test_texts_that_differ_in_blanks_are_noted_and_not_called_duplicates() -> None:
+    report = check(make_corpus([*WORDS[:59], WORDS[0] + " "], ["a", "b"] * 30))
+    assert kinds(report) == ["near-duplicate"]
+    assert finding(report, "near-duplicate").rows == 2
 
 
 def test_labels_of_few_rows_are_named() -> None:

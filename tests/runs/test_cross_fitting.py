@@ -13,14 +13,17 @@ import secondcoder as sc
 from secondcoder.cli.main import main
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError, SplitError
 from secondcoder.model.model import Model
+from secondcoder.model.tokenisation import TextEncoder
 from secondcoder.progress import Progress
 from secondcoder.runs import cross_fitting
 from secondcoder.runs.cross_fitting import cross_fit
 from secondcoder.runs.run import Run
 from secondcoder.splits.folds import make_folds
+from secondcoder.splits.split import RULES
 from secondcoder.storage import locked
-from secondcoder.training import loop
+from secondcoder.training import activation_cache, loop
 from secondcoder.training.steps import Stepper
+from secondcoder.training.text_pool import TextPool
 from tests.tiny import make_rows
 
 
@@ -177,6 +180,71 @@ def test_stopped_in_a_fold_and_between_folds_it_goes_on_to_the_same_end(folded, 
     assert tables[0].equals(tables[1])
     assert again.evaluations["folds"]["model"].to_dict() == folded.evaluations["folds"]["model"].to_dict()
     assert (again.info["test_openings"], len(book_of(again))) == (1, 1)
+
+
+def test_frozen_layers_and_token_ids_are_computed_once_for_all_folds_to_the_same_bits(
+    encoder_folder, tmp_path, monkeypatch
+):
+    run = sc.train(
+        sc.split(read_rows(), seed=7),
+        output=tmp_path / "a" / "area",
+        model=str(encoder_folder),
+        learning_rate=5e-3,
+        epochs=2,
+        freeze=0.5,
+        seeds=2,
+        device="cpu",
+        seed=5,
+    )
+    other, computed, tokenised = copy_of(run, tmp_path / "b" / "area"), [], []
+    real, real_encode = activation_cache.cache_activations, TextEncoder.encode
+
+    def spy(network, encoder, encoded, *given, **named):
+        computed.append(len(encoded))
+        return real(network, encoder, encoded, *given, **named)
+
+    monkeypatch.setattr(activation_cache, "cache_activations", spy)
+    monkeypatch.setattr(
+        TextEncoder, "encode", lambda self, texts: tokenised.append(len(texts)) or real_encode(self, texts)
+    )
+    cross_fit(run, 3)
+    assert computed == [120]
+    # what is predicted is tokenised for itself, and the temperature is tried on a few words
+    assert [n for n in tokenised if n > 3] == [120, 40, 40, 40]
+    monkeypatch.setattr(cross_fitting, "TextPool", lambda *_: TextPool())  # nothing is shared
+    cross_fit(other, 3)
+    assert computed == [120, *[60] * 6]
+    tables = [pq.read_table(made.folder / "folds.parquet") for made in (run, other)]
+    assert tables[0].equals(tables[1])
+    assert run.evaluations["folds"]["model"].to_dict() == other.evaluations["folds"]["model"].to_dict()
+    assert not list(tmp_path.rglob("*.f16"))
+
+
+def test_folds_that_an_earlier_version_began_go_on_unless_it_divided_the_rows_in_another_way(copied, monkeypatch):
+    real_do = cross_fitting._Work.do
+
+    def die(self, number, *given):
+        if number == 2:
+            raise KeyboardInterrupt
+        real_do(self, number, *given)
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(cross_fitting._Work, "do", die)
+        cross_fit(copied, 3)
+    work = copied.folder / "folds"
+    plan = json.loads((work / "plan.json").read_text())
+    assert plan.pop("split_rules") == RULES
+    table = pq.read_table(work / "fold-1.parquet")
+    (work / "plan.json").write_text(json.dumps(plan))
+    pq.write_table(table.take([*range(39), 0]), work / "fold-1.parquet")
+    monkeypatch.setattr(Stepper, "take", lambda *_, **__: pytest.fail("trained before it was refused"))
+    with pytest.raises(RunError, match=r"fold-1\.parquet was made by an earlier version") as caught:
+        cross_fit(Run(copied.folder), 3)
+    assert f"Remove the folder {work}" in caught.value.cure
+    pq.write_table(table, work / "fold-1.parquet")
+    with pytest.raises(pytest.fail.Exception, match="trained before"):  # goes on with fold 2
+        cross_fit(Run(copied.folder), 3)
+    assert json.loads((work / "plan.json").read_text())["split_rules"] == RULES
 
 
 def test_folds_open_the_test_part_as_evaluate_does(folded, tmp_path):

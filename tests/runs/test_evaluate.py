@@ -10,7 +10,9 @@ from time import process_time
 import pytest
 
 import secondcoder as sc
+from secondcoder.corpus import reading
 from secondcoder.errors import ColumnError
+from secondcoder.formats.files import read_table
 from secondcoder.runs import evaluate
 from secondcoder.runs.evaluate import evaluate_on, read_new
 from secondcoder.runs.run import Run
@@ -87,6 +89,26 @@ def test_ids_that_are_none_give_way_to_row_numbers(run, new_file):
     assert (corpus.ids[:2], corpus.groups[0]) == (("1", "2"), "new0")
     assert [finding.kind for finding in corpus.findings] == ["no-ids"]
     assert "come more than once" in corpus.findings[0].message
+
+
+def test_the_file_is_read_once(run, new_file, monkeypatch):
+    read = []
+    monkeypatch.setattr(reading, "read_table", lambda path: read.append(path) or read_table(path))
+    corpus = read_new(run, new_file(*COLUMNS), ReadSettings())
+    assert (len(read), corpus.ids[0], corpus.groups[0]) == (1, "n0", "new0")
+    alone = sc.read(read[0], text="text", label="area", id="id", group="manifesto")
+    assert (corpus.sha256(), corpus.source, corpus.columns) == (alone.sha256(), alone.source, alone.columns)
+
+
+def test_a_short_answer_that_was_learned_in_another_spelling_is_said_to_be_seen(run, new_file, monkeypatch):
+    part = run.part("train")
+    learned = replace(part, texts=("Crime and roads", *part.texts[1:]))
+    monkeypatch.setattr(Run, "part", lambda _, name: learned if name == "train" else part.take([]))
+    path = new_file(*COLUMNS, change=lambda row: row | ({"text": "crime  and ROADS."} if row["id"] == "n4" else {}))
+    (finding,) = evaluate._seen(run, read_new(run, path, ReadSettings()))
+    assert (finding.kind, finding.rows) == ("seen", 1)
+    assert "0 word for word, 1 nearly (but for case, blanks or punctuation" in finding.message
+    assert finding.examples[0].startswith(f"n4 ~ train {part.ids[0]} (1.00)")
 
 
 def test_copies_and_near_copies_of_what_was_learned_are_counted_once_each(run, new_file):

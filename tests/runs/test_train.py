@@ -15,6 +15,7 @@ from secondcoder.model.tokenisation import TextEncoder
 from secondcoder.runs.evaluate import evaluate_on
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
 from secondcoder.runs.run import Run
+from secondcoder.splits.split import RULES
 from secondcoder.training import checkpoints
 from secondcoder.training.steps import Stepper
 from tests.tiny import make_rows
@@ -303,6 +304,36 @@ def test_a_run_is_resumed_with_the_data_and_options_it_was_begun_with(copied, en
     copied.update(settings=copied.info["settings"] | {"read": read})
     with pytest.raises(RunError, match="ordinal 'natural', now None"):
         sc.train(sc.split(read_rows(), seed=7), output=copied.folder, resume=True, **options)
+
+
+def test_a_run_that_an_earlier_version_began_goes_on_with_the_parts_that_it_has(tmp_path, encoder_folder):
+    rows, options = read_rows(), {"model": str(encoder_folder), "epochs": 1, "device": "cpu", "seed": 5}
+    now = sc.split(rows, seed=7)
+    place = {id_: row for row, id_ in enumerate(rows.ids)}
+    mine, theirs = (next(i for i in part.ids if rows.labels[place[i]] == "social") for part in (now.train, now.test))
+    swapped = {mine: theirs, theirs: mine}  # parts of the same sizes and label counts, and yet others
+    before = replace(
+        now,
+        **{
+            name: rows.take(sorted(place[swapped.get(id_, id_)] for id_ in getattr(now, name).ids))
+            for name in ("train", "dev", "test")
+        },
+    )
+    begun = sc.train(before, output=tmp_path / "run", **options)
+    trained, info = begun.model.sha256, begun.info
+    assert info.pop("split_rules") == RULES
+    (begun.folder / "run.json").write_text(json.dumps(info | {"status": "interrupted"}), encoding="utf-8")
+    shutil.rmtree(begun.model_folder)
+    again = sc.train(now, output=begun.folder, resume=True, **options)
+    assert {name: again.part(name).ids for name in ("train", "dev", "test")} == {
+        name: getattr(before, name).ids for name in ("train", "dev", "test")
+    }
+    assert (again.status, again.model.sha256) == ("complete", trained)
+    (begun.folder / "run.json").write_text(json.dumps(info | {"status": "interrupted"}), encoding="utf-8")
+    with pytest.raises(RunError, match="other data"):
+        sc.train(sc.split(read_rows(110), seed=7), output=begun.folder, resume=True, **options)
+    with pytest.raises(RunError, match="seed 7, now 8"):
+        sc.train(sc.split(rows, seed=8), output=begun.folder, resume=True, **options)
 
 
 def test_resume_with_nothing_there_begins(tmp_path, encoder_folder):

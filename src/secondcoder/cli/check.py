@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from secondcoder.corpus.checks import CheckReport
     from secondcoder.corpus.corpus import Corpus
     from secondcoder.corpus.findings import Finding
+    from secondcoder.corpus.near_duplicates import NearDuplicates
     from secondcoder.model.tokenisation import TextEncoder
     from secondcoder.splits.split import Split
 
@@ -52,12 +53,16 @@ def check(
         Print the result as JSON.
     """
     from secondcoder.corpus.checks import check as inspect
+    from secondcoder.corpus.near_duplicates import find_near_duplicates
 
     corpus = read_corpus(file, read, seed)
     encoder = _find_encoder(model, max_length)
     lengths = None if encoder is None else encoder.encode(corpus.texts).full_lengths
-    parts, obstacles = _divide(corpus, split, seed)
-    found = inspect(corpus, lengths=lengths, max_length=None if encoder is None else encoder.max_length, split=parts)
+    # Takes seconds on long texts, so once for the findings and the split.
+    near = find_near_duplicates(corpus.texts, [row for row, text in enumerate(corpus.texts) if text.strip()])
+    parts, obstacles = _divide(corpus, split, seed, near)
+    max_length = None if encoder is None else encoder.max_length
+    found = inspect(corpus, lengths=lengths, max_length=max_length, split=parts, near=near)
     found = replace(found, findings=(*obstacles, *found.findings))
     if json:
         print_json(found.to_dict())
@@ -115,15 +120,17 @@ def _short(cell: object) -> object:
     return f"{cell:,.1f}" if isinstance(cell, float) else cell
 
 
-def _divide(corpus: "Corpus", settings: SplitSettings, seed: int) -> "tuple[Split | None, list[Finding]]":
+def _divide(
+    corpus: "Corpus", settings: SplitSettings, seed: int, near: "NearDuplicates"
+) -> "tuple[Split | None, list[Finding]]":
     """Return the parts that training would make, or what stands in their way."""
     from secondcoder.corpus.findings import Finding
-    from secondcoder.splits.split import split
+    from secondcoder.splits.split import divide
 
     if not corpus.label_names:
         return None, []
     try:
-        return split(corpus, seed=seed, **settings.to_dict()), []
+        return divide(corpus, settings, seed=seed, near=near), []
     except SplitError as error:
         return None, [Finding("impossible-split", "error", error.what, error.cure)]
 

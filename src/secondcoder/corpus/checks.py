@@ -19,7 +19,7 @@ from secondcoder.corpus.corpus import PARTS, Corpus
 from secondcoder.corpus.findings import EXCERPT, Finding, Severity, excerpt
 from secondcoder.corpus.labels import differing_labels, labelled_rows, scheme_findings
 from secondcoder.corpus.leaks import near_duplicate_findings
-from secondcoder.corpus.near_duplicates import find_near_duplicates
+from secondcoder.corpus.near_duplicates import NearDuplicates, find_near_duplicates
 from secondcoder.errors import DataError
 from secondcoder.settings import DEFAULT_SEED
 from secondcoder.storage import sha_key
@@ -330,6 +330,7 @@ def check(
     lengths: ArrayLike | None = None,
     max_length: int | None = None,
     split: Parts | None = None,
+    near: NearDuplicates | None = None,
 ) -> CheckReport:
     """Return what is in the corpus, and what is wrong with it.
 
@@ -344,6 +345,8 @@ def check(
         Longest text in tokens that the model reads.
     split
         To show labels by part; without it, the parts that the data gives, if any.
+    near
+        What `find_near_duplicates` has found among the rows that have a text, where that is known already.
 
     Raises
     ------
@@ -362,7 +365,7 @@ def check(
         [
             *label_findings(corpus),
             *text_findings(corpus),
-            *near_duplicate_findings(corpus, find_near_duplicates(corpus.texts, full)),
+            *near_duplicate_findings(corpus, near or find_near_duplicates(corpus.texts, full)),
             *revealing_findings(corpus),
             *length_findings(len(full), truncated, max_length),
         ],

@@ -7,7 +7,8 @@ new ones; and a column that says the label may be what the label was made from.
 How much a column says is measured by guessing, in five folds: a row gets the most frequent label among the rows of its
 value in other folds. Rows whose value no other fold has are left out, and where most are, so is the column: values
 that are all different say nothing. The share of mistakes that this saves against always guessing the most frequent
-label is Goodman and Kruskal's lambda, cross-validated.
+label is Goodman and Kruskal's lambda, cross-validated. Of a rare label there is little to save, so each label is also
+told from all others by the best simple rule (`secondcoder.corpus.label_rules`), in the same folds.
 
 References
 ----------
@@ -15,10 +16,8 @@ Goodman & Kruskal 1954, Measures of association for cross classifications, doi:1
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,17 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
+from secondcoder.corpus.label_rules import (
+    FEWEST_SEEN,
+    SHARE_KNOWN,
+    Codes,
+    Judged,
+    Rule,
+    best_rule,
+    threshold_rule,
+    token_rule,
+    values_rule,
+)
 from secondcoder.storage import sha_key
 
 SAVED = 0.7
@@ -46,7 +56,6 @@ SAMPLE = 20_000
 """Rows that are looked at."""
 _FOLDS = 5
 _BINS = 10
-Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -72,16 +81,19 @@ class Guess:
 
 
 def revealing_findings(corpus: Corpus) -> list[Finding]:
-    """Return a finding for each column that almost determines the label, or the part that the data gives.
+    """Return a finding for each column that almost determines the label, one of the labels, or the part that is given.
 
     Looked at are all columns but the text, the label and the split; of numbers with many values, tenths; of columns
-    whose values differ on most rows, such as ids and addresses, also the host and what stands before a number.
+    whose values differ on most rows, such as ids and addresses, also the host and what stands before a number. One
+    label may follow from some of these values, from a number above or below one cut, or from a token of the value.
     """
     rows = [row for row in corpus.usable() if corpus.parts is None or corpus.parts[row] is not None]
     if len(rows) > SAMPLE:
         rows = sorted(rows, key=lambda row: sha_key(0, corpus.ids[row]))[:SAMPLE]
     folds = np.array([sha_key(1, corpus.ids[row])[0] % _FOLDS for row in rows], dtype=np.int64)
     labels = _encode([str(corpus.labels[row]) for row in rows])
+    sets = corpus.label_sets
+    has = {name: np.array([name in (sets[row] or ()) for row in rows], dtype=np.bool_) for name in corpus.label_names}
     parts = None if corpus.parts is None else _encode([str(corpus.parts[row]) for row in rows])
     roles = {column: role for role, column in corpus.source.columns.items()}
     findings: list[Finding] = []
@@ -89,15 +101,42 @@ def revealing_findings(corpus: Corpus) -> list[Finding]:
         role = roles.get(name, "")
         if role.partition(" ")[0] in ("text", "label", "split") or not rows:
             continue
-        readings = list(_readings(column.take(pa.array(rows, type=pa.int64()))))
-        best = _best(readings, labels, folds)
-        if best is not None and best.saved >= SAVED:
-            findings.append(_reveals_label(name, role, best, len(rows)))
+        cells = ["" if cell is None else str(cell) for cell in column.take(pa.array(rows, type=pa.int64())).to_pylist()]
+        readings = list(readings_of(cells))
+        found = most_revealing(readings, rules_of(readings, cells), labels, has, folds)
+        if isinstance(found, Guess):
+            findings.append(_reveals_label(name, role, found, len(rows)))
+        elif found is not None:
+            findings.append(_reveals_one_label(name, role, found, len(rows)))
         if parts is not None and role not in ("group", "id"):
             best = _best([r for r in readings if r[1].max() < MOST_PART_VALUES], parts, folds)
             if best is not None and best.saved >= SAVED:
                 findings.append(_reveals_part(name, best, len(rows)))
     return findings
+
+
+def most_revealing(
+    readings: Sequence[tuple[str, Codes]],
+    rules: Iterable[Rule],
+    labels: Codes,
+    has: Mapping[str, NDArray[np.bool_]],
+    folds: Codes,
+) -> Guess | Judged | None:
+    """Return how a column gives the label away, or one of the labels, or None if it does not.
+
+    Parameters
+    ----------
+    readings, rules
+        Of the column: `readings_of`, `rules_of`.
+    labels, folds
+        ndarrays of shape (n,): whole numbers from 0 on.
+    has
+        ndarrays of shape (n,): which rows have each label.
+    """
+    best = _best(readings, labels, folds)
+    if best is not None and best.saved >= SAVED:
+        return best
+    return best_rule(rules, has, folds)
 
 
 def guess(values: Codes, answers: Codes, folds: Codes) -> Guess | None:
@@ -138,10 +177,8 @@ def _best(readings: Iterable[tuple[str, Codes]], answers: Codes, folds: Codes) -
     return best
 
 
-def _readings(column: Any) -> Iterable[tuple[str, Codes]]:
+def readings_of(values: Sequence[str]) -> Iterable[tuple[str, Codes]]:
     """Yield the values of a column as numbers from 0 on, in each way in which they may say something."""
-    cells = column.to_pylist()
-    values = ["" if cell is None else str(cell) for cell in cells]
     codes = _encode(values)
     n_values = int(codes.max()) + 1
     yield "", codes
@@ -158,20 +195,41 @@ def _readings(column: Any) -> Iterable[tuple[str, Codes]]:
             yield what, pieces
 
 
+def rules_of(readings: Iterable[tuple[str, Codes]], cells: Sequence[str]) -> Iterable[Rule]:
+    """Yield the kinds of rule by which a column may tell a label, from its readings and its values as text."""
+    for what, codes in readings:
+        if (np.bincount(codes)[codes] > FEWEST_SEEN).mean() >= SHARE_KNOWN:  # else it knows too few rows out of fold
+            yield values_rule(what, codes)
+        n_values = int(codes.max()) + 1
+        if what == "" and n_values > 2:
+            numbers = _numbers(cells)
+            if numbers is not None:
+                yield threshold_rule(numbers)
+            elif n_values > max(MANY_VALUES, len(cells) // 2):
+                yield token_rule(cells)
+
+
+_HOST, _DIGIT, _BREAK = re.compile("://([^/?#]*)"), re.compile("[0-9]"), re.compile(r"[\W_]")
+_LAST_NUMBER = re.compile("[0-9]+[^0-9]*$")
+
+
 def _host(value: str) -> str:
-    return urlsplit(value).netloc.casefold() if "://" in value else ""
+    found = _HOST.search(value)
+    return "" if found is None else found[1].casefold()
 
 
 def _before_number(value: str) -> str:
-    return re.split(r"[0-9]", value, maxsplit=1)[0]
+    found = _DIGIT.search(value)
+    return value if found is None else value[: found.start()]
 
 
 def _first_piece(value: str) -> str:
-    return re.split(r"[\W_]", value, maxsplit=1)[0] if re.search(r"[\W_]", value) else ""
+    found = _BREAK.search(value)
+    return "" if found is None else value[: found.start()]
 
 
 def _without_last_number(value: str) -> str:
-    return re.sub(r"[0-9]+[^0-9]*$", "", value)
+    return _LAST_NUMBER.sub("", value)
 
 
 _PIECES: Sequence[tuple[str, Callable[[str], str]]] = (
@@ -184,7 +242,8 @@ _PIECES: Sequence[tuple[str, Callable[[str], str]]] = (
 
 def _encode(values: Sequence[str]) -> Codes:
     """Return each value's number, in the order of the values, shape (n,)."""
-    return np.asarray(np.unique(np.array(values, dtype=object), return_inverse=True)[1], dtype=np.int64)
+    place = {value: i for i, value in enumerate(sorted(set(values)))}
+    return np.array([place[value] for value in values], dtype=np.int64)
 
 
 def _numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
@@ -220,6 +279,20 @@ def _reveals_label(name: str, role: str, found: Guess, n: int) -> Finding:
                 "If it was made from the label, or the label from it, nothing is wrong; else see what it stands for."
             )
     return Finding("column-reveals-label", "note", message, cure, n, (name,))
+
+
+def _reveals_one_label(name: str, role: str, found: Judged, n: int) -> Finding:
+    what = f"the {'groups in the ' if role == 'group' else ''}column {name!r}{f' ({found.what})' if found.what else ''}"
+    return Finding(
+        "column-reveals-label",
+        "note",
+        f"The label {found.label!r} almost follows from {what}: a rule learned from other rows finds {found.found:.0%} "
+        f"of its texts, and {found.right:.0%} of the texts that it finds have it.",
+        "The model does not see it unless it stands in the text. If the column was made from the label, or the label "
+        "from it, nothing is wrong; else see what it stands for.",
+        n,
+        (name,),
+    )
 
 
 def _reveals_part(name: str, found: Guess, n: int) -> Finding:

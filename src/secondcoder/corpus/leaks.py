@@ -15,23 +15,10 @@ LEAKS_AT_MOST = 0.01
 """Share of the rows of a given test part that may stand in another part too, word for word or nearly."""
 SHOWN = 5
 """Pairs that a finding names."""
-
-Leaks = dict[int, tuple[int, float]]  # row → the closest row in another part, and the similarity
-
-
-def find_leaks(corpus: Corpus, part_of: Mapping[int, Part], near: NearDuplicates) -> Leaks:
-    """Return each row whose text, or nearly, stands in another part; the most similar first."""
-    found = near.across(part_of, corpus.ids)
-    holders: dict[str, list[int]] = {}
-    for row in sorted(part_of, key=corpus.ids.__getitem__):
-        holders.setdefault(corpus.texts[row], []).append(row)
-    exact: Leaks = {}
-    for same in holders.values():  # also those too short to be compared
-        for row in same:
-            rival = next((other for other in same if part_of[other] != part_of[row]), None)
-            if rival is not None:
-                exact[row] = rival, 1.0
-    return exact | {row: pair for row, pair in found.items() if row not in exact}
+NEARLY = f"but for case, blanks or punctuation around it, or with a similarity of {SIMILAR:g} or more"
+"""When a text is nearly another one."""
+MAY_DIFFER = "They may rightly have different labels: texts that differ in a negation or a sum of money are alike, too."
+"""Said with every advice on near-duplicates."""
 
 
 def judge_given(corpus: Corpus, part_of: Mapping[int, Part], near: NearDuplicates, *, allow: bool) -> Finding | None:
@@ -42,19 +29,19 @@ def judge_given(corpus: Corpus, part_of: Mapping[int, Part], near: NearDuplicate
     SplitError
         If they are too many and not allowed.
     """
-    leaks = find_leaks(corpus, part_of, near)
+    leaks = near.across(part_of, corpus.ids, corpus.texts)
     own = [row for row in leaks if part_of[row] == "test"]
     n = sum(part == "test" for part in part_of.values())
     exact = sum(corpus.texts[row] == corpus.texts[leaks[row][0]] for row in own)
     counts = f"{len(own):,} of the {n:,} rows of the given test part ({len(own) / n:.1%})"
-    kinds = f"{exact:,} word for word, {len(own) - exact:,} nearly (similarity {SIMILAR:g} or more)"
+    kinds = f"{exact:,} word for word, {len(own) - exact:,} nearly ({NEARLY})"
     if allow and own:
         return Finding(
             "leaks-allowed",
             "warning",
             f"Leaks were allowed: {counts} have a text that stands in train or dev too: {kinds}. All rows were left "
             "where the data puts them, so figures on test are optimistic.",
-            "Report this with the figures, or remove the rows from one of the parts and train again.",
+            "Report this with the figures, or let secondcoder split and train again.",
             len(own),
             show_pairs(corpus, {row: leaks[row] for row in own}),
         )
@@ -62,8 +49,9 @@ def judge_given(corpus: Corpus, part_of: Mapping[int, Part], near: NearDuplicate
         pairs = "; ".join(show_pairs(corpus, {row: leaks[row] for row in own}, most=3))
         raise SplitError(
             f"{counts} have a text that stands in train or dev too, more than {LEAKS_AT_MOST:.0%}: {kinds}. {pairs}.",
-            "Remove them from one of the parts, or let secondcoder split: by='stratified' or by='group'. To keep the "
-            "parts as they are all the same, for instance to repeat published figures: allow_leaks (--allow-leaks).",
+            "Let secondcoder split, which keeps such texts in one part (by='stratified' or by='group'), or move them "
+            "into one of the parts. To keep the parts as they are all the same, for instance to repeat published "
+            "figures: allow_leaks (--allow-leaks).",
         )
     return None
 
@@ -71,8 +59,8 @@ def judge_given(corpus: Corpus, part_of: Mapping[int, Part], near: NearDuplicate
 def near_leak_findings(
     corpus: Corpus, part_of: Mapping[int, Part], near: NearDuplicates, *, given: bool
 ) -> list[Finding]:
-    """Return what is to be said about near-duplicates that stand in two parts after all."""
-    leaks = near.across(part_of, corpus.ids)
+    """Return what is to be said about copies that differ in spelling, and near-duplicates, in two parts after all."""
+    leaks = near.across(part_of, corpus.ids, corpus.texts)
     if not leaks:
         return []
     own = {row: pair for row, pair in leaks.items() if part_of[row] == "test"}
@@ -83,9 +71,8 @@ def near_leak_findings(
         Finding(
             "near-duplicate-in-two-parts",
             "warning" if given or len(own) > LEAKS_AT_MOST * n else "note",
-            f"Rows with a near-duplicate (similarity {SIMILAR:g} or more) in another part, {why}: "
-            f"{len(leaks):,}{in_test}.",
-            "Read the pairs: where they are copies, figures on test are optimistic by up to their share.",
+            f"Rows whose text is nearly ({NEARLY}) that of a row in another part, {why}: {len(leaks):,}{in_test}.",
+            f"Where they say the same, figures on test are optimistic, by up to their share: read them. {MAY_DIFFER}",
             len(leaks),
             show_pairs(corpus, own or leaks),
         )
@@ -102,9 +89,9 @@ def near_duplicate_findings(corpus: Corpus, near: NearDuplicates) -> list[Findin
         Finding(
             "near-duplicate",
             "note",
-            f"Rows whose text is nearly that of another row (similarity {SIMILAR:g} or more):{found} {len(rows):,}; "
+            f"Rows whose text is nearly that of another row ({NEARLY}):{found} {len(rows):,}; "
             "a split of ours keeps them in one part where sizes allow.",
-            "Remove them if they are mistakes.",
+            MAY_DIFFER,
             len(rows),
             show_pairs(corpus, near.closest(corpus.texts)),
         )

@@ -1,10 +1,12 @@
-"""Texts that are nearly the same.
+"""Texts that are the same, or nearly.
 
-In: texts, and the rows to look at. Out: `NearDuplicates`, the pairs of texts that are as similar as `SIMILAR` or more;
-from it, the sets of rows that should stay together and the rows that have a near-copy in another part.
+In: texts, and the rows to look at. Out: `NearDuplicates`, the rows of each text, and the pairs of texts that are as
+similar as `SIMILAR` or more; from it, the sets of rows that should stay together and the rows that have a copy or
+near-copy in another part.
 
-Two texts are compared by their character 5-grams: the set of all runs of five characters, after Unicode normalisation
-(NFKC), case folding, and with blanks and line ends made one blank. The similarity is the cosine of the two sets,
+Two rows are copies if their texts are the same after `normalise`, however short they are. Two texts are compared by
+their character 5-grams: the set of all runs of five characters of what `normalise` returns. The similarity is the
+cosine of the two sets,
 ``|A ∩ B| / √(|A| |B|)``: each 5-gram counts once, without weights, so that it depends on the two texts alone. Whether a
 pair is similar enough is decided in whole numbers, so that no rounding on any processor decides on a split.
 """
@@ -333,19 +335,20 @@ SHORTEST = 30
 """Characters (after normalisation) from which a text is compared.
 
 In shorter ones a handful of 5-grams decides: "Cost: £1.2 billion per year." and "Cost: £2.0 billion per year." come to
-0.71, and "Yes, I agree." would tie together all who say so. Exact copies of short texts are kept together all the same.
+0.71, and "Yes, I agree." would tie together all who say so. Copies of short texts are kept together all the same.
 """
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class NearDuplicates:
-    """Texts that are nearly the same.
+    """Texts that are the same, or nearly.
 
     Attributes
     ----------
     copies
-        The rows of each text after normalisation, in an order that does not depend on that of the rows.
+        The rows of each text after normalisation, in an order that does not depend on that of the rows. Every row that
+        was looked at stands in one of them.
     first, second
         ndarrays of shape (p,): pairs of positions in `copies`, the most similar first.
     closeness
@@ -377,13 +380,18 @@ class NearDuplicates:
         return [tuple(rows) for rows in members.values() if len(rows) > 1]
 
     def among(self, rows: Iterable[int]) -> "NearDuplicates":
-        """Return the pairs among some of the rows only."""
+        """Return the copies and pairs among some of the rows only."""
         wanted = set(rows)
         copies = tuple(tuple(row for row in same if row in wanted) for same in self.copies)
         full = np.array([bool(same) for same in copies], dtype=bool)
+        place = np.cumsum(full) - 1  # of the texts that are left
         keep = full[self.first] & full[self.second]
-        return replace(
-            self, copies=copies, first=self.first[keep], second=self.second[keep], closeness=self.closeness[keep]
+        return NearDuplicates(
+            tuple(same for same in copies if same),
+            place[self.first[keep]],
+            place[self.second[keep]],
+            self.closeness[keep],
+            self.is_exact,
         )
 
     def taken(self, rows: Sequence[int]) -> "NearDuplicates | None":
@@ -407,29 +415,42 @@ class NearDuplicates:
         return found
 
     def rows(self, texts: Sequence[str]) -> list[int]:
-        """Return the rows that have a near-duplicate, exact copies not counted as such."""
+        """Return the rows that have a near-duplicate, or a copy that is not word for word the same."""
         paired = set(self.first.tolist()) | set(self.second.tolist())
         several = {t for t, rows in enumerate(self.copies) if len({texts[row] for row in rows}) > 1}
         return sorted(row for t in paired | several for row in self.copies[t])
 
-    def across(self, part_of: Mapping[int, Part], ids: Sequence[str]) -> dict[int, tuple[int, float]]:
-        """Return each row that has a near-duplicate (or a copy) in another part, with the closest and the similarity.
+    def across(
+        self, part_of: Mapping[int, Part], ids: Sequence[str], texts: Sequence[str]
+    ) -> dict[int, tuple[int, float]]:
+        """Return each row that has a copy or a near-duplicate in another part, with the closest and the similarity.
 
-        Rows come by falling similarity, then by id. Of several rows that are equally close, the one with the smallest
-        id is named.
+        Rows come by falling similarity, then by id. Of several rows that are equally close, one with the same text
+        word for word is named before others, and then the one with the smallest id.
         """
-        parts = [{part_of[row] for row in rows if row in part_of} for rows in self.copies]
         found: dict[int, tuple[int, float]] = {}
-        for one, other, similarity in self._with_itself():
-            if len(parts[one] | parts[other]) > 1:
-                for here, there in ((one, other), (other, one)):
-                    rivals = sorted((row for row in self.copies[there] if row in part_of), key=ids.__getitem__)
-                    for row in self.copies[here]:
-                        if row in part_of and row not in found:
-                            rival = next((r for r in rivals if part_of[r] != part_of[row]), None)
-                            if rival is not None:
-                                found[row] = rival, similarity
+        for rows, others, similarity in self._neighbours(part_of, ids, texts):
+            for row in rows:
+                elsewhere = [rival for part, rival in others.items() if part != part_of[row]]
+                if elsewhere and row not in found:
+                    found[row] = min(elsewhere, key=ids.__getitem__), similarity
         return dict(sorted(found.items(), key=lambda item: (-item[1][1], ids[item[0]])))
+
+    def _neighbours(
+        self, part_of: Mapping[int, Part], ids: Sequence[str], texts: Sequence[str]
+    ) -> Iterator[tuple[list[int], dict[Part, int], float]]:
+        """Yield rows, with a row of each part that they are like and how much; the same word for word first."""
+        copies = [[row for row in rows if row in part_of] for rows in self.copies]
+        for rows in copies:
+            word_for_word: defaultdict[str, list[int]] = defaultdict(list)
+            for row in rows:
+                word_for_word[texts[row]].append(row)
+            yield from ((same, _first_rows(same, part_of, ids), 1.0) for same in word_for_word.values())
+        first = [_first_rows(rows, part_of, ids) for rows in copies]
+        for one, other, similarity in self._with_itself():
+            if len(first[one].keys() | first[other].keys()) > 1:
+                yield copies[one], first[other], similarity
+                yield copies[other], first[one], similarity
 
     def _with_itself(self) -> Iterator[tuple[int, int, float]]:
         """Yield pairs of positions with their similarity, those texts first that stand on several rows."""
@@ -438,32 +459,52 @@ class NearDuplicates:
             yield one, other, sqrt(close / 1e6)
 
 
+def _first_rows(rows: Iterable[int], part_of: Mapping[int, Part], ids: Sequence[str]) -> dict[Part, int]:
+    """Return the row of each part that has the smallest id."""
+    return {part_of[row]: row for row in sorted(rows, key=ids.__getitem__, reverse=True)}
+
+
 def find_near_duplicates(texts: Sequence[str], rows: Iterable[int]) -> NearDuplicates:
-    """Return the pairs of similar texts among the rows.
+    """Return the copies among the rows, and the pairs of similar texts.
 
     Parameters
     ----------
     texts
         Of all rows of the corpus.
     rows
-        The rows to look at; those whose text has fewer than `SHORTEST` characters are left out.
+        The rows to look at. Texts of fewer than `SHORTEST` characters have copies, and stand in no pair.
     """
     holders: defaultdict[str, list[int]] = defaultdict(list)
     for row in rows:
         holders[normalise(texts[row])].append(row)
-    distinct = sorted(text for text in holders if len(text) >= SHORTEST)
-    characters = sum(map(len, distinct))
+    distinct = sorted(holders)
+    long = np.array([t for t, text in enumerate(distinct) if len(text) >= SHORTEST], dtype=np.int64)
+    compared = [distinct[t] for t in long.tolist()]
+    characters = sum(map(len, compared))
     if characters > 20_000_000:  # some seconds of work
         _log.info(
-            "looking for near-duplicates among %d texts (%.0f million characters)", len(distinct), characters / 1e6
+            "looking for near-duplicates among %d texts (%.0f million characters)", len(compared), characters / 1e6
         )
-    first, second, closeness, is_exact = similar_pairs(distinct)
+    first, second, closeness, is_exact = similar_pairs(compared)
     order = np.lexsort((second, first, -closeness))
-    return NearDuplicates(
-        tuple(tuple(holders[text]) for text in distinct), first[order], second[order], closeness[order], is_exact
-    )
+    copies = tuple(tuple(holders[text]) for text in distinct)
+    return NearDuplicates(copies, long[first[order]], long[second[order]], closeness[order], is_exact)
 
 
 def normalise(text: str) -> str:
-    """Return the text as it is compared: NFKC, case folded, every run of white space one blank."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """Return the text as it is compared: NFKC, case folded, white space made one blank, no punctuation at its ends.
+
+    A text of nothing but punctuation ("?!", "...") is returned as it is, so that it is a copy of the same text only.
+    """
+    found = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    start, end = 0, len(found)
+    while start < end and _is_outer(found[start]):
+        start += 1
+    while start < end and _is_outer(found[end - 1]):
+        end -= 1
+    return found[start:end] or text
+
+
+def _is_outer(character: str) -> bool:
+    """Return whether a character at the end of a text is left out: a blank or, by its Unicode category, punctuation."""
+    return character == " " or unicodedata.category(character).startswith("P")

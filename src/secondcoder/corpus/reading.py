@@ -98,33 +98,37 @@ def read(given: ReadArguments) -> Corpus:
     SettingsError
         If the parameters contradict each other, or ask for more rows than there are.
     """
-    mapping = _mapping(given.label_names)
-    rows = _rows(given.source)
-    roles = _roles(given, rows.table)
-    ids = ids_of(rows.table, given.id)
+    return corpus_of(load_rows(given.source), given, seed=given.seed)
+
+
+def corpus_of(rows: Rows, settings: ReadSettings, *, seed: int = DEFAULT_SEED) -> Corpus:
+    """Return what `read` does of a source that has been loaded."""
+    mapping = _mapping(settings.label_names)
+    roles = roles_of(settings, rows.table)
+    ids = ids_of(rows.table, settings.id)
     texts = texts_of(rows.table, roles["text"], ids)
-    labels = read_labels(rows.table, given, mapping, ids)
+    labels = read_labels(rows.table, settings, mapping, ids)
     findings = [*rows.findings, *labels.findings]
     groups = None
-    if given.group is not None:
-        groups = as_strings(rows.table, given.group)
-        findings += _look_at_groups(given.group, groups, ids)
+    if settings.group is not None:
+        groups = as_strings(rows.table, settings.group)
+        findings += _look_at_groups(settings.group, groups, ids)
     corpus = Corpus(
         ids=tuple(ids),
         texts=tuple(texts),
         labels=labels.labels,
         label_names=labels.names,
         columns=rows.table.replace_schema_metadata(None),
-        source=Source(rows.name, rows.sha256 or "", roles, _options(given, mapping, given.seed)),
+        source=Source(rows.name, rows.sha256 or "", roles, _options(settings, mapping, seed)),
         groups=None if groups is None else tuple(groups),
-        parts=_parts(rows, given.split_column),
-        positive=given.positive,
+        parts=_parts(rows, settings.split_column),
+        positive=settings.positive,
         task=labels.task,
         separator=labels.separator,
         shares=labels.shares,
         findings=tuple(findings),
     )
-    return _with_hash(_single_part(_draw(corpus, given, given.seed)))
+    return _with_hash(_single_part(_draw(corpus, settings, seed)))
 
 
 def _options(settings: ReadSettings, mapping: dict[str, str], seed: int) -> dict[str, Any]:
@@ -147,8 +151,14 @@ def _options(settings: ReadSettings, mapping: dict[str, str], seed: int) -> dict
     }
 
 
-def _rows(source: object) -> Rows:
-    """Return the source's table, whatever the source is."""
+def load_rows(source: object) -> Rows:
+    """Return the source's table, whatever the source is.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
     if isinstance(source, str) and source.startswith(hub.PREFIX):
         return hub.from_hub(source)
     if isinstance(source, str | Path):
@@ -169,8 +179,16 @@ def _mapping(label_names: Mapping[str, str] | str | None) -> dict[str, str]:
     return mapping
 
 
-def _roles(settings: ReadSettings, table: pa.Table) -> dict[str, str]:
-    """Return which column plays which role, each being there and playing no other."""
+def roles_of(settings: ReadSettings, table: pa.Table) -> dict[str, str]:
+    """Return which column plays which role, each being there and playing no other.
+
+    Raises
+    ------
+    ColumnError
+        If no column of texts is named, or a named column is not there.
+    SettingsError
+        If a column is named twice.
+    """
     columns = table.column_names
     if settings.text is None:
         raise ColumnError(

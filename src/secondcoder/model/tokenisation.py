@@ -72,6 +72,16 @@ class Encoded:
     def __getitem__(self, row: int) -> NDArray[np.int32]:
         return self.ids[self.offsets[row] : self.offsets[row + 1]]
 
+    def take(self, texts: NDArray[np.int64]) -> "Encoded":
+        """Return the named texts, in the order given."""
+        rows = self.windows.rows(texts)
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[rows], dtype=np.int64)])
+        starts = None
+        if self.starts is not None:
+            starts = np.concatenate([[0], np.cumsum(self.windows.counts[texts], dtype=np.int64)])
+        ids = np.concatenate([self[row] for row in rows]) if len(rows) else np.empty(0, np.int32)
+        return Encoded(ids, offsets, self.full_lengths[texts], starts)
+
     def rows_of(self, text: int) -> list[NDArray[np.int32]]:
         """Return the ids of each row of a text."""
         return [self[row] for row in range(*self.windows.starts[text : text + 2])]

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from secondcoder.errors import InterruptedRunError, RunError, StorageError
 from secondcoder.runs.folder import CHECKPOINTS, RUN_FILE, RUN_FORMAT, SHARE, now
 from secondcoder.runs.run import Run
 from secondcoder.settings import TrainSettings
-from secondcoder.splits.split import Split
+from secondcoder.splits.split import RULES, Split, Unused
 from secondcoder.storage import LOCK_FILES, TEMPORARY_MARK, atomic_path, storage_errors, write_json
 
 _DATA_THAT_MATTERS = ("sha256", "columns", "label_names", "positive", "parts", "unused", "split_by")
@@ -69,6 +70,7 @@ def start_run(folder: Path, *, split: Split, settings: TrainSettings, seed: int,
                 "status": "running",
                 "started": now(),
                 **described,
+                "split_rules": RULES,
                 "versions": versions(),
                 "machine": machine(),
             },
@@ -76,6 +78,32 @@ def start_run(folder: Path, *, split: Split, settings: TrainSettings, seed: int,
         run = Run(folder)
     _write_data(folder, split)
     return run
+
+
+def as_begun(folder: Path, split: Split) -> Split:
+    """Return the split with the parts of the run in the folder, if that divided the same data by earlier rules.
+
+    So a run that an earlier version began goes on with the parts that it has. Other data or options are refused later.
+    """
+    if not (folder / RUN_FILE).is_file():
+        return split
+    run = Run(folder)
+    asked = json.loads(json.dumps(split.settings.to_dict() | {"seed": split.seed}))
+    same = (run.info["data"]["sha256"], run.info["settings"]["split"]) == (split.train.source.sha256, asked)
+    if run.info.get("split_rules", 1) == RULES or not same:
+        return split
+    stored = pq.read_table(folder / "split.parquet").to_pylist()
+    train, dev, test = (
+        replace(run.part(part), source=split.train.source, findings=split.train.findings) for part in PARTS
+    )
+    return replace(
+        split,
+        train=train,
+        dev=dev,
+        test=test,
+        by=run.info["data"]["split_by"],
+        unused=tuple(Unused(row["id"], row["reason"]) for row in stored if row["part"] is None),
+    )
 
 
 def _describe_run(split: Split, settings: TrainSettings, seed: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ No `FinishedTrainings`: a finished fold is a table, and what it is of is the run
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,17 @@ from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.multilabel import threshold_array
 from secondcoder.progress import Progress, default_progress
-from secondcoder.runs.folder import MODEL_NAME, RUN_FILE, now, predicted_labels
+from secondcoder.runs.folder import ACTIVATIONS, MODEL_NAME, RUN_FILE, now, predicted_labels
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
 from secondcoder.runs.run import Run
 from secondcoder.settings import TrainSettings, check_count
 from secondcoder.splits.folds import Fold, make_folds
-from secondcoder.splits.split import set_aside
+from secondcoder.splits.split import RULES, set_aside
 from secondcoder.storage import atomic_path, locked, read_json, storage_errors, write_json
 from secondcoder.training.baselines import fit_baselines
 from secondcoder.training.classifier import LearnedFrom, finish_classifier
 from secondcoder.training.seeds import fit_pretrained, spread
+from secondcoder.training.text_pool import TextPool
 
 FOLDS = "folds"
 """Key of the out-of-fold figures in the run's evaluations, and name of what belongs to them in its folder."""
@@ -96,8 +98,10 @@ def cross_fit(run: Run, folds: int = 5, *, progress: Progress | None = None) -> 
             seed = run.info["settings"]["split"]["seed"]
             made = make_folds(rows, folds, dev=sizes["dev"] / sum(sizes.values()), seed=seed)
             work.begin(run)
-            for number, fold in enumerate(made, 1):
-                work.do(number, fold, run, progress)
+            work.require_division(made)
+            with TextPool(rows.texts, work.folder / ACTIVATIONS) as texts:
+                for number, fold in enumerate(made, 1):
+                    work.do(number, fold, run, texts, progress)
             _store(run, rows, made, work)
         work.clear()
         run.write_report()
@@ -150,10 +154,35 @@ class _Work:
             opened = run.open_test(run.part("test"), by=f"{self.n_folds} folds")
             write_json(
                 self.folder / _PLAN,
-                {"n_folds": self.n_folds, "test_openings": opened, "started": now(), "max_error": _max_error(run)},
+                {
+                    "n_folds": self.n_folds,
+                    "test_openings": opened,
+                    "started": now(),
+                    "max_error": _max_error(run),
+                    "split_rules": RULES,
+                },
             )
 
-    def do(self, number: int, fold: Fold, run: Run, progress: Progress) -> None:
+    def require_division(self, folds: Sequence[Fold]) -> None:
+        """Raise `RunError` if folds that are finished hold other rows than these, as an earlier version divided them.
+
+        What the fold under way had come to is forgotten where it may have learned from other rows.
+        """
+        plan = self.plan
+        if plan.get("split_rules", 1) == RULES:
+            return
+        for number, fold in enumerate(folds, 1):
+            path = self._path(number)
+            if path.is_file() and pq.read_table(path, columns=["id"])["id"].to_pylist() != list(fold.judged.ids):
+                raise RunError(
+                    f"{path} was made by an earlier version, which divided the rows in another way: copies that differ "
+                    "in case, blanks or outer punctuation could stand in two folds.",
+                    f"Remove the folder {self.folder} to begin anew.",
+                )
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        write_json(self.folder / _PLAN, plan | {"split_rules": RULES})
+
+    def do(self, number: int, fold: Fold, run: Run, texts: TextPool, progress: Progress) -> None:
         """Train and predict a fold, unless that has been done."""
         name = f"Fold {number} of {self.n_folds}"
         if self._path(number).is_file():
@@ -163,7 +192,7 @@ class _Work:
         progress.say(f"{name}: {len(fold.train):,} train, {len(parts.dev):,} dev; {_amount(fold.judged)} to predict")
         checkpoints = self.folder / "checkpoints" / f"fold-{number}"
         try:
-            said, about = _predict(fold, parts, run, checkpoints, progress)
+            said, about = _predict(fold, parts, run, checkpoints, texts, progress)
         except InterruptedRunError as error:
             raise InterruptedRunError(f"{name}: {error.what}", "The same command goes on where it was.") from error
         table = pa.table(
@@ -213,7 +242,7 @@ def _parts_of(fold: Fold, run: Run, progress: Progress) -> LearnedFrom:
 
 
 def _predict(
-    fold: Fold, parts: LearnedFrom, run: Run, checkpoints: Path, progress: Progress
+    fold: Fold, parts: LearnedFrom, run: Run, checkpoints: Path, texts: TextPool, progress: Progress
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
     """Return the probabilities that the model and the baselines give to a fold's rows, and how the training went."""
     settings = TrainSettings(**run.info["settings"]["train"])
@@ -221,7 +250,7 @@ def _predict(
     settings = replace(settings, precision=run.info.get("precision", settings.precision), backend="torch")
     seed = run.info["seed"]
     model, result = fit_pretrained(
-        parts.train, parts.dev, settings=settings, seed=seed, checkpoints=checkpoints, progress=progress
+        parts.train, parts.dev, settings=settings, seed=seed, checkpoints=checkpoints, texts=texts, progress=progress
     )
     finished = finish_classifier(model, result, parts, settings, progress)
     with progress.task("predicting", len(fold.judged)) as task:

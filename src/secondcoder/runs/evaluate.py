@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from secondcoder.corpus.cells import ids_of
 from secondcoder.corpus.corpus import Corpus, Part
 from secondcoder.corpus.findings import Finding
-from secondcoder.corpus.leaks import find_leaks, show_pairs
-from secondcoder.corpus.near_duplicates import SIMILAR, find_near_duplicates
-from secondcoder.corpus.reading import read
+from secondcoder.corpus.leaks import NEARLY, show_pairs
+from secondcoder.corpus.near_duplicates import find_near_duplicates
+from secondcoder.corpus.reading import corpus_of, load_rows, roles_of
 from secondcoder.errors import DataError
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.tasks import task_rules
@@ -45,19 +46,19 @@ def read_new(run: Run, source: object, settings: ReadSettings) -> Corpus:
     settings = replace(settings, text=settings.text or known.get("text"))
     if not settings.labelled:
         settings = _labels_as_before(run, settings)
-    corpus = read(source, **settings.to_dict())
-    # What the file has of the other columns is known only now; a column that was named as something else stays that.
-    free = set(corpus.columns.column_names) - set(corpus.source.columns.values())
+    rows, findings = load_rows(source), list[Finding]()
+    # What the data has of the other columns is known only now; a column that was named as something else stays that.
+    free = set(rows.table.column_names) - set(roles_of(settings, rows.table).values())
     if settings.group is None and (group := known.get("group")) in free:
         settings = replace(settings, group=group)
-        corpus = read(source, **settings.to_dict())
     if settings.id is None and (id_ := known.get("id")) in free:
         try:
-            corpus = read(source, **replace(settings, id=id_).to_dict())
+            ids_of(rows.table, id_)
+            settings = replace(settings, id=id_)
         except DataError as error:
-            finding = Finding("no-ids", "note", f"{error.what} Rows are numbered instead.")
-            corpus = replace(corpus, findings=(*corpus.findings, finding))
-    return corpus
+            findings.append(Finding("no-ids", "note", f"{error.what} Rows are numbered instead."))
+    corpus = corpus_of(rows, settings)
+    return replace(corpus, findings=(*corpus.findings, *findings))
 
 
 def _labels_as_before(run: Run, settings: ReadSettings) -> ReadSettings:
@@ -169,7 +170,7 @@ def _seen(run: Run, rows: Corpus) -> list[Finding]:
     )
     part_of: dict[int, Part] = {row: "test" if row < len(rows) else "train" for row in range(len(texts))}
     near = find_near_duplicates(texts, part_of)
-    leaks = {row: pair for row, pair in find_leaks(both, part_of, near).items() if part_of[row] == "test"}
+    leaks = {row: pair for row, pair in near.across(part_of, both.ids, texts).items() if part_of[row] == "test"}
     if not leaks:
         return []
     exact = sum(texts[row] == texts[other] for row, (other, _) in leaks.items())
@@ -179,7 +180,7 @@ def _seen(run: Run, rows: Corpus) -> list[Finding]:
             "seen",
             "warning",
             f"{len(leaks):,} of the {len(rows):,} texts stand in the run's train or dev part too: {exact:,} word for "
-            f"word, {len(leaks) - exact:,} nearly (similarity {SIMILAR:g} or more{hashed}); figures are optimistic.",
+            f"word, {len(leaks) - exact:,} nearly ({NEARLY}{hashed}); figures are optimistic.",
             "Judge on texts that the model has not seen.",
             rows=len(leaks),
             examples=show_pairs(both, leaks),

@@ -20,8 +20,8 @@ from secondcoder.model.model import Model
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.model.tokenisation import describe_lengths
 from secondcoder.progress import Progress, default_progress
-from secondcoder.runs.create import finish_run, recorded, require_ours, since, start_run
-from secondcoder.runs.folder import CHECKPOINTS, TOKENS, RunFolder, now
+from secondcoder.runs.create import as_begun, finish_run, recorded, require_ours, since, start_run
+from secondcoder.runs.folder import ACTIVATIONS, CHECKPOINTS, TOKENS, RunFolder, now
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
 from secondcoder.runs.run import Run
 from secondcoder.settings import DEFAULT_SEED, Device, TrainOptions, TrainSettings, check_seed
@@ -38,6 +38,7 @@ from secondcoder.training.distributed import join_ranks
 from secondcoder.training.loop import Fit
 from secondcoder.training.recipes import compare_recipes, require_possible, wants_comparison
 from secondcoder.training.seeds import fit_seeds, start_for
+from secondcoder.training.text_pool import TextPool
 
 # A saved model is loaded again and compared on so many dev texts: enough to notice weights that went wrong.
 _COMPARED = 64
@@ -192,6 +193,8 @@ def train_with(
     Launched in several processes, all train and the first one writes; they return when it is done.
     """
     check_seed(seed)
+    if resume:
+        split = as_begun(output, split)
     require_learnable(split)
     few = wants_comparison(settings, split.train)
     settings = settle_classes(settings, split.train).sized(len(split.train)).resolved()
@@ -220,6 +223,8 @@ def train_with(
                 run.forget_history()
                 if few and ranks.count == 1:
                     settings = choose_recipe(run, split.train, settings, seed=seed, progress=progress)
+            tokens = TokenCache(output.resolve().parent / TOKENS if ranks.leads else None)
+            seeds_share = TextPool(split.train.texts, output / CHECKPOINTS / ACTIVATIONS, tokens)
             model, result = fit_seeds(
                 lambda seed: _start(split, settings, seed, run),
                 split.train,
@@ -229,7 +234,7 @@ def train_with(
                 checkpoints=output / CHECKPOINTS,
                 resume=resume,
                 ranks=ranks,
-                tokens=TokenCache(output.resolve().parent / TOKENS if ranks.leads else None),
+                texts=held.enter_context(seeds_share),
                 progress=progress,
                 on_evaluation=run.append_history if run else lambda entry: None,
             )

@@ -16,13 +16,24 @@ from secondcoder.corpus.near_duplicates import NearDuplicates, find_near_duplica
 from secondcoder.errors import SplitError
 from secondcoder.settings import SplitSettings
 from secondcoder.splits.assignment import assign_by_strata, assign_groups, assign_sets, rarest_labels
-from secondcoder.splits.units import Groups, cluster_units, group_units, repeated_texts, text_units
+from secondcoder.splits.units import (
+    FEWEST_GROUPS,
+    Groups,
+    cluster_units,
+    group_units,
+    repeated_texts,
+    text_units,
+)
 
 Resolved = Literal["random", "stratified", "group", "given"]
 FAR_FROM_ASKED = 0.2
 """Relative deviation of a part's size from which a finding says so."""
 UNEVEN = 0.1
 """Deviation of a label's share in a part from its share over all from which a finding says so."""
+FEW_GROUPS = 20
+"""Groups below which those of the test part are too few to speak for others."""
+FOLDS = 5
+"""Folds that are advised then."""
 
 
 class Draft:
@@ -53,8 +64,10 @@ class Draft:
 
     @cached_property
     def near(self) -> NearDuplicates:
-        """The near-duplicates among the usable rows; looked for once, as that takes seconds on long texts."""
-        return find_near_duplicates(self.corpus.texts, self.rows) if self._near is None else self._near
+        """Copies and near-duplicates among the usable rows; looked for once, as that takes seconds on long texts."""
+        if self._near is None or not self._near.is_exact:
+            return find_near_duplicates(self.corpus.texts, self.rows)
+        return self._near.among(self.rows)
 
     def wanted(self, n: int, parts: Iterable[Part]) -> dict[Part, int]:
         """Return the rows asked for each part out of `n`, what is left over being train."""
@@ -78,7 +91,7 @@ class Draft:
         if by == "group":
             assert corpus.groups is not None  # `_resolve` has seen to it
             groups = group_units(
-                corpus.ids, corpus.texts, corpus.groups, rows, clusters=clusters, largest=largest, fewest=len(wanted)
+                corpus.ids, corpus.groups, near.copies, clusters=clusters, largest=largest, fewest=len(wanted)
             )
             units, parts = (
                 groups.units,
@@ -88,7 +101,7 @@ class Draft:
         else:
             sets = self._sets if by == "stratified" else None
             strata = self._strata() if by == "stratified" else dict.fromkeys(rows, "")
-            units = text_units(corpus.ids, corpus.texts, rows)
+            units = text_units(corpus.ids, near.copies)
             units = cluster_units(units, clusters, strata, largest=largest, fewest=len(wanted))
             if sets is not None:
                 parts = assign_sets(units, sets, wanted, seed=self.seed)
@@ -144,6 +157,7 @@ class Draft:
     def look_at_parts(self) -> None:
         """Note what the parts lack, and groups that stand in two of them; refuse an empty part."""
         self._note_groups_in_two_parts()
+        self._note_few_groups()
         counts: dict[Part, Counter[str]] = {part: Counter() for part in PARTS}
         sizes, sets = Counter(self.part_of.values()), self.corpus.label_sets
         for row, part in self.part_of.items():
@@ -224,6 +238,22 @@ class Draft:
                 examples=sorted(several),
             )
 
+    def _note_few_groups(self) -> None:
+        units = self.corpus.units
+        if units is None:
+            return
+        n, in_test = (
+            len({units[row] for row, part in self.part_of.items() if part in parts}) for parts in (PARTS, ("test",))
+        )
+        if FEWEST_GROUPS <= n < FEW_GROUPS:
+            self._note(
+                "few-groups",
+                f"The texts come from {n} groups, {in_test} of them in test: figures on test tell little about others.",
+                cure="For the figures of a paper, let every group be judged once the model is trained: secondcoder "
+                f"evaluate RUN --folds {min(FOLDS, n)}. That opens the test part.",
+                severity="warning",
+            )
+
     def _note_groups(self, groups: Groups) -> None:
         if groups.joined:
             self._note(
@@ -236,8 +266,8 @@ class Draft:
             self._note(
                 "groups-kept-apart",
                 "Texts that stand in several groups, which were not joined for them, as they would have become too "
-                f"large: {len(groups.apart):,}; such a text keeps its rows in one part only.",
-                examples=groups.apart,
+                f"large: {len(groups.apart):,}; rows that have it word for word stay in one part only.",
+                examples=[self.corpus.texts[min(rows, key=self.corpus.ids.__getitem__)] for rows in groups.apart],
             )
         if groups.alone and "missing-group" not in {finding.kind for finding in self.corpus.findings}:
             self._note(
@@ -255,7 +285,7 @@ class Draft:
                 "sizes-off",
                 f"{', '.join(f'{part} has {got[part]} rows instead of {wanted[part]}' for part in off)}, as "
                 f"{'groups' if by == 'group' else 'rows of the same text (or nearly)'} stay together.",
-                cure="Use a finer group column, or other sizes." if by == "group" else "Remove duplicate texts.",
+                cure="Use a finer group column, or other sizes." if by == "group" else "Ask for other sizes.",
                 severity="warning",
             )
 

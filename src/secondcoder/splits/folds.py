@@ -17,11 +17,9 @@ from secondcoder.errors import SplitError
 from secondcoder.settings import SplitSettings
 from secondcoder.splits.assignment import GOOD, rarest_labels
 from secondcoder.splits.draft import Draft, Resolved
-from secondcoder.splits.units import Unit, cluster_units, group_units, text_units
+from secondcoder.splits.units import FEWEST_GROUPS, Unit, cluster_units, group_units, text_units
 from secondcoder.storage import sha_key
 
-FEWEST_GROUPS = 3
-"""Groups that folds need: one to judge on, one to choose by, one to learn from."""
 STARTS = 24
 """Most orders in which groups are tried."""
 MANY = 1200
@@ -87,16 +85,17 @@ def assign_folds(corpus: Corpus, n_folds: int, *, seed: int, near: NearDuplicate
         As `make_folds`.
     """
     rows, half = list(range(len(corpus))), len(corpus) / n_folds / 2
-    clusters = (near or find_near_duplicates(corpus.texts, rows)).clusters(half)
+    near = near or find_near_duplicates(corpus.texts, rows)
+    clusters = near.clusters(half)
     if corpus.groups is None:
         strata = {row: str(label) for row, label in enumerate(rarest_labels(corpus))}
-        units = text_units(corpus.ids, corpus.texts, rows)
+        units = text_units(corpus.ids, near.copies)
         units = cluster_units(units, clusters, strata, largest=half, fewest=n_folds)
         what = "different text(s)"
     else:
         fewest = max(n_folds, FEWEST_GROUPS)
         units = group_units(
-            corpus.ids, corpus.texts, corpus.groups, rows, clusters=clusters, largest=half, fewest=fewest
+            corpus.ids, corpus.groups, near.copies, clusters=clusters, largest=half, fewest=fewest
         ).units
         what = "group(s)"
         if len(units) < FEWEST_GROUPS:

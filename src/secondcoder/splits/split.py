@@ -1,7 +1,8 @@
 """Train, dev and test: who learns, who chooses, who judges.
 
-In: a `Corpus`. Out: `Split`, three corpora that share no row, no exact text and (where asked) no group, and every
-other row with the reason why it is in none of them. Only a given split may share texts, where that was allowed.
+In: a `Corpus`. Out: `Split`, three corpora that share no row, no text word for word and (where asked) no group, and
+every other row with the reason why it is in none of them. Copies that differ in case, blanks or outer punctuation stay
+together where rows are divided by chance. Only a given split may share texts, where that was allowed.
 """
 
 from collections.abc import Sequence
@@ -13,9 +14,17 @@ from secondcoder.corpus.arrays import InputError
 from secondcoder.corpus.column_leaks import revealing_findings
 from secondcoder.corpus.corpus import PARTS, Corpus, Part
 from secondcoder.corpus.findings import Finding
+from secondcoder.corpus.near_duplicates import NearDuplicates
 from secondcoder.errors import SplitError
 from secondcoder.settings import DEFAULT_SEED, By, SplitSettings, as_names, check_seed
 from secondcoder.splits.draft import Draft, Resolved
+
+RULES = 2
+"""Number of the rules by which rows are divided.
+
+1: copies were texts that are the same character by character; 2: texts that are the same after
+`secondcoder.corpus.near_duplicates.normalise`.
+"""
 
 
 @dataclass(frozen=True)
@@ -97,16 +106,17 @@ def split(
     Rows without a label or with an empty text are left out and counted. The division depends on the seed and on the
     ids (or groups), not on the order of the rows.
 
-    No exact text stands in two parts (texts are compared character by character). Where rows are divided by chance,
-    rows of the same text go together. Where groups are, groups that share a text are joined as long as the joined
-    group has at most half the rows of the smaller of dev and test, and three groups are left. Beyond that, as with a
-    sentence that every document contains, the groups stay apart and the text's rows are kept in one part only: in
-    test if it stands there, else in dev; the others become unused. In given parts the same rule holds, and nothing is
-    joined.
+    Copies are rows whose texts are the same but for case, blanks, Unicode form and the punctuation at both ends,
+    however short they are (`secondcoder.corpus.near_duplicates.normalise`). Where rows are divided by chance, copies go
+    together. Where groups are, groups that share a text are joined as long as the joined group has at most half the
+    rows of the smaller of dev and test, and three groups are left. Beyond that, as with a sentence that every document
+    contains, the groups stay apart, and rows that have a text word for word are kept in one part only: in test if it
+    stands there, else in dev; the others become unused. In given parts the same rule holds, and nothing is joined.
 
-    Near-duplicates (`secondcoder.corpus.near_duplicates`: the same 5-grams but for a changed word or two) are kept
-    together in the same way, sets of them up to the same half; beyond, they stay apart, and no row is left out for
-    it. In given parts they stay where they are. Findings count all of this.
+    Near-duplicates (the same 5-grams but for a changed word or two) are kept together in the same way, sets of them up
+    to the same half. Beyond, they stay apart, as do copies that are spelled in another way, and no row is left out for
+    it. In given parts they stay where they are. Findings count all of this. Copies may have different labels: nothing
+    is merged, and no label is changed.
 
     Parameters
     ----------
@@ -138,9 +148,17 @@ def split(
         If a column of `stratify` is not there.
     """
     settings = SplitSettings(by=by, stratify=as_names(stratify), dev=dev, test=test, allow_leaks=allow_leaks)
+    return divide(corpus, settings, seed=seed)
+
+
+def divide(corpus: Corpus, settings: SplitSettings, *, seed: int, near: NearDuplicates | None = None) -> Split:
+    """Return what `split` does, with the settings in one piece.
+
+    What `find_near_duplicates` has found among the rows of the corpus that have a text may be handed in.
+    """
     check_seed(seed)
     resolved = _resolve(corpus, settings)
-    draft = Draft(corpus, settings, seed)
+    draft = Draft(corpus, settings, seed, near)
     if resolved == "given":
         resolved = draft.divide_as_given()
     else:

@@ -1,7 +1,7 @@
-"""What must stay together in a split: the rows of one text or of near-duplicates, and the rows of one group.
+"""What must stay together in a split: the copies of a text, its near-duplicates, and the rows of one group.
 
-In: ids, texts and groups of the rows to divide. Out: `Unit` objects, which `secondcoder.splits.assignment` gives to
-the parts whole, and the rows whose text would otherwise stand in two parts.
+In: the rows to divide, by their texts, with ids and groups. Out: `Unit` objects, which `secondcoder.splits.assignment`
+gives to the parts whole, and the rows whose text, word for word, would otherwise stand in two parts.
 """
 
 from collections import Counter, defaultdict
@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from secondcoder.corpus.corpus import Part
 from secondcoder.corpus.near_duplicates import Forest
+
+FEWEST_GROUPS = 3
+"""Groups that folds need: one to judge on, one to choose by, one to learn from."""
 
 
 @dataclass(frozen=True)
@@ -39,23 +42,21 @@ class Groups:
     joined
         The names of the groups in each unit that holds several.
     apart
-        Texts that stand in several groups which were not joined for it, as that would have made a unit too large.
+        The rows of each text that stands in several groups which were not joined for it, as that would have made a unit
+        too large.
     alone
         How many rows have no group; each is a unit of its own.
     """
 
     units: list[Unit]
     joined: list[list[str]] = field(default_factory=list)
-    apart: list[str] = field(default_factory=list)
+    apart: list[Sequence[int]] = field(default_factory=list)
     alone: int = 0
 
 
-def text_units(ids: Sequence[str], texts: Sequence[str], rows: Iterable[int]) -> list[Unit]:
-    """Return one unit per distinct text, named by the smallest of its ids."""
-    by_text: defaultdict[str, list[int]] = defaultdict(list)
-    for row in rows:
-        by_text[texts[row]].append(row)
-    return [Unit(min(ids[row] for row in same), tuple(same)) for same in by_text.values()]
+def text_units(ids: Sequence[str], copies: Iterable[Sequence[int]]) -> list[Unit]:
+    """Return one unit per text, named by the smallest of its ids; `copies` holds the rows of each text."""
+    return [Unit(min(ids[row] for row in same), tuple(same)) for same in copies]
 
 
 def cluster_units(
@@ -109,9 +110,8 @@ def cluster_units(
 
 def group_units(
     ids: Sequence[str],
-    texts: Sequence[str],
     groups: Sequence[str],
-    rows: Iterable[int],
+    copies: Sequence[Sequence[int]],
     *,
     clusters: Iterable[Sequence[int]] = (),
     largest: float,
@@ -121,14 +121,14 @@ def group_units(
 
     The shared texts are taken up one after the other, those that stand in the fewest groups first: two documents that
     have a passage in common belong together, while a sentence such as "Yes." that stands in hundreds of them says
-    nothing about them and would chain them all into one. Near-duplicates come after exact texts, by the same rule.
+    nothing about them and would chain them all into one. Near-duplicates come after copies, by the same rule.
 
     Parameters
     ----------
-    ids, texts, groups
+    ids, groups
         Of all rows of the corpus; a row whose group is ``""`` is a group of its own.
-    rows
-        The rows to divide.
+    copies
+        The rows to divide, those of one text together, in an order that does not depend on that of the rows.
     clusters
         Rows that hold near-duplicates of each other.
     largest
@@ -137,12 +137,11 @@ def group_units(
         Fewest units that joining may leave.
     """
     members: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    holders: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     name_of: dict[int, tuple[str, str]] = {}
-    for row in rows:
+    for row in sorted(row for same in copies for row in same):
         name_of[row] = name = ("group", groups[row]) if groups[row] else ("row", ids[row])
         members[name].append(row)
-        holders[texts[row]].add(name)
+    holders = [{name_of[row] for row in same} for same in copies]
     forest = Forest({name: len(found) for name, found in members.items()})
 
     def join(names: Iterable[tuple[str, str]]) -> bool:
@@ -153,13 +152,13 @@ def group_units(
         return fits or len(roots) == 1
 
     result = Groups([], alone=sum(kind == "row" for kind, _ in members))
-    shared = sorted((t for t, names in holders.items() if len(names) > 1), key=lambda t: (len(holders[t]), t))
-    result.apart = [text for text in shared if not join(holders[text])]
+    shared = sorted((t for t, names in enumerate(holders) if len(names) > 1), key=lambda t: (len(holders[t]), t))
+    apart = [t for t in shared if not join(holders[t])]
     alike = [sorted({name_of[row] for row in cluster}) for cluster in clusters]
     for names in sorted((names for names in alike if len(names) > 1), key=lambda names: (len(names), names)):
         join(names)
     # A text that came too early to be joined may stand in one unit by now, through other texts.
-    result.apart = [t for t in result.apart if len({forest.root(name) for name in holders[t]}) > 1]
+    result.apart = [copies[t] for t in apart if len({forest.root(name) for name in holders[t]}) > 1]
     together: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for name in sorted(members):
         together[forest.root(name)].append(name)
@@ -175,7 +174,7 @@ def group_units(
 
 
 def repeated_texts(texts: Sequence[str], part_of: Mapping[int, Part]) -> dict[int, Part]:
-    """Return the rows to leave out so that no text stands in two parts, each with the part that keeps its text.
+    """Return the rows to leave out so that no text stands in two parts word for word, each with the part that keeps it.
 
     Test keeps its rows before dev, and dev before train: the judgement should be on what the data is like, and a row
     less to learn from costs least.

@@ -4,6 +4,7 @@ In: token ids and a network whose lower layers are frozen. Out: what the rest of
 """
 
 import contextlib
+import copy
 import logging
 import shutil
 from collections.abc import Generator
@@ -57,18 +58,26 @@ class ActivationInputs:
     """
 
     def __init__(self, path: Path, encoded: Encoded, hidden_size: int) -> None:
-        self._hidden_size, self._offsets = hidden_size, encoded.offsets
+        self._hidden_size = hidden_size
         self._values = np.memmap(path, np.float16, "r", shape=(int(encoded.offsets[-1]), hidden_size))
+        self._starts = encoded.offsets[:-1]
         self.lengths, self.windows = encoded.lengths, encoded.windows
+
+    def take(self, texts: NDArray[np.int64], encoded: Encoded) -> "ActivationInputs":
+        """Return the named texts, in the order given; `encoded` is what these inputs were made with."""
+        taken, some = copy.copy(self), encoded.take(texts)
+        taken._starts = self._starts[encoded.windows.rows(texts)]
+        taken.lengths, taken.windows = some.lengths, some.windows
+        return taken
 
     def batch(self, rows: NDArray[np.int64], shape: tuple[int, int]) -> dict[str, torch.Tensor]:
         """Return the rows padded to `shape` (rows, tokens); padding is zeros, and masked."""
         values = np.zeros((*shape, self._hidden_size), np.float32)
         mask = np.zeros(shape, np.int64)
         for b, row in enumerate(rows):
-            start, end = self._offsets[row], self._offsets[row + 1]
-            values[b, : end - start] = self._values[start:end]
-            mask[b, : end - start] = 1
+            start, length = self._starts[row], self.lengths[row]
+            values[b, :length] = self._values[start : start + length]
+            mask[b, :length] = 1
         return {"inputs_embeds": torch.from_numpy(values), "attention_mask": torch.from_numpy(mask)}
 
 

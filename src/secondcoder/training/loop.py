@@ -25,11 +25,9 @@ from secondcoder.evaluation.tasks import gold_of, history_names, targets_of, tas
 from secondcoder.model.batches import training_steps
 from secondcoder.model.model import Model, Scores
 from secondcoder.model.pretrained import seeded
-from secondcoder.model.token_cache import TokenCache
 from secondcoder.model.tokenisation import Encoded
 from secondcoder.progress import Progress
 from secondcoder.settings import LEAST_STEPS, TrainSettings
-from secondcoder.training.activation_cache import inputs_for
 from secondcoder.training.checkpoints import Checkpoint, TrainingCheckpoints, deterministic, set_generators
 from secondcoder.training.class_weights import resolve_weights
 from secondcoder.training.contrastive import ContrastiveStepper
@@ -38,6 +36,7 @@ from secondcoder.training.heads import start_from_logistic
 from secondcoder.training.memory import choose_budget
 from secondcoder.training.signals import Stop, StoppableProgress, Stopped, listening
 from secondcoder.training.steps import Inputs, Stepper, loss_for, schedule
+from secondcoder.training.text_pool import TextPool
 from secondcoder.training.trainable import being_trained, hold, peak_rate, release, upper_layers
 
 
@@ -208,7 +207,7 @@ def fit(
     resume: bool = False,
     judge_each: bool = True,
     ranks: Ranks = ALONE,
-    tokens: TokenCache | None = None,
+    texts: TextPool | None = None,
     progress: Progress | None = None,
     on_evaluation: OnEvaluation = lambda entry: None,
 ) -> Fit:
@@ -232,8 +231,8 @@ def fit(
         Whether dev judges each epoch and chooses the best one; else it judges the end, which is kept in memory only.
     ranks
         The processes that train this model together.
-    tokens
-        Where token ids are kept for other trainings on these texts.
+    texts
+        What other trainings on some of these texts share with this one.
     progress
         Where to show how far it has come.
     on_evaluation
@@ -250,10 +249,10 @@ def fit(
     """
     progress = progress or Progress()
     with seeded(seed + ranks.index), deterministic(settings.deterministic), listening() as stop:
-        encode = partial((tokens or TokenCache(None)).encode, model.encoder)
-        encoded = encode(train.texts), encode(dev.texts)
+        texts = texts or TextPool()
+        encoded = texts.encode(model.encoder, train.texts), texts.encode(model.encoder, dev.texts)
         training = _Training(model, train, dev, encoded, settings.resolved(), seed, checkpoints, ranks, progress, stop)
-        training.judge_each = judge_each
+        training.judge_each, training.texts = judge_each, texts
         if resume:
             training.resume()
             for entry in training.result.history:
@@ -280,7 +279,7 @@ class _Training:
         progress: Progress,
         stop: Stop,
     ) -> None:
-        self.model, self.dev, self.settings, self.seed = model, dev, settings, seed
+        self.model, self.train, self.dev, self.settings, self.seed = model, train, dev, settings, seed
         self.ranks, self.stop, (self.encoded, self.dev_encoded) = ranks, stop, encoded
         # Several processes must stop at the same step, so only those look whether they should.
         self.progress = StoppableProgress(progress, stop) if ranks.count == 1 else progress
@@ -300,7 +299,7 @@ class _Training:
         self.state, self.epochs = State(), settings.epochs or 0
         self.n_steps = self.epochs * math.ceil(len(train) / settings.batch_size)
         self.stepper: Stepper | None = None
-        self.cut, self.judge_each, self.saved_at = False, True, time.monotonic()
+        self.cut, self.judge_each, self.saved_at, self.texts = False, True, time.monotonic(), TextPool()
         self.resumed: Checkpoint | None = None
 
     def run(self, on_evaluation: OnEvaluation) -> None:
@@ -320,7 +319,9 @@ class _Training:
     def _train(self, on_evaluation: OnEvaluation) -> None:
         # Of several processes each has other texts at every step; without epochs nothing is read twice.
         path = self.keeper.folder / "activations.f16" if self.ranks.count == 1 and self.epochs else None
-        inputs, cut = inputs_for(self.model, self.encoded, self.frozen, path=path, progress=self.progress)
+        inputs, cut = self.texts.inputs_for(
+            self.model, self.train.texts, self.encoded, self.frozen, path=path, progress=self.progress
+        )
         self.cut = cut is not None
         if self.resumed and self.resumed.plain["cut"] != self.cut:
             self.progress.say("The result may differ in its last bits: frozen layers are computed in another way now.")

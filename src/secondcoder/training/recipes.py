@@ -22,8 +22,9 @@ from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress
 from secondcoder.settings import RecipeName, TrainSettings
-from secondcoder.splits.folds import FEWEST_GROUPS, assign_folds
-from secondcoder.storage import sha_key
+from secondcoder.splits.folds import assign_folds
+from secondcoder.splits.units import FEWEST_GROUPS
+from secondcoder.storage import sha256_strings, sha_key
 from secondcoder.training.class_weights import settle_classes
 from secondcoder.training.finished import FinishedTrainings, trainings_key
 from secondcoder.training.loop import fit
@@ -212,7 +213,7 @@ def compare_recipes(
     except SplitError as error:
         progress.say(f"Recipes for few labels are not compared, and the effort's is taken: {error.what}")
         return None
-    finished = work.open(len(rounds), progress)
+    finished = work.open(rounds, progress)
     with progress.task("recipes", len(rounds) * len(COMPARED), unit="trainings") as task:
         for number, this in enumerate(rounds):
             if number and sum(fold["seconds"] for fold in finished.done.values()) > finished.head["limit"]:
@@ -269,11 +270,14 @@ class _Work:
             raise SplitError("every fold leaves texts of one label only.", "Label more texts.")
         return found
 
-    def open(self, n_rounds: int, progress: Progress) -> FinishedTrainings:
+    def open(self, rounds: list[_Round], progress: Progress) -> FinishedTrainings:
         """Return the finished folds, and say what will be done and how long it may take."""
+        n_rounds, key = len(rounds), trainings_key(self.settings, self.train, seed=self.seed)
         finished = FinishedTrainings(
             self.folder / "plan.json",
-            trainings_key(self.settings, self.train, seed=self.seed),
+            sha256_strings(
+                [key, *(str(this.rows) for this in rounds)]
+            ),  # an earlier version may have divided otherwise
             by=("round", "recipe"),
             lines=self.folder / "folds.jsonl",
         )

@@ -17,12 +17,12 @@ from secondcoder.evaluation.metrics import is_better
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
-from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from secondcoder.training.baselines import MajorityClass
 from secondcoder.training.distributed import ALONE, Ranks
 from secondcoder.training.loop import Fit, dev_thresholds, fit
+from secondcoder.training.text_pool import TextPool
 
 
 def below_majority(train: Corpus, dev: Corpus, metric: str, best: float) -> Finding | None:
@@ -95,6 +95,7 @@ def fit_pretrained(
     settings: TrainSettings,
     seed: int,
     checkpoints: Path,
+    texts: TextPool | None = None,
     progress: Progress,
     on_evaluation: Callable[[dict[str, Any]], None] = lambda entry: None,
 ) -> tuple[Model, Fit]:
@@ -111,6 +112,7 @@ def fit_pretrained(
         seed=seed,
         checkpoints=checkpoints,
         resume=any(checkpoints.rglob("checkpoint-*")),
+        texts=texts,
         progress=progress,
         on_evaluation=on_evaluation,
     )
@@ -150,7 +152,7 @@ def fit_seeds(
     checkpoints: Path,
     resume: bool = False,
     ranks: Ranks = ALONE,
-    tokens: TokenCache | None = None,
+    texts: TextPool | None = None,
     progress: Progress,
     on_evaluation: Callable[[dict[str, Any]], None] = lambda entry: None,
 ) -> tuple[Model, Fit]:
@@ -160,7 +162,7 @@ def fit_seeds(
     ----------
     start
         Gives the model with a fresh head for a seed.
-    train, dev, settings, seed, ranks, tokens, progress, on_evaluation
+    train, dev, settings, seed, ranks, texts, progress, on_evaluation
         As in `secondcoder.training.loop.fit`; the other seeds follow `seed`.
     checkpoints
         Folder for a folder of checkpoints for each seed; what is there of a finished one is all that is read of it.
@@ -184,7 +186,7 @@ def fit_seeds(
             checkpoints=checkpoints / f"seed-{this}",
             resume=resume,
             ranks=ranks,
-            tokens=tokens,
+            texts=texts,
             progress=progress,
             on_evaluation=lambda entry, this=this: on_evaluation({"seed": this, **entry}),  # type: ignore[misc]
         )
