@@ -64,7 +64,7 @@ def main() -> None:
         print(json.dumps(rows[-1]), file=sys.stderr)
     train, test = run.part("train"), run.part("test")
     started = time.perf_counter()
-    baseline = TfidfLogistic().fit(train)
+    baseline = TfidfLogistic().fit(train, run.part("dev"))
     seconds = time.perf_counter() - started
     found = {
         part: judge(rows_, baseline.predict_proba(rows_.texts))

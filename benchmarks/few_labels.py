@@ -103,9 +103,9 @@ def measure(split: Split, recipe: str, options: argparse.Namespace) -> dict[str,
     """Return test figures of a recipe, and the seconds from the start of the training to the saved run."""
     started = time.perf_counter()
     if recipe == "tfidf":
-        baseline = TfidfLogistic().fit(split.train)
+        baseline = TfidfLogistic().fit(split.train, split.dev)
         seconds = time.perf_counter() - started
-        found = judge(split.test, baseline.predict_proba(split.test.texts))
+        found = judge(split.test, baseline.predict_proba(split.test.texts), temperature=baseline.temperature)
         return {"seconds": round(seconds, 1), "f1": found.headline[1], "macro-f1": found.figure("macro-f1")}
     named = NORMAL if recipe == "normal" else {"recipe": recipe}
     settings = TrainSettings(model=options.model, max_length=options.max_length, **named)

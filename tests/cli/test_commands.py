@@ -248,7 +248,7 @@ def test_evaluate_as_json_has_one_form_for_the_test_part_and_for_a_file(secondco
     findings = [{"kind": "made-up", "severity": "note", "message": "Known of the data."}]
     run.update(data=run.info["data"] | {"findings": findings})
     of_test = json.loads(secondcoder("evaluate", run_folder, "--json")[1])
-    assert list(of_test) == ["part", "findings", "test_openings", "model", "majority", "tfidf-logistic"]
+    assert list(of_test) == ["part", "findings", "test_openings", "baselines", "model", "majority", "tfidf-logistic"]
     assert (of_test["part"], of_test["findings"], of_test["test_openings"]) == ("test", findings, 1)
     assert of_file["model"].keys() == of_test["model"].keys()
     assert (of_file["model"]["n"], of_test["model"]["n"]) == (2, 24)

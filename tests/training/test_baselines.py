@@ -7,6 +7,7 @@ import pytest
 from secondcoder.corpus.corpus import Corpus, Source
 from secondcoder.errors import DataError
 from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.thresholds import tune_threshold
 from secondcoder.training.baselines import MajorityClass, TfidfLogistic, fit_baselines
 
 ECONOMIC = ["cut taxes for business", "raise taxes on banks", "the budget and the economy", "trade and taxes grow"]
@@ -131,17 +132,17 @@ def test_each_class_of_a_set_has_a_regression_of_its_own() -> None:
     assert found.figure("exact-match") == 1.0
 
 
-def test_the_rival_has_thresholds_too_chosen_on_rows_that_it_has_not_learned_from() -> None:
+def test_the_rival_has_thresholds_too_chosen_on_dev() -> None:
     random = np.random.default_rng(0)
     rare = random.random(300) < 0.1
     words = np.where(rare[:, None], random.integers(0, 12, (300, 4)), random.integers(3, 15, (300, 4)))
     texts = [" ".join(f"word{w}" for w in row) for row in words]
     labels: list[str | None] = ["rare" if own else "" for own in rare]
     train = replace(corpus_of(texts, labels, ("rare", "never")), task="multi-label")
-    baseline = TfidfLogistic().fit(train)
-    (threshold,) = baseline._thresholds[:1]
-    assert threshold != 0.5
-    plain = baseline._classifiers[0].predict_proba(baseline._vectorizer.transform(texts))[:, 1]
-    np.testing.assert_array_equal(baseline.predict_proba(texts)[:, 0] >= 0.5, plain >= threshold)
+    learned, chosen = train.take(range(200)), train.take(range(200, 300))
+    baseline = TfidfLogistic().fit(learned, chosen)
+    expected = tune_threshold(rare[200:], baseline.predict_proba(chosen.texts)[:, 0])
+    assert expected != 0.5
+    assert baseline.thresholds == {"rare": expected, "never": 0.5}
     few = replace(corpus_of(texts, ["rare"] * 2 + [""] * 298, ("rare", "never")), task="multi-label")
-    assert TfidfLogistic().fit(few)._thresholds.tolist() == [0.5, 0.5]
+    assert TfidfLogistic().fit(few).thresholds == {}

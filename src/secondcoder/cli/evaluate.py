@@ -16,6 +16,7 @@ from secondcoder.cli.output import (
     print_json,
     print_table,
     say,
+    say_baselines,
     tell_findings,
 )
 from secondcoder.errors import SettingsError
@@ -71,10 +72,12 @@ def evaluate(
     evaluation = opened.evaluate(progress=LiveProgress())
     figures, openings = opened.evaluations["test"], opened.info["test_openings"]
     if json:
-        print_evaluation({"part": "test"}, opened.info["data"]["findings"], figures, {"test_openings": openings})
+        more = {"test_openings": openings, "baselines": opened.baselines["test"]}
+        print_evaluation({"part": "test"}, opened.info["data"]["findings"], figures, more)
         return
     print_figures(figures, title=f"Test ({evaluation.n:,} texts)")
     print_classes(figures[MODEL_NAME])
+    say_baselines(opened, "test")
     _say_winner(opened, "test")
     say(f"This test part has been opened {'once' if openings == 1 else f'{openings} times'}.")
     say(f"Report: {opened.folder / 'report.html'}")

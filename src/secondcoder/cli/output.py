@@ -199,12 +199,14 @@ def print_run(run: "Run", *, as_json: bool) -> None:
                 "run": str(run.folder),
                 "status": run.status,
                 "results": run.info["results"],
+                "baselines": run.baselines.get("dev", {}),
                 "dev": {who: e.to_dict() for who, e in figures.items()},
             }
         )
         return
     n = next(iter(figures.values())).n
     print_figures(figures, title=f"Dev ({n:,} texts); dev chose the epoch, so these figures are optimistic")
+    say_baselines(run, "dev")
     _say_winner(run, "dev")
     _say_guarantee(run)
     say(f"Run: {run.folder} ({run.info['seconds']:.0f} s)   Report: {run.folder / 'report.html'}")
@@ -226,6 +228,12 @@ def _say_guarantee(run: "Run") -> None:
         "label --min-confidence auto leaves the others without a label."
     )
     say("Analysing only accepted rows selects: sure texts are not like the others.")
+
+
+def say_baselines(run: "Run", part: str) -> None:
+    """Say what the baselines were given, where there was something to choose."""
+    for who, given in run.baselines.get(part, {}).items():
+        say(f"{who}: {given['description']}.")
 
 
 def _say_winner(run: "Run", part: str) -> None:

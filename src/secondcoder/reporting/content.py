@@ -122,6 +122,8 @@ class ReportContent:
         ``"occlusion"``, how well the words agree with leaving each out.
     leads
         ``leads[part][baseline]`` is the comparison of the baseline with the model.
+    baselines
+        ``baselines[part][name]`` is what a baseline was given for the figures on that part, as a phrase.
     curve
         Where it was run.
     started, seconds
@@ -159,6 +161,7 @@ class ReportContent:
     guarantee: Guarantee | None = None
     mistakes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     leads: Mapping[str, Mapping[str, Comparison]] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     curve: LearningCurve | None = None
     started: str = ""
     seconds: float | None = None

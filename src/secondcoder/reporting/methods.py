@@ -185,7 +185,7 @@ def methods(content: ReportContent, shown: Shown) -> Methods:
             ),
             (
                 _thresholds(content, shown, cited),
-                _results(shown, cited),
+                _results(content, shown, cited),
                 _intervals(shown, cited),
                 _calibration(shown, cited),
                 _guarantee(shown, cited),
@@ -287,7 +287,7 @@ def _thresholds(c: ReportContent, shown: Shown, cited: list[str]) -> str:
     return task_rules(c.task).thresholds_told(found, why)
 
 
-def _results(shown: Shown, cited: list[str]) -> str:
+def _results(c: ReportContent, shown: Shown, cited: list[str]) -> str:
     if not shown.judged_on:
         return ""
     model = shown.main[MODEL]
@@ -303,6 +303,8 @@ def _results(shown: Shown, cited: list[str]) -> str:
     rivals = [f"{name_of(who, model.task)} {_with(e, metric)}" for who, e in shown.main.items() if who != MODEL]
     if rivals:
         text += f" For comparison, trained on the same texts: {joined(rivals)} ({format_metric(metric)})."
+    for who, given in c.baselines.get(shown.judged_on, {}).items():
+        text += f" {name_of(who, model.task)} is {given}."
     return text
 
 

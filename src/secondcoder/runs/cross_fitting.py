@@ -27,6 +27,7 @@ from secondcoder.errors import InterruptedRunError, RunError, SplitError
 from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.multilabel import threshold_array
+from secondcoder.evaluation.thresholds import Thresholds
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.folder import ACTIVATIONS, MODEL_NAME, RUN_FILE, now, predicted_labels
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
@@ -255,7 +256,7 @@ def _predict(
     finished = finish_classifier(model, result, parts, settings, progress)
     with progress.task("predicting", len(fold.judged)) as task:
         said = {MODEL_NAME: model.score(fold.judged.texts, progress=task).probabilities}
-    baselines = fit_baselines(fold.train)
+    baselines = fit_baselines(fold.train, parts.dev, tune_threshold=settings.tune_threshold)
     said |= {name: baseline.predict_proba(fold.judged.texts) for name, baseline in baselines.items()}
     return said, {
         "train": len(fold.train),
@@ -265,6 +266,7 @@ def _predict(
         "temperature": model.card.temperature,
         "thresholds": model.card.thresholds,
         f"dev {result.metric}": result.best,
+        "baselines": {name: baseline.given for name, baseline in baselines.items() if baseline.given},
         **({} if finished.guarantee is None else {"selection": finished.guarantee.to_dict()}),
     }
 
@@ -274,15 +276,18 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
     found = [work.said(number, fold) for number, fold in enumerate(folds, 1)]
     of_row = np.empty(len(rows), np.int64)
     said = {who: np.empty((len(rows), len(rows.label_names))) for who in found[0][0]}
-    entries, labels, tuned = [], [""] * len(rows), rows.multi_label
-    limits = np.empty((len(rows), len(rows.label_names)))
+    entries, labels = [], [""] * len(rows)
+    limits = {who: np.empty_like(probabilities) for who, probabilities in said.items()}
+    tuned = dict.fromkeys(said, rows.multi_label)
     for number, (fold, (by_who, about)) in enumerate(zip(folds, found, strict=True), 1):
         of_row[list(fold.rows)] = number
         for who, probabilities in by_who.items():
             said[who][list(fold.rows)] = probabilities
-        own = about.get("thresholds", {})  # those of the fold's model
-        limits[list(fold.rows)] = threshold_array(own, rows.label_names)
-        tuned = tuned or bool(own)
+            given = about if who == MODEL_NAME else about.get("baselines", {}).get(who, {})
+            own = given.get("thresholds", {})  # those of this fold
+            limits[who][list(fold.rows)] = threshold_array(own, rows.label_names)
+            tuned[who] = tuned[who] or bool(own)
+        own = about.get("thresholds", {})
         for row, label in zip(fold.rows, predicted_labels(fold.judged, by_who[MODEL_NAME], own), strict=True):
             labels[row] = label
         entries.append(
@@ -295,8 +300,9 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
             }
         )
     _write_table(run.folder / PREDICTIONS, _predictions(rows, of_row, labels, said[MODEL_NAME]))
-    run.store_figures(FOLDS, rows, said, thresholds=limits if tuned else None)
-    store_mistakes(run, FOLDS, judged_rows(rows, said[MODEL_NAME], thresholds=limits if tuned else None))
+    thresholds: dict[str, Thresholds] = {who: limits[who] for who in tuned if tuned[who]}
+    run.store_figures(FOLDS, rows, said, thresholds=thresholds)
+    store_mistakes(run, FOLDS, judged_rows(rows, said[MODEL_NAME], thresholds=thresholds.get(MODEL_NAME)))
     run.update(
         folds={
             "n_folds": len(folds),

@@ -54,15 +54,23 @@ def judge(
 
 
 def lead_of(
-    rows: Corpus, baseline: NDArray[np.float64], model: NDArray[np.float64], thresholds: Thresholds | None = None
+    rows: Corpus,
+    baseline: NDArray[np.float64],
+    model: NDArray[np.float64],
+    thresholds: Thresholds | None = None,
+    *,
+    of_baseline: Thresholds | None = None,
 ) -> dict[str, Any]:
     """Return how far the model leads a baseline on the rows, as `Comparison.to_dict` gives it.
 
-    The thresholds are the model's; of an array, shape (n, k), each row has its own.
+    The thresholds are the model's and the baseline's; of an array, shape (n, k), each row has its own.
     """
     names = rows.label_names
     rules = task_rules(rows.task)
-    given = rules.decide(baseline, None, names), rules.decide(model, thresholds, names, rows.positive)
+    given = (
+        rules.decide(baseline, of_baseline, names, rows.positive),
+        rules.decide(model, thresholds, names, rows.positive),
+    )
     gold = gold_of(rows, names)
     # Leads are in what all schemes of one label have.
     return (
@@ -174,6 +182,12 @@ class RunFolder:
         stored: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
         return stored
 
+    @property
+    def baselines(self) -> dict[str, Any]:
+        """What the baselines were given for the figures on dev and test, by part and name (`Baseline.given`)."""
+        found: dict[str, Any] = self.info.get("baselines", {})
+        return found
+
     def part(self, name: Part) -> Corpus:
         """Return the rows of a part, with ids, texts, labels and groups.
 
@@ -270,7 +284,15 @@ class RunFolder:
             table = pa.concat_tables([pq.read_table(path, filters=[("part", "!=", part)]), table])
         with atomic_path(path) as temporary, storage_errors(path):
             pq.write_table(table, temporary, compression="zstd")
-        self.store_figures(part, rows, given, temperature=temperature, thresholds=thresholds)
+        self.store_figures(
+            part,
+            rows,
+            given,
+            temperatures={MODEL_NAME: temperature} | {name: b.temperature for name, b in baselines.items()},
+            thresholds={MODEL_NAME: thresholds} | {name: b.thresholds for name, b in baselines.items()},
+        )
+        chosen = {name: baseline.given for name, baseline in baselines.items() if baseline.given}
+        self.update(baselines=self.baselines | {part: chosen})
 
     def store_figures(
         self,
@@ -278,8 +300,8 @@ class RunFolder:
         rows: Corpus,
         given: Mapping[str, NDArray[np.float64]],
         *,
-        temperature: float = 1.0,
-        thresholds: Thresholds | None = None,
+        temperatures: Mapping[str, float] | None = None,
+        thresholds: Mapping[str, Thresholds | None] | None = None,
     ) -> None:
         """Judge what the model and the baselines gave to the rows, and how far the model leads; write it down.
 
@@ -291,23 +313,24 @@ class RunFolder:
             Its rows.
         given
             Probabilities of shape (n, k) by who gave them.
-        temperature
-            What the model's logits were divided by.
+        temperatures
+            By who: what the logits were divided by; 1 where there is none.
         thresholds
-            From which probability on the model gives a class; ndarray of shape (n, k) where several models judged.
+            By who: from which probability on a class is given; ndarray of shape (n, k) where several models judged.
         """
+        heat, limits = temperatures or {}, thresholds or {}
         stored = {name: {who: e.to_dict() for who, e in by.items()} for name, by in self.evaluations.items()}
         stored[part] = {
-            who: (
-                judge(rows, found, temperature=temperature, thresholds=thresholds)
-                if who == MODEL_NAME
-                else judge(rows, found)
-            ).to_dict()
+            who: judge(rows, found, temperature=heat.get(who, 1.0), thresholds=limits.get(who)).to_dict()
             for who, found in given.items()
         }
-        leads = self.leads | {part: {who: lead_of(rows, given[who], given[MODEL_NAME], thresholds) for who in given}}
-        leads[part].pop(MODEL_NAME)
-        write_json(self.folder / LEADS_FILE, leads)
+        model = given[MODEL_NAME], limits.get(MODEL_NAME)
+        leads = {
+            who: lead_of(rows, found, *model, of_baseline=limits.get(who))
+            for who, found in given.items()
+            if who != MODEL_NAME
+        }
+        write_json(self.folder / LEADS_FILE, self.leads | {part: leads})
         write_json(self.folder / "evaluation.json", stored)
 
     def open_test(self, rows: Corpus, *, by: str) -> int:

@@ -13,7 +13,9 @@ from secondcoder.evaluation.selective import Guarantee
 from secondcoder.reporting.content import LengthContent, PartContent, ReportContent
 from secondcoder.runs.folder import RunFolder
 from secondcoder.storage import read_json
+from secondcoder.training.baselines import TfidfLogistic
 from secondcoder.training.recipes import RecipeComparison
+from secondcoder.training.tfidf import TfidfSettings, described
 
 
 def report_content(run: RunFolder) -> ReportContent:
@@ -57,6 +59,7 @@ def report_content(run: RunFolder) -> ReportContent:
         guarantee=None if guarantee is None else Guarantee.from_dict(guarantee),
         mistakes=_stored(run, "mistakes.json") or {},
         leads={part: {who: Comparison.from_dict(v) for who, v in by.items()} for part, by in run.leads.items()},
+        baselines=_baselines(run),
         curve=None if curve is None else LearningCurve.from_dict(curve),
         seed=run.info["seed"],
         settings=_shown_settings(run),
@@ -65,6 +68,16 @@ def report_content(run: RunFolder) -> ReportContent:
         started=run.info["started"],
         seconds=run.info["seconds"],
     )
+
+
+def _baselines(run: RunFolder) -> dict[str, dict[str, str]]:
+    """Return what the baselines were given, by part and name; nothing for parts that an earlier version judged."""
+    found = {part: {who: given["description"] for who, given in by.items()} for part, by in run.baselines.items()}
+    folds = [each.get("baselines", {}) for each in run.info.get("folds", {}).get("each", ())]
+    if folds and all(TfidfLogistic.name in fold for fold in folds):
+        each = [TfidfSettings.from_dict(fold[TfidfLogistic.name]["settings"]) for fold in folds]
+        found["folds"] = {TfidfLogistic.name: described(each)}
+    return found
 
 
 def _label_column(columns: Mapping[str, str]) -> str:

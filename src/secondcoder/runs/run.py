@@ -12,8 +12,9 @@ from secondcoder.reporting.page import render
 from secondcoder.runs.folder import MODEL_NAME, RunFolder
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
 from secondcoder.runs.report import report_content
+from secondcoder.splits.split import set_aside
 from secondcoder.storage import locked, write_text
-from secondcoder.training.baselines import fit_baselines
+from secondcoder.training.baselines import Baseline, fit_baselines
 
 
 class Run(RunFolder):
@@ -45,7 +46,7 @@ class Run(RunFolder):
             self.open_test(rows, by=model.sha256)
             with (progress or default_progress()).task("test", len(rows)) as task:
                 scores = model.score(rows.texts, progress=task)
-            baselines = fit_baselines(self.part("train"))
+            baselines = self._fit_baselines()
             self.store_evaluation(
                 "test",
                 rows,
@@ -58,6 +59,18 @@ class Run(RunFolder):
             store_mistakes(self, "test", judged, model)
             self.write_report()
         return self.evaluations["test"][MODEL_NAME]
+
+    def _fit_baselines(self) -> dict[str, Baseline]:
+        """Return the baselines as they were set at the end of training; chosen now where an earlier version trained."""
+        settings, dev = self.info["settings"]["train"], self.part("dev")
+        if settings.get("max_error") is not None:
+            dev, _, _ = set_aside(dev, seed=self.info["seed"])
+        return fit_baselines(
+            self.part("train"),
+            dev,
+            tune_threshold=settings.get("tune_threshold", False),
+            given=self.baselines.get("dev"),
+        )
 
     def write_report(self) -> Path:
         """Make the report and the model's card from what the folder holds; return the report's path."""

@@ -111,7 +111,7 @@ def keep(run: Run, model: Model, result: Fit, *, parts: LearnedFrom, progress: P
     temperature, thresholds = model.card.temperature, model.card.thresholds
     run.store_model(model)
     _compare_saved(run, model, dev)
-    baselines = fit_baselines(parts.train)
+    baselines = fit_baselines(parts.train, dev, tune_threshold=settings.tune_threshold)
     run.store_evaluation(
         "dev", dev, scores.probabilities, baselines=baselines, temperature=temperature, thresholds=thresholds
     )

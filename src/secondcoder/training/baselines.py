@@ -1,40 +1,54 @@
-"""The opponents that a transformer must beat: the majority class, and words with a logistic regression.
+"""The opponents that a transformer must beat: the majority class, and TF-IDF with a logistic regression.
 
 Where a text may have several classes, these are the most frequent set, and a regression for each class by itself.
 
-In: the train part. Out: two small models with `predict_proba`. They see the rows that the transformer is trained on and
-no others, are made in seconds, and live in memory only. Neither depends on chance, so there is no seed.
+In: the train part, and dev, which chooses for them what it chooses for the transformer. Out: two small models with
+`predict_proba`. They learn from the rows that the transformer is trained on and no others, are made in seconds, and
+live in memory only. Neither depends on chance, so there is no seed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.environment import one_blas_thread
 from secondcoder.errors import DataError
-from secondcoder.evaluation.multilabel import DEFAULT_THRESHOLD
 from secondcoder.evaluation.tasks import gold_of, task_rules
-from secondcoder.evaluation.thresholds import tune_threshold
-
-# Bounds the memory of the solver on large corpora; 3,000 film reviews have 313,000 words and pairs.
-MOST_TERMS = 200_000
-_FOLDS = 3
+from secondcoder.training.ngrams import has_words, terms_of
+from secondcoder.training.tfidf import Regressions, TfidfSettings, choose_settings, terms_a_kind
 
 
 class Baseline(Protocol):
-    """A simple model that gives probabilities."""
+    """A simple model that gives probabilities.
 
-    name: str
-    description: str
+    Attributes
+    ----------
+    name
+        Key of its figures.
+    description
+        What it is and what it was given, for people.
+    given
+        What it was given, as plain JSON values: ``"description"`` and ``"settings"``; empty where nothing is chosen.
+    temperature
+        What its logits are divided by.
+    thresholds
+        From which probability on it gives a class, where that was chosen.
+    """
 
-    def fit(self, train: Corpus) -> Self:
-        """Learn from the rows of `train` that have a text and a label; return itself."""
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def description(self) -> str: ...  # noqa: D102
+    @property
+    def given(self) -> dict[str, Any]: ...  # noqa: D102
+    @property
+    def temperature(self) -> float: ...  # noqa: D102
+    @property
+    def thresholds(self) -> dict[str, float]: ...  # noqa: D102
 
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Return probabilities as ndarray of shape (n, k), columns in the order of ``train.label_names``."""
@@ -50,6 +64,11 @@ class MajorityClass:
 
     name = "majority"
     description = "always the most frequent class"
+    temperature = 1.0
+
+    def __init__(self) -> None:
+        self.given: dict[str, Any] = {}
+        self.thresholds: dict[str, float] = {}
 
     def fit(self, train: Corpus) -> Self:
         """Count the labels of `train`; return itself.
@@ -70,98 +89,132 @@ class MajorityClass:
 
 
 class TfidfLogistic:
-    """Words and word pairs, weighted by TF-IDF, with a logistic regression.
+    """Words, word pairs and characters, weighted by TF-IDF, with a logistic regression: the best that seconds buy.
 
-    Sublinear term frequency, words of one letter kept, the 200,000 most frequent terms, C = 10 and balanced class
-    weights: one choice for all tasks, made on the dev parts of 3,000 film reviews and of manifesto sentences (policy
-    area, economic position). Balanced weights are worth 0.03 macro-F1 and more where a class is rare; C from 3 to 30
-    changes it by less than 0.025.
-
-    Where a text may have several classes, each has a regression of its own. From which probability on it is given is
-    chosen for its F1, as the transformer's is, by three folds of train; the log-odds are then moved so that it is 0.5.
-    On sentences of manifestos with four classes that is worth 0.12 macro-F1 with 300 texts and 0.02 with 3,000: against
-    a rival without it the transformer would look better than it is.
+    Which of them are counted, how strongly weights are held to zero and whether classes are balanced is chosen by
+    cross-validation on train (`secondcoder.training.tfidf.choose_settings`). Its temperature is fitted on dev and its
+    thresholds are chosen there, by the rules that the transformer's are made by, and where the transformer has any.
 
     Where train has only one class or no words, it gives the shares of the classes in train.
+
+    Parameters
+    ----------
+    settings
+        What was chosen before, on the same rows; None: `fit` chooses.
     """
 
     name = "tfidf-logistic"
-    description = "TF-IDF (1–2 grams) with logistic regression"
 
-    def fit(self, train: Corpus) -> Self:
-        """Learn the words of `train`; return itself.
+    def __init__(self, settings: TfidfSettings | None = None) -> None:
+        self._before = settings
+        self.settings = settings or TfidfSettings()
+
+    def fit(self, train: Corpus, dev: Corpus | None = None, *, tune_threshold: bool = False) -> Self:
+        """Learn the terms of `train`; return itself.
+
+        Parameters
+        ----------
+        train
+            Rows without a text or a label teach nothing.
+        dev
+            What fits the temperature and chooses thresholds; None: neither. It is not looked at where settings were
+            given.
+        tune_threshold
+            Whether the threshold of the positive class is chosen, of a two-class task.
 
         Raises
         ------
         DataError
-            If no row has both a text and a label.
+            If no row of train has both a text and a label.
         """
         texts, labels = _learnable(train)
         self._fallback = MajorityClass().fit(train)
-        self._k = len(train.label_names)
-        self._vectorizer = TfidfVectorizer(
-            ngram_range=(1, 2), sublinear_tf=True, max_features=MOST_TERMS, token_pattern=r"(?u)\b\w+\b"
-        )
-        self._classifiers: dict[int | None, LogisticRegression] = {}  # None: one for all classes
-        self._thresholds = np.full(self._k, DEFAULT_THRESHOLD)
-        analyze = self._vectorizer.build_analyzer()
-        if len(set(labels)) < 2 or not any(analyze(text) for text in texts):
+        self._regressions: Regressions | None = None
+        if len(set(labels)) < 2 or not has_words(texts):
             return self
-        terms = self._vectorizer.fit_transform(texts)  # (n, terms), sparse
-        gold = gold_of(train.take(train.usable()), train.label_names)
-        for i, target in task_rules(train.task).regressions(gold, self._k).items():
-            self._classifiers[i] = _regression().fit(terms, target)
-            if i is not None:
-                self._thresholds[i] = _threshold(terms, target)
+        train, k = train.take(train.usable()), len(train.label_names)
+        if self._before is None:
+            self.settings = choose_settings(train, tune_threshold=tune_threshold)
+        self._terms = terms_of(self.settings.kind, terms_a_kind(k))
+        terms = self._terms.fit_transform(texts)  # (n, terms), sparse
+        self._regressions = Regressions(task_rules(train.task), balanced=self.settings.balanced)
+        self._regressions.fit(terms, gold_of(train, train.label_names), k, strength=self.settings.strength)
+        if self._before is None and dev is not None and dev.usable():
+            self._choose_on(dev.take(dev.usable()), self._regressions, dev.positive if tune_threshold else None)
         return self
 
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Return probabilities as ndarray of shape (n, k); 0 for a class without rows in train."""
         texts = list(texts)
-        if not self._classifiers or not texts:
+        if self._regressions is None or not texts:
             return self._fallback.predict_proba(texts)
-        terms = self._vectorizer.transform(texts)
-        if None in self._classifiers:
-            found = self._classifiers[None].predict_proba(terms)  # (n, classes in train)
-            probabilities = np.zeros((found.shape[0], self._k))
-            probabilities[:, self._classifiers[None].classes_] = found
-            return probabilities
-        probabilities = self._fallback.predict_proba(texts)  # of classes that all rows of train have, or none
-        for i, classifier in self._classifiers.items():
-            moved = logit(classifier.predict_proba(terms)[:, 1]) - logit(self._thresholds[i])
-            probabilities[:, i] = expit(moved)
-        return probabilities
+        return self._regressions.probabilities(self._terms.transform(texts), self.temperature)
+
+    @property
+    def description(self) -> str:
+        """What it was given, for people."""
+        return self.settings.description
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What it was given, as plain JSON values."""
+        return {"description": self.description, "settings": self.settings.to_dict()}
+
+    @property
+    def temperature(self) -> float:
+        """What its logits are divided by."""
+        return self.settings.temperature
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """From which probability on it gives a class, where that was chosen."""
+        return self.settings.thresholds
+
+    def _choose_on(self, dev: Corpus, regressions: Regressions, positive: str | None) -> None:
+        """Fit the temperature and choose thresholds on rows that all have a text and a label."""
+        rules, names = task_rules(dev.task), dev.label_names
+        gold, terms = gold_of(dev, names), self._terms.transform(dev.texts)
+        # As the transformer's: not where dev lacks a class.
+        temperature = 1.0 if rules.uncalibratable(gold, names) else regressions.best_temperature(terms, gold)
+        found = regressions.probabilities(terms, temperature)
+        self.settings = replace(
+            self.settings, temperature=temperature, thresholds=rules.thresholds(gold, found, names, positive)
+        )
 
 
-def _regression() -> LogisticRegression:
-    return LogisticRegression(C=10.0, class_weight="balanced", max_iter=2000)
-
-
-def _threshold(terms: Any, target: NDArray[np.bool_]) -> float:
-    """Return the probability from which on a class is best given, by rows that the regression has not learned from."""
-    fold = np.empty(len(target), np.int64)
-    for own in (target, ~target):
-        fold[own] = np.arange(own.sum()) % _FOLDS
-    if min(target.sum(), (~target).sum()) < _FOLDS:
-        return DEFAULT_THRESHOLD
-    p = np.empty(len(target))
-    for i in range(_FOLDS):
-        rows = fold == i
-        p[rows] = _regression().fit(terms[~rows], target[~rows]).predict_proba(terms[rows])[:, 1]
-    return tune_threshold(target, p)
-
-
-def fit_baselines(train: Corpus) -> dict[str, Baseline]:
+def fit_baselines(
+    train: Corpus,
+    dev: Corpus | None = None,
+    *,
+    tune_threshold: bool = False,
+    given: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Baseline]:
     """Return the baselines by name, trained on the rows of `train` that have a text and a label.
+
+    Parameters
+    ----------
+    train
+        What they learn from.
+    dev
+        What fits temperatures and chooses thresholds; None: there are none.
+    tune_threshold
+        Whether the threshold of the positive class is chosen, of a two-class task.
+    given
+        What they were given before (`Baseline.given`), by name: that is not chosen again.
 
     Raises
     ------
     DataError
         If there is no such row.
     """
-    baselines: tuple[Baseline, ...] = (MajorityClass(), TfidfLogistic())
+    before = (given or {}).get(TfidfLogistic.name)
+    tfidf = TfidfLogistic(None if before is None else TfidfSettings.from_dict(before["settings"]))
     with one_blas_thread():
-        return {baseline.name: baseline.fit(train) for baseline in baselines}
+        baselines: tuple[Baseline, ...] = (
+            MajorityClass().fit(train),
+            tfidf.fit(train, dev, tune_threshold=tune_threshold),
+        )
+    return {baseline.name: baseline for baseline in baselines}
 
 
 def _learnable(train: Corpus) -> tuple[list[str], list[str]]:

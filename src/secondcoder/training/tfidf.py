@@ -1,0 +1,307 @@
+"""How TF-IDF with logistic regression is set: terms, strength and class weights, by cross-validation on train.
+
+In: texts, gold labels and groups of train. Out: `TfidfSettings`, and the logistic regressions of a label scheme.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from secondcoder.corpus.corpus import Corpus
+from secondcoder.evaluation.evaluation import Predictions
+from secondcoder.evaluation.tasks import Task, gold_of, task_rules
+from secondcoder.reporting.formatting import format_metric
+from secondcoder.storage import Stored, sha_key
+from secondcoder.training.ngrams import KINDS, Kind, likeness, terms_of
+
+STRENGTHS = (1.0, 10.0), (3.0, 30.0)
+"""Values of C: those at which kinds of terms are compared, and more for the best kind; the larger, the freer."""
+FOLDS = 4
+SEARCHED = 1_000
+"""Most rows of train that settings are compared on; of more, so many are drawn by their ids."""
+MOST_TERMS = 200_000
+"""Most words, and most runs of characters; 3,000 film reviews have 313,000 words and pairs."""
+# The solver keeps some twenty vectors of so many numbers: 640 MB.
+_MOST_WEIGHTS = 4_000_000
+# Characters of a thousand film reviews are 2.3 million entries of a sparse matrix, of a thousand sentences 0.4.
+_MOST_ENTRIES = 20_000_000
+# Of the identity, so that texts that are alike in all terms can be told apart by the factorisation.
+_JITTER = 1e-6
+
+
+@dataclass(frozen=True)
+class TfidfSettings(Stored, name="a setting of TF-IDF with logistic regression", cure="Evaluate the run again."):
+    """What TF-IDF with logistic regression was given.
+
+    Attributes
+    ----------
+    kind
+        What is counted: a key of `KINDS`.
+    strength
+        C of scikit-learn's `LogisticRegression`.
+    balanced
+        Whether each class counts the same, however many texts it has.
+    metric, figure
+        By what settings were compared, and what these had; None where they were not compared, for want of texts.
+    rows, folds
+        On how many rows of train they were compared, in how many folds.
+    grouped
+        Whether no group stands in two folds.
+    temperature
+        What its logits are divided by: fitted on dev.
+    thresholds
+        From which probability on a class is given, where the model's were tuned too: on dev.
+    """
+
+    kind: Kind = "both"
+    strength: float = 10.0
+    balanced: bool = True
+    metric: str | None = None
+    figure: float | None = None
+    rows: int = 0
+    folds: int = 0
+    grouped: bool = False
+    temperature: float = 1.0
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def description(self) -> str:
+        """What it was given, for people."""
+        said = (
+            f"TF-IDF of {KINDS[self.kind]}, with logistic regression (C = {self.strength:g}, "
+            f"{'balanced' if self.balanced else 'no'} class weights)"
+        )
+        if self.folds:
+            figure, over = format_metric(self.metric or ""), " of whole groups" if self.grouped else ""
+            said += f", chosen by {figure} in {self.folds} folds{over} on {self.rows:,} texts of train"
+        else:
+            said += ", not chosen, as texts are too few"
+        if self.temperature != 1.0:
+            said += f"; temperature {self.temperature:.2f}, fitted on dev"
+        match list(self.thresholds.items()):
+            case []:
+                return said
+            case [(name, threshold)]:
+                return f"{said}; {name!r} from a probability of {threshold:.2f} on, chosen on dev"
+            case several:
+                limits = [threshold for _, threshold in several]
+                return (
+                    f"{said}; each class from a probability of {min(limits):.2f} to {max(limits):.2f} on, chosen on dev"
+                )
+
+
+def described(each: Sequence[TfidfSettings]) -> str:
+    """Return what it was given in several folds, each set by itself, for people."""
+    kinds = Counter(settings.kind for settings in each)
+    counted = " or ".join(f"{KINDS[kind]} ({n} of {len(each)})" for kind, n in kinds.most_common())
+    strengths = " or ".join(f"{c:g}" for c in sorted({settings.strength for settings in each}))
+    return (
+        f"TF-IDF of {counted}, with logistic regression (C = {strengths}), chosen anew in each fold; "
+        f"balanced class weights in {sum(settings.balanced for settings in each)} of {len(each)} folds"
+    )
+
+
+class Regressions:
+    """Logistic regressions on features: one of all classes, or where a text may have several, one of each.
+
+    Parameters
+    ----------
+    rules
+        The label scheme.
+    balanced
+        Whether each class counts the same.
+    """
+
+    def __init__(self, rules: Task, *, balanced: bool) -> None:
+        self._rules, self._weights = rules, "balanced" if balanced else None
+        self._fitted: dict[int | None, LogisticRegression] = {}  # None: one for all classes
+
+    def fit(self, features: Any, gold: NDArray[Any], k: int, *, strength: float) -> None:
+        """Learn from features, shape (n, f), and gold labels; a fit before is where this one starts."""
+        self._shares = self._rules.majority(gold, k)
+        for i, target in self._rules.regressions(gold, k).items():
+            if len(np.unique(target)) > 1:
+                new = LogisticRegression(class_weight=self._weights, max_iter=2000, warm_start=True)
+                self._fitted.setdefault(i, new).set_params(C=strength).fit(features, target)
+
+    @property
+    def known(self) -> NDArray[np.int64]:
+        """The classes of which something was learned, as positions."""
+        if None in self._fitted:
+            return np.asarray(self._fitted[None].classes_, np.int64)
+        return np.array(sorted(i for i in self._fitted if i is not None), np.int64)
+
+    @property
+    def joint(self) -> bool:
+        """Whether one regression is of all classes."""
+        return None in self._fitted
+
+    def logits(self, features: Any) -> NDArray[np.float64]:
+        """Return logits, ndarray of shape (n, known)."""
+        if not self.joint:
+            return np.stack([self._fitted[i].decision_function(features) for i in self.known.tolist()], axis=1)
+        found = self._fitted[None].decision_function(features)
+        return np.stack([np.zeros(len(found)), found], axis=1) if found.ndim == 1 else found
+
+    def probabilities(self, features: Any, temperature: float = 1.0) -> NDArray[np.float64]:
+        """Return probabilities, ndarray of shape (n, k).
+
+        Where there is one regression, a class that was not learned has 0; else a class that all rows had, or none, has
+        its share. Where nothing was learned, all have their shares.
+        """
+        n = features.shape[0]
+        if not self._fitted:
+            return np.tile(self._shares, (n, 1))
+        found = np.zeros((n, len(self._shares))) if self.joint else np.tile(self._shares, (n, 1))
+        found[:, self.known] = self._rules.probabilities(self.logits(features) / temperature)
+        return found
+
+    def best_temperature(self, features: Any, gold: NDArray[Any]) -> float:
+        """Return the temperature that fits best; see `secondcoder.evaluation.calibration.fit_temperature`."""
+        known, logits = self.known, self.logits(features)
+        if not self.joint:
+            return self._rules.temperature(gold[:, known], logits)
+        rows = np.isin(gold, known)
+        return self._rules.temperature(np.searchsorted(known, gold[rows]), logits[rows]) if rows.any() else 1.0
+
+
+def choose_settings(train: Corpus, *, tune_threshold: bool = False) -> TfidfSettings:
+    """Return what is best counted, how strongly weights are held to zero, and how classes are weighted.
+
+    By the main figure of the task (macro-F1, the F1 of a positive class), of predictions for rows that were not learned
+    from: four folds, of whole groups where there are any, else of whole texts, with like shares of the labels. Where
+    thresholds of the model are tuned, the figure is that at the best thresholds. Words, characters and both are
+    compared at C of 1 and 10 with balanced class weights, what is best of them at 3 and 30 too, and the best of all
+    without weights.
+
+    Of more than 1,000 rows so many are drawn. Where characters would make more than 20 million entries of a matrix
+    (some 9,000 film reviews, 45,000 sentences), words alone are compared. Document frequencies are those of all rows
+    drawn, also of those that are judged: they know no labels, and with those of the other folds alone the figure moved
+    by at most 0.003.
+
+    Where fewer than two classes have as many texts as there are folds, nothing is compared: words and characters,
+    C = 10 and balanced weights.
+
+    Parameters
+    ----------
+    train
+        Rows that all have a text and a label, and words in some of them.
+    tune_threshold
+        Whether the threshold of the positive class is tuned, of a task that has one.
+    """
+    rows = sorted(range(len(train)), key=lambda row: sha_key(0, train.ids[row]))[:SEARCHED]
+    some = train.take(rows)
+    judge = _Judge(some, tune_threshold)
+    folds = list(_folds(some, judge.gold, len(some.label_names)))
+    if not folds:
+        return TfidfSettings()
+    features = _features(some.texts, MOST_TERMS, len(train) / len(some))
+    about = TfidfSettings(
+        metric=judge.metric, rows=len(some), folds=len(folds), grouped=some.groups is not None and _n_units(some) > 1
+    )
+
+    def tried(settings: TfidfSettings, strengths: Sequence[float]) -> list[TfidfSettings]:
+        found = judge.figures(features[settings.kind], folds, strengths, balanced=settings.balanced)
+        return [replace(settings, strength=strength, figure=figure) for strength, figure in found]
+
+    best = max((one for kind in features for one in tried(replace(about, kind=kind), STRENGTHS[0])), key=_figure)
+    best = max((best, *tried(best, STRENGTHS[1])), key=_figure)
+    return max((best, *tried(replace(best, balanced=False), [best.strength])), key=_figure)
+
+
+def _figure(settings: TfidfSettings) -> float:
+    return settings.figure or 0.0
+
+
+def terms_a_kind(k: int) -> int:
+    """Return how many terms of each kind are counted for k classes."""
+    return min(MOST_TERMS, _MOST_WEIGHTS // (2 * k))
+
+
+class _Judge:
+    """Judges settings by predictions for rows that were not learned from."""
+
+    def __init__(self, rows: Corpus, tune_threshold: bool) -> None:
+        self._names, self._positive = rows.label_names, rows.positive
+        self._tuned = rows.positive if tune_threshold else None
+        self._rules = task_rules(rows.task)
+        self.gold = gold_of(rows, rows.label_names)
+        self.metric = self._rules.figures.resolve("auto", rows.positive, rows.label_names)
+
+    def figures(
+        self,
+        features: NDArray[np.float32],
+        folds: Sequence[NDArray[np.int64]],
+        strengths: Sequence[float],
+        *,
+        balanced: bool,
+    ) -> Iterator[tuple[float, float]]:
+        """Yield each strength and its figure, from features of shape (n, f) and the rows of each fold."""
+        n, k = len(features), len(self._names)
+        fitted = [Regressions(self._rules, balanced=balanced) for _ in folds]
+        found = np.empty((n, k))
+        for strength in strengths:
+            for fold, regressions in zip(folds, fitted, strict=True):
+                learned = np.setdiff1d(np.arange(n), fold)
+                regressions.fit(features[learned], self.gold[learned], k, strength=strength)
+                found[fold] = regressions.probabilities(features[fold])
+            thresholds = self._rules.thresholds(self.gold, found, self._names, self._tuned)
+            said = Predictions(self.gold, found, self._names, self._positive, thresholds)
+            yield strength, self._rules.points(said).figure(self.metric)
+
+
+def _features(texts: Sequence[str], most: int, times: float) -> dict[Kind, NDArray[np.float32]]:
+    """Return by kind features of which inner products are those of the terms, shape (n, n): few, where terms are many.
+
+    A regression on them is the one on the terms, as its weights are sums of rows.
+    """
+    words = likeness(terms_of("words", most).fit_transform(texts))
+    characters = terms_of("characters", most).fit_transform(texts)
+    if characters.nnz * times > _MOST_ENTRIES:
+        return {"words": _root(words)}
+    alike = likeness(characters)
+    return {"both": _root(words + alike), "characters": _root(alike), "words": _root(words)}
+
+
+def _root(products: NDArray[np.float64]) -> NDArray[np.float32]:
+    found: NDArray[np.float64] = linalg.cholesky(products + _JITTER * np.eye(len(products)), lower=True)
+    return found.astype(np.float32)  # half the time, and the choice is the same
+
+
+def _n_units(rows: Corpus) -> int:
+    return len(set(rows.units or ()))
+
+
+def _folds(rows: Corpus, gold: NDArray[Any], k: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of each fold; none where nothing can be compared."""
+    targets = task_rules(rows.task).regressions(gold, k).values()
+    second = [sorted(Counter(target.tolist()).values())[-2:][0] for target in targets if len(np.unique(target)) > 1]
+    if max(second, default=0) < FOLDS:
+        return
+    units: Sequence[str] = rows.units or ()
+    if _n_units(rows) < 2:
+        units = [" ".join(text.casefold().split()) for text in rows.texts]
+    n_folds = min(FOLDS, len(set(units)))
+    if n_folds < 2:
+        return
+    strata = _strata([str(label) for label in rows.labels], n_folds)
+    whole = len(set(units)) < len(units)
+    folds = StratifiedGroupKFold(n_folds) if whole else StratifiedKFold(n_folds)
+    for _, judged in folds.split(strata, strata, units if whole else None):
+        yield judged
+
+
+def _strata(labels: list[str], n_folds: int) -> list[str]:
+    """Return labels, of which those of fewer rows than folds are one; together with the most frequent if still few."""
+    counts = Counter(labels)
+    rare = {label for label, count in counts.items() if count < n_folds}
+    usual = counts.most_common(1)[0][0]
+    instead = usual if sum(counts[label] for label in rare) < n_folds else min(rare)
+    return [instead if label in rare else label for label in labels]

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from secondcoder.training.ngrams import Characters, has_words, likeness, terms_of
+
+TEXTS = ["We cut taxes, we cut them!", "a  b\tc\n", "Ünïcode — „Größe“", "1234567 sevens", "", "no\u00a0break"]
+NEW = ["they cut the Grösse", "zzz", " "]
+
+
+def test_characters_are_those_of_scikit_learn() -> None:
+    theirs = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+    ours = Characters(10**6)
+    expected, found = (
+        np.vstack([terms.fit_transform(TEXTS).toarray(), terms.transform(NEW).toarray()]).round(12)
+        for terms in (theirs, ours)
+    )
+    # Columns have another order; those that are alike in all texts stand for each other.
+    np.testing.assert_allclose(*(columns[:, np.lexsort(columns)] for columns in (found, expected)), atol=1e-11)
+    assert expected[-3].any()
+
+
+@pytest.mark.parametrize("kind", ["words", "characters", "both"])
+def test_only_the_most_frequent_terms_are_kept(kind) -> None:
+    terms = terms_of(kind, 3)
+    width = terms.fit_transform(["aa aa aa ab", "aa ab aa", "xyz"]).shape[1]
+    assert width == {"words": 3, "characters": 3, "both": 6}[kind]
+    found = terms.transform(["aa", "zzz"]).toarray()
+    assert (found[0] > 0).any()
+    assert not found[1].any()
+
+
+def test_likeness_is_the_product_of_all_pairs() -> None:
+    words = [f"{'common ' * (i % 2)}only{i} few{i // 30}" for i in range(90)]  # columns that are dense, and others
+    terms = terms_of("both", 1000).fit_transform(words)
+    np.testing.assert_allclose(likeness(terms), (terms @ terms.T).toarray(), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"), [(["!?", "…"], False), (["!?", "a"], True), (["大"], True), ([], False)]
+)
+def test_words_are_letters_or_digits(texts, expected) -> None:
+    assert has_words(texts) is expected
