@@ -35,6 +35,8 @@ from secondcoder.settings import (
         (TrainSettings, "max_error", 1.0),
         (TrainSettings, "device", "tpu"),
         (TrainSettings, "precision", "fp16"),
+        (TrainSettings, "population", " "),
+        (TrainSettings, "population", 3),
         (SplitSettings, "dev", 0.0),
         (SplitSettings, "test", 1.5),
         (SplitSettings, "dev", float("inf")),
@@ -115,7 +117,7 @@ MATTERS = {
     "checkpoint_activations": True,
 }
 """Options that a result depends on, each with another value than its default."""
-DOES_NOT = {"device": "cpu", "token_budget": 512, "checkpoint_minutes": 0.0}
+DOES_NOT = {"device": "cpu", "token_budget": 512, "checkpoint_minutes": 0.0, "population": "all speeches of 2021"}
 
 
 def test_every_option_of_training_is_known_to_change_a_result_or_not():

@@ -397,6 +397,8 @@ class TrainOptions(Settings):
     """For large models: train the head and adapters of this rank only, which are merged at the end (extra lora)."""
     checkpoint_activations: bool = False
     """Compute layers again for the gradients instead of keeping what they said: less memory, a third more time."""
+    population: str | None = None
+    """What the hand-labelled texts are and how they were drawn, for the methods paragraph: "a random sample of …"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -427,6 +429,8 @@ class TrainSettings(TrainOptions):
             check_choice("head_start", self.head_start, get_args(HeadStart))
         if self.long_texts is not None:
             check_choice("long_texts", self.long_texts, get_args(LongTexts))
+        if self.population is not None:
+            check_population(self.population)
         self._check_windows()
         check_choice("device", self.device, get_args(Device))
         check_choice("precision", self.precision, get_args(Precision))
@@ -525,6 +529,7 @@ FREE_TO_CHANGE = {
     "device": "in one precision it moves last bits at most; the precision that was resolved is looked after by itself",
     "token_budget": "it cuts a step into passes, and each text weighs the same whatever the cut",
     "checkpoint_minutes": "a training goes on to the same bits from wherever it was saved",
+    "population": "it is told in the methods paragraph, and nothing is computed with it",
 }
 """Options of `TrainSettings` without an effect on the result, each with the reason."""
 
@@ -563,6 +568,15 @@ def migrate_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return stored settings, or what was stored about lengths, with the names and values that they have today."""
     renamed = {_RENAMED.get(name, name): value for name, value in values.items()}
     return {name: _REVALUED[name].get(value, value) if name in _REVALUED else value for name, value in renamed.items()}
+
+
+def check_population(value: str) -> None:
+    """Raise `SettingsError` unless the value is a text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise SettingsError(
+            f"population is {value!r}.",
+            'Say what the texts are, as "a random sample of 2,000 sentences of all party manifestos since 1990".',
+        )
 
 
 def check_overlap(value: float) -> None:

@@ -43,7 +43,7 @@ def test_the_notebook_goes_the_whole_way(tmp_path: Path, monkeypatch: pytest.Mon
     figures = json.loads((work / "runs" / "desk" / "evaluation.json").read_text(encoding="utf-8"))["test"]
     assert figures["model"]["accuracy"] > figures["majority"]["accuracy"] + 0.2
     openings = (work / "runs" / "test-use.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(openings) == 1
+    assert [json.loads(line)["state"] for line in openings] == ["begun", "seen"]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -1,8 +1,14 @@
 from dataclasses import replace
 
-from secondcoder.reporting.content import ReportContent, read
-from secondcoder.reporting.methods import INTERVALS, REFERENCES, methods
-from tests.reporting.made import NAMES, content, full_content, judged, sets_content
+import pytest
+
+from secondcoder.evaluation.comparison import Comparison, Difference
+from secondcoder.evaluation.intervals import Interval
+from secondcoder.reporting.content import AgreementContent, OpeningContent, ReportContent, read
+from secondcoder.reporting.methods import INTERVALS, methods
+from secondcoder.reporting.page import render
+from secondcoder.reporting.references import REFERENCES
+from tests.reporting.made import NAMES, Page, compared, content, full_content, judged, sets_content
 
 
 def said(made: ReportContent) -> tuple[str, str]:
@@ -14,16 +20,19 @@ def test_the_paragraph_tells_what_was_done() -> None:
     text, references = said(full_content())
     for expected in (
         "Texts were classified into “economic” and “social” (variable “area”)",
-        "Of 1,434 hand-coded texts, 1,234 trained the classifier (train), 65 chose among its epochs (dev) and 100",
+        "Of 1,434 hand-labelled texts, 1,234 trained the classifier (train), 65 chose among its epochs (dev) and 100",
         "drawn by manifesto, so that none stands in two: 7 in train, 2 in dev and 3 in test.",
-        "Of 3 trainings with different random seeds (on dev: mean 0.864, standard deviation 0.007)",
+        "Of 3 trainings with different random seeds (macro-F1 on dev: mean 0.864, standard deviation 0.007)",
         "a temperature of 1.40, fitted on dev by log loss (Guo et al. 2017)",
         "On the test part (100 texts from 3 groups), the classifier reaches macro-F1 0.880 [",
         "Their unit is the group (3)",
         "The test part was opened once.",
     ):
         assert expected in text
-    for author in ("Guo", "Wilson", "Zou", "Lam", "MacKinnon", "Naeini", "Brier", "Geifman", "Wolf"):
+    for author in (
+        "Guo", "Wilson", "Zou", "Lam", "MacKinnon", "Satterthwaite", "Smyth", "Naeini", "Kumar", "Brier", "Geifman",
+        "Wolf", "TeBlunthuis", "Egami", "Loshchilov",
+    ):  # fmt: skip
         assert f"{author}, " in references
 
 
@@ -32,7 +41,7 @@ def test_nothing_is_cited_that_was_not_done() -> None:
     assert "Guo" not in text + references
     assert "Brier" not in text + references
     assert "test part" not in text
-    assert references.count("doi:") == 1  # the library beneath
+    assert references.count("doi:") == 2  # the library beneath, and what errors do to counted labels
 
 
 def test_rows_that_are_independent_are_not_said_to_come_in_groups() -> None:
@@ -73,3 +82,211 @@ def test_how_it_was_chosen_and_what_it_learned_is_told() -> None:
     sets = sets_content()
     text, _ = said(replace(sets, settings=sets.settings | {"class_weights": "balanced"}))
     assert "so that having and not having it count the same" in text
+
+
+def test_the_population_is_told_or_left_open_for_the_author() -> None:
+    text, _ = said(content())
+    assert "The hand-labelled texts are [Fill in: what they were drawn from, how, when, and by whom" in text
+    assert 'secondcoder report runs/area --population "…"' in text
+    page = render(content())
+    assert '<mark class="gap">[Fill in: what they were drawn from' in page
+    assert "What is marked only you can say" in Page(page).text
+    whole = content(
+        settings={"population": "a random sample of 1,434 sentences\nof all manifestos since 1990."},
+        model="bert-base-uncased",
+        model_kind="bert",
+    )
+    assert (
+        "The hand-labelled texts are a random sample of 1,434 sentences of all manifestos since 1990." in said(whole)[0]
+    )
+    assert "Fill in" not in said(whole)[0]
+    assert "What is marked only you can say" not in Page(render(whole)).text
+
+
+def lead(low: float, high: float, p_value: float | None) -> Comparison:
+    found = Difference("macro-f1", 0.814, 0.891, 0.077, Interval(low, high, "paired"), p_value)
+    return Comparison(100, NAMES, "macro-f1", (found,), 0.9, None)
+
+
+@pytest.mark.parametrize(
+    ("compared_with", "expected"),
+    [
+        (lead(-0.172, 0.324, None), "95 % interval of the lead −0.172 to +0.324, which may be chance)"),
+        (lead(-0.01, 0.16, 0.08), "95 % interval of the lead −0.010 to +0.160, p = 0.080, which may be chance)"),
+        (lead(0.03, 0.12, 0.0004), "95 % interval of the lead +0.030 to +0.120, p < 0.001)"),
+        (None, "no interval can be given, and it may be chance)"),
+    ],
+)
+def test_the_lead_is_told_text_by_text_and_not_as_two_figures(compared_with: Comparison | None, expected: str) -> None:
+    found = {} if compared_with is None else {"test": {"tfidf-logistic": compared_with}}
+    evaluations = {"test": {who: e for who, e in compared(88, 80).items() if who != "majority"}}
+    text, _ = said(content(evaluations=evaluations, leads=found))
+    start = (
+        "Compared text by text with baselines trained on the same texts, its lead in macro-F1 is +0.080 over TF-IDF + "
+    )
+    assert f"{start}logistic regression (macro-F1 0.800; {expected}." in text
+    assert "For comparison" not in text
+
+
+def test_what_is_assumed_of_few_groups_is_disclosed() -> None:
+    few, many = (said(content(evaluations={"test": {"model": judged(88, n_groups=n)}}))[0] for n in (12, 25))
+    for text in (few, many):
+        for expected in (
+            "Student’s t at Satterthwaite’s (1946) degrees of freedom",
+            "a prior intraclass correlation of 0.05 (standard deviation 0.15)",
+            "(Smyth 2004)",
+        ):
+            assert expected in text
+    assert "with 12 groups this assumption decides much of the width" in few
+    assert "this assumption decides" not in many
+
+
+def test_intervals_that_take_no_groups_hold_for_these_documents_only() -> None:
+    evaluation = replace(judged(88), n_groups=2)
+    text, references = said(content(evaluations={"test": {"model": evaluation}}))
+    assert "They hold for these documents only (2 groups)" in text
+    assert "is not known from so few" in text
+    assert "intraclass" not in text
+    assert "Smyth" not in references
+
+
+def test_averages_are_said_to_have_the_wider_of_two_intervals() -> None:
+    text, _ = said(content(evaluations={"test": {"model": judged(88)}}))
+    assert "at each end the wider of Wilson’s interval at the effective number of texts and of recovering" in text
+    assert "Texts are taken as independent draws." in text
+    assert "holds on average over the values that a true figure may have" in text
+
+
+def test_one_figure_leads_and_the_others_are_exploratory() -> None:
+    text, _ = said(content(evaluations={"test": {"model": judged(88, positive="social")}}, positive="social"))
+    assert "The headline figure, fixed in advance, is F1 of “social”; all other figures are exploratory" in text
+    assert "no interval or p value is adjusted for multiple comparisons" in text
+
+
+def test_the_spread_over_seeds_is_told_or_that_it_is_not_known() -> None:
+    text, _ = said(content())
+    assert "The classifier was trained once, with one random seed (4711)." in text
+    assert "not the variation between trainings with other seeds, which one training cannot show." in text
+    text, _ = said(full_content())
+    assert "trained once" not in text
+    assert "not the variation between trainings with other seeds." in text
+
+
+def test_counted_labels_are_said_to_be_no_estimates() -> None:
+    text, references = said(content())
+    assert "Shares counted from the classifier’s labels, and regressions on them, are biased by its errors" in text
+    assert "10.1080/19312458.2023.2293713" in references
+    page = Page(render(content())).text
+    assert "Shares of the model’s labels are no estimates." in page
+
+
+def test_the_page_says_how_far_counted_labels_are_off() -> None:
+    by_who = {"model": judged(60, names=("economic", "social"))}
+    model = by_who["model"]
+    page = Page(render(content(evaluations={"test": by_who}))).text
+    label = max(model.per_class, key=lambda name: abs(model.per_class[name].predicted - model.per_class[name].support))
+    found = model.per_class[label]
+    if found.predicted == found.support:
+        assert "Its errors cancel on test, which is chance." in page
+    else:
+        assert f"it gives {label} to {found.predicted / model.n:.1%} of the texts, people to" in page
+
+
+def test_a_calibration_error_without_an_interval_has_a_reason() -> None:
+    evaluation = judged(88, n_groups=3)
+    assert evaluation.calibration is not None
+    bare = replace(evaluation, calibration=replace(evaluation.calibration, error_interval=None))
+    text, _ = said(content(evaluations={"test": {"model": bare}}))
+    assert "(without an interval: there are too few groups for one), the Brier score" in text
+
+
+def test_several_openings_are_told_with_what_changed_and_how_to_read_the_figures() -> None:
+    changed = ("epochs 4 (before: 2)", "seed 43 (before: 42)")
+    openings = [
+        OpeningContent("area", "2026-11-20T10:00:00+00:00"),
+        OpeningContent("area", "2026-11-20T10:30:00+00:00", state="crashed"),
+        OpeningContent("area-2", "2026-11-21T10:00:00+00:00", changed=changed),
+        OpeningContent("area-2", "2026-11-22T10:00:00+00:00", judged="5 folds", changed=()),
+        OpeningContent("area-2", "2026-11-23T10:00:00+00:00", same_model=True, changed=()),
+        OpeningContent("old", "2026-11-24T10:00:00+00:00"),
+    ]
+    made = content(test_openings=5, openings=openings)
+    text, _ = said(made)
+    assert (
+        "The test part was opened 5 times: first for the run “area” (2026-11-20); then for “area-2” (2026-11-21) with "
+        "epochs 4 (before: 2) and seed 43 (before: 42); then for “area-2” (2026-11-22, 5 folds) with the same "
+        "settings; then for “area-2” (2026-11-23) for the same model; then for “old” (2026-11-24) [Fill in: what was "
+        "changed; it was not recorded]. What was changed after a look may have been chosen by it: figures on test are "
+        "to be read as those of dev, which are optimistic. One further opening of the test part ended before a figure "
+        "was seen, and is not counted."
+    ) in text
+    page = Page(render(made)).text
+    assert "treat its figures as those of dev" in page
+    assert "crashed before a figure was seen, not counted" in page
+
+
+def test_openings_of_which_nothing_is_known_are_left_open() -> None:
+    text, _ = said(content(test_openings=4))
+    assert "opened 4 times [Fill in: what was changed between the openings]. What was changed" in text
+    many = tuple(f"option {i} 1 (before: 0)" for i in range(12))
+    openings = [OpeningContent("a", "2026-11-20"), OpeningContent("b", "2026-11-21", changed=many)]
+    assert "option 7 1 (before: 0) and 4 more settings. What" in said(content(test_openings=2, openings=openings))[0]
+
+
+def test_the_arithmetic_that_labels_is_told_with_its_agreement() -> None:
+    made = content()
+    settings = {**made.settings, "backend": "openvino", "precision": "int8"}
+    text, _ = said(replace(made, settings=settings, agreement=AgreementContent(1928, 0.9963, 0.8912, 0.8931)))
+    assert (
+        "Figures and labels were computed by OpenVINO in int8; on dev (1,928 texts) 99.6% of its labels are those of "
+        "PyTorch in fp32, and macro-F1 is 0.891 rather than 0.893."
+    ) in text
+
+
+def test_machine_and_software_are_told() -> None:
+    machine = {"processor": "Made-up 9", "cores": 2, "device": "cpu", "system": "Linux"}
+    versions = {"secondcoder": "0.1", "python": "3.12", "torch": "2.13.0", "transformers": "5.0", "matplotlib": "3"}
+    text, _ = said(content(machine=machine, versions=versions))
+    assert "Training ran on a CPU (Made-up 9, 2 cores), and took 2 min 11 s." in text
+    assert "Software: secondcoder 0.1, Python 3.12, PyTorch 2.13.0 and transformers 5.0." in text
+    assert "with secondcoder 0.1 on the transformers library" in text
+
+
+def test_training_is_told_to_the_last_setting() -> None:
+    settings = {
+        "epochs": 2, "batch_size": 16, "learning_rate": 1e-4, "warmup": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0,
+        "freeze": 0.5,
+    }  # fmt: skip
+    text, references = said(content(settings=settings))
+    assert (
+        "Training took 2 epochs in batches of 16 texts with AdamW (Loshchilov and Hutter 2019; peak learning rate "
+        "0.0001 after a warm-up over the first 10% of the steps, falling linearly to zero; weight decay 0.01; "
+        "gradients clipped at a norm of 1). The lower 50% of the layers stayed as pre-trained. There was no "
+        "early stopping: all epochs were trained, and the weights after that with the best macro-F1 on dev "
+        "were kept (epoch 2)."
+    ) in text
+    assert "Hyper-parameters were not searched in this training." in text
+    assert "1711.05101" in references
+    assert "without warm-up, falling linearly" in said(content(settings=settings | {"warmup": 0.0}))[0]
+
+
+def test_a_run_that_tells_little_has_a_paragraph_without_holes() -> None:
+    bare = content(
+        settings={}, versions={}, machine={}, evaluations={}, lengths=None, history=[], metric="", best_epoch=None,
+        test_openings=0, seconds=None, split_by="", findings=[],
+    )  # fmt: skip
+    text, _ = said(bare)
+    for wrong in ("None", "  ", "()", "( ", " ,", "..", " ."):
+        assert wrong not in text, wrong
+    assert "Training took some epochs." in text
+
+
+def test_cross_fitted_figures_stand_beside_those_of_test() -> None:
+    text, _ = said(full_content(n_folds=5))
+    assert "By cross-fitting, macro-F1 is 0.850 [" in text
+    assert "(200 texts from 20 groups): all hand-labelled texts were divided into 5 folds, by group, and each" in text
+    only = content(evaluations={"folds": {"model": judged(170, 200)}}, n_folds=3)
+    assert (
+        "For cross-fitting all hand-labelled texts were divided into 3 folds, and each fold was judged by"
+        in said(only)[0]
+    )

@@ -258,7 +258,9 @@ def test_folds_open_the_test_part_as_evaluate_does(folded, tmp_path):
 
 
 def book_of(run):
-    return [json.loads(line) for line in (run.folder.parent / "test-use.jsonl").read_text().splitlines()]
+    """Return the lines of openings that count."""
+    lines = [json.loads(line) for line in (run.folder.parent / "test-use.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["state"] == "seen"]
 
 
 def test_done_folds_are_not_done_again(folded, monkeypatch):

@@ -189,8 +189,8 @@ def test_opening_test_is_written_down_and_counted(copied):
     assert list(Run(copied.folder).evaluations) == ["dev", "test"]
     copied.evaluate()
     lines = [json.loads(line) for line in book.read_text().splitlines()]
-    assert len(lines) == 2
-    assert lines[0]["test"] == lines[1]["test"]
+    assert [line["state"] for line in lines] == ["begun", "seen"] * 2
+    assert len({line["test"] for line in lines}) == 1
     assert Run(copied.folder).info["test_openings"] == 2
     parts = pq.read_table(copied.folder / "predictions.parquet")["part"].to_pylist()
     assert {part: parts.count(part) for part in parts} == {name: len(copied.part(name)) for name in ("dev", "test")}

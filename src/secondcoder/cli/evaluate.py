@@ -79,27 +79,43 @@ def evaluate(
     print_classes(figures[MODEL_NAME])
     say_baselines(opened, "test")
     _say_winner(opened, "test")
-    say(f"This test part has been opened {'once' if openings == 1 else f'{openings} times'}.")
+    say(f"This test part has been opened {'once' if openings == 1 else f'{openings} times'}.{_crashed(opened)}")
     say(f"Report: {opened.folder / 'report.html'}")
 
 
-def report(run: Path, /, *, json: Json = False) -> None:
+def report(run: Path, /, *, population: str | None = None, json: Json = False) -> None:
     """Make a run's report again.
 
     Parameters
     ----------
     run
         The run folder.
+    population
+        What the hand-labelled texts are and how they were drawn, as in train; it is stored in the run.
     json
         Print the result as JSON.
     """
     from secondcoder.runs.run import Run
+    from secondcoder.storage import locked
 
-    path = Run(run).write_report()
+    opened = Run(run)
+    if population is not None:
+        with locked(opened.folder):
+            opened.describe(population)
+    path = opened.write_report()
     if json:
         print_json({"report": str(path)})
     else:
         say(str(path))
+
+
+def _crashed(run: "Run") -> str:
+    """Return the sentence on openings that were begun and have shown nothing, or nothing where there are none."""
+    from secondcoder.runs.openings import openings_of
+
+    crashed = sum(one.state == "crashed" for one in openings_of(run))
+    many = "One more" if crashed == 1 else f"{crashed} more"
+    return f" {many} ended before a figure was seen, not counted." if crashed else ""
 
 
 def _require_no_columns(read: ReadSettings) -> None:

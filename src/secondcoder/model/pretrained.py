@@ -24,10 +24,10 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from secondcoder.errors import MissingExtraError, ModelError
+from secondcoder.errors import MissingExtraError, ModelError, StorageError
 from secondcoder.model.allowlist import check_config, check_files
 from secondcoder.model.families import BY_TYPE, suggest
-from secondcoder.storage import sha256_file
+from secondcoder.storage import sha256_file, sha256_strings
 
 # Names under which vocabularies keep a token that was never trained on and may pad, the most telling first.
 _RESERVED = ("<|finetune_right_pad_id|>", "<|pad|>", "<pad>", "[PAD]", "<|padding|>")
@@ -147,6 +147,20 @@ def locate(name: str) -> str:
             raise ModelError(f"{name} is not a model folder: it has no config.json.", "Name another one.")
         return str(folder)
     return name
+
+
+def pretrained_sha256(name: str) -> str | None:
+    """Return the SHA-256 of the weights in the folder that a model name stands for; None of the hub's.
+
+    Of weights in several files it is that of their SHA-256s, in the order of the files' names.
+    """
+    if name == MINILM:
+        return _MINILM_SHA256  # looked at whenever it is located
+    with contextlib.suppress(ModelError, StorageError):
+        hashes = [sha256_file(path) for path in sorted(Path(locate(name)).glob("*.safetensors"))]
+        if hashes:
+            return hashes[0] if len(hashes) == 1 else sha256_strings(hashes)
+    return None
 
 
 def load_pretrained(name: str, *, label_names: tuple[str, ...], seed: int, attention_dropout: float) -> Pretrained:

@@ -120,7 +120,7 @@ def _limits(c: ReportContent, shown: Shown) -> str:
             f"The texts that it was judged on come from {n} {'group' if n == 1 else 'groups'} "
             f"({_plain(c.group_column or 'group')}): the figures are for these only."
         )
-    if c.test_openings > 1:
+    if c.test_openings > 1 and not c.always_same_model:
         said.append(f"The test part was opened {c.test_openings} times: treat its figures as those of dev.")
     said += [f"Leaks were allowed. {_plain(f.message)}" for f in c.findings if f.kind == "leaks-allowed"]
     if c.lengths and c.lengths.share_longer and c.lengths.long_texts != "windows":
@@ -128,6 +128,10 @@ def _limits(c: ReportContent, shown: Shown) -> str:
             f"Texts of more than {c.lengths.max_length:,} tokens are cut ({format_share(c.lengths.share_longer)} of "
             "the hand-labelled ones)."
         )
+    said.append(
+        "Shares counted from its labels, and regressions on them, are biased by its errors, however many texts are "
+        "labelled: they are no estimates."
+    )
     said.append(
         "It was judged on texts like those it was trained on. On other sources, times or languages, code a sample by "
         "hand and judge it again."

@@ -68,6 +68,58 @@ class LengthContent:
     long_texts: str = "truncate"
 
 
+@dataclass(frozen=True)
+class OpeningContent:
+    """One opening of the test part, by this run or another one on the same rows.
+
+    Attributes
+    ----------
+    run
+        Name of the run.
+    time
+        When it was begun.
+    judged
+        What was judged, as ``"5 folds"``; empty for the run's model.
+    state
+        ``"seen"`` counts; ``"crashed"`` ended before a figure was written or printed; ``"begun"`` has not come so far.
+    same_model
+        Whether the counted opening before was of the same model; False of the first one.
+    changed
+        Settings that were others at the counted opening before, each as ``epochs 4 (before: 2)``; None where that is
+        not known, and of the first one.
+    """
+
+    run: str
+    time: str
+    judged: str = ""
+    state: str = "seen"
+    same_model: bool = False
+    changed: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class AgreementContent:
+    """How a faster arithmetic, which labels, compares on dev with that of the training, by torch.
+
+    Attributes
+    ----------
+    n
+        Texts of dev.
+    agreement
+        Share of them that get the same label, or set of labels.
+    macro_f1, reference_macro_f1
+        Of what labels, and of what was trained.
+    reference
+        The arithmetic of the training.
+    """
+
+    n: int
+    agreement: float
+    macro_f1: float
+    reference_macro_f1: float
+    reference: str = "fp32"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReportContent:
     """Everything that the report of one run shows.
@@ -82,8 +134,9 @@ class ReportContent:
         The file or data set, and its hash.
     label_names, positive
         The classes in their order; the positive one of a two-class task, or None.
-    model, model_description
-        The pre-trained model's name, and a few words about it (layers, parameters); may be empty.
+    model, model_kind, model_description
+        The pre-trained model's name, transformers' name of its kind, and a few words about it (layers, parameters); the
+        last two may be empty.
     task
         Whether a text has one class, one of ordered classes, or any number of them.
     metric, best_epoch, best_seed
@@ -106,6 +159,12 @@ class ReportContent:
         cross-fitting: every row judged by a model that has not learned from its fold.
     test_openings
         How often this test part has been opened, by any run.
+    openings
+        These openings in their order, and those that crashed; empty where no book of them is beside the run.
+    n_folds
+        Of the cross-fitting, where it was done and that is known.
+    agreement
+        Where a faster arithmetic labels than the one that was trained in.
     seed
         The one seed.
     settings, versions, machine
@@ -145,6 +204,7 @@ class ReportContent:
     machine: Mapping[str, Any]
     group_column: str | None = None
     positive: str | None = None
+    model_kind: str = ""
     model_description: str = ""
     task: TaskName = "multi-class"
     metric: str = ""
@@ -156,6 +216,9 @@ class ReportContent:
     findings: Sequence[Finding] = ()
     history: Sequence[Mapping[str, Any]] = ()
     test_openings: int = 0
+    openings: Sequence[OpeningContent] = ()
+    n_folds: int | None = None
+    agreement: AgreementContent | None = None
     temperature: float | None = None
     seed_figures: Mapping[str, float] = field(default_factory=dict)
     guarantee: Guarantee | None = None
@@ -165,6 +228,22 @@ class ReportContent:
     curve: LearningCurve | None = None
     started: str = ""
     seconds: float | None = None
+
+    @property
+    def counted(self) -> list[OpeningContent]:
+        """The openings that count."""
+        return [one for one in self.openings if one.state == "seen"]
+
+    @property
+    def crashed(self) -> int:
+        """How many openings ended before a figure was written or printed."""
+        return sum(one.state == "crashed" for one in self.openings)
+
+    @property
+    def always_same_model(self) -> bool:
+        """Whether each opening that counts is known to have been of one and the same model, so that none chose."""
+        counted = self.counted
+        return len(counted) == self.test_openings > 0 and all(one.same_model for one in counted[1:])
 
 
 FEW_GROUPS = 10

@@ -100,6 +100,11 @@ def shortened(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number of things: ``1 group``, ``1,234 groups``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def joined(words: list[str], last: str = "and") -> str:
     """Return words as a list in a sentence: ``a, b and c``."""
     return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

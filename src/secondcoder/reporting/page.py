@@ -18,7 +18,7 @@ from secondcoder.evaluation.metrics import is_better
 from secondcoder.reporting import formatting as form
 from secondcoder.reporting.content import FEW_GROUPS, ReportContent, Shown, read
 from secondcoder.reporting.formatting import MODEL, format_figure
-from secondcoder.reporting.methods import methods
+from secondcoder.reporting.methods import methods, split_at_gaps
 
 if TYPE_CHECKING:
     pass
@@ -115,6 +115,7 @@ def render(content: ReportContent) -> str:
             judged_on=judged_on,
             verdict=verdict(shown.main, content.leads.get(judged_on, {})) if judged_on else None,
             few_groups=_few_groups(shown),
+            widest_gap=widest_gap(shown.main[MODEL]) if judged_on else None,
             methods=methods(content, shown),
             history_columns=list(dict.fromkeys(name for entry in content.history for name in entry)),
             n_labelled=sum(part.rows for part in content.parts.values()),
@@ -150,6 +151,12 @@ def verdict(by_who: Mapping[str, Evaluation], leads: Mapping[str, Comparison] | 
     return Verdict("wins" if is_better(metric, model, baseline) else "loses", rival, model, baseline, lead)
 
 
+def widest_gap(model: Evaluation) -> tuple[str, float, float]:
+    """Return the class that the model gives most too often or too rarely, its share of the texts so, and by hand."""
+    label, found = max(model.per_class.items(), key=lambda item: abs(item[1].predicted - item[1].support))
+    return label, found.predicted / model.n, found.support / model.n
+
+
 def _few_groups(shown: Shown) -> int | None:
     """Return the number of groups that the main figures rest on, if they are few."""
     n = shown.main[MODEL].n_groups if shown.main else None
@@ -183,6 +190,7 @@ def _environment() -> jinja2.Environment:
         "progress": form.format_progress,
         "shortened": form.shortened,
         "marked": marked,
+        "gaps": split_at_gaps,
         "who": _who,
         "part": lambda name: form.PART_NAMES.get(name, name),
         "column": lambda name: form.HISTORY_NAMES.get(name, form.format_metric(name)),

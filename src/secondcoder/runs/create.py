@@ -60,6 +60,8 @@ def start_run(folder: Path, *, split: Split, settings: TrainSettings, seed: int,
             return run
         for name in ("error", "finished"):
             run.info.pop(name, None)
+        if settings.population is not None:
+            run.describe(settings.population)
         run.update(status="running", resumed=[*run.info.get("resumed", []), now()])
     else:
         _require_free(folder)

@@ -31,6 +31,7 @@ from secondcoder.evaluation.thresholds import Thresholds
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.folder import ACTIVATIONS, MODEL_NAME, RUN_FILE, now, predicted_labels
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
+from secondcoder.runs.openings import opening
 from secondcoder.runs.run import Run
 from secondcoder.settings import TrainSettings, check_count
 from secondcoder.splits.folds import Fold, make_folds
@@ -152,7 +153,9 @@ class _Work:
         """Count the test part as opened, once, and write the plan down."""
         if not self.begun:
             shutil.rmtree(self.folder, ignore_errors=True)  # left by folds that were killed while they cleared away
-            opened = run.open_test(run.part("test"), by=f"{self.n_folds} folds")
+            # A fold says from its first epoch on how good it is, on rows of test among others: seen as soon as begun.
+            with opening(run, run.part("test"), by=f"{self.n_folds} folds") as about_to_show:
+                opened = about_to_show()
             write_json(
                 self.folder / _PLAN,
                 {

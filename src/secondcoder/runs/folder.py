@@ -6,7 +6,7 @@ again, wherever the file that they came from has gone since.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,13 +26,12 @@ from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.evaluation.thresholds import Thresholds
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
-from secondcoder.settings import migrate_settings
+from secondcoder.settings import check_population, migrate_settings
 from secondcoder.storage import (
     append_json_line,
     atomic_path,
     read_json,
     read_json_lines,
-    sha256_strings,
     storage_errors,
     write_json,
 )
@@ -104,7 +103,6 @@ def predictions(
 
 
 RUN_FILE = "run.json"
-TEST_USE_FILE = "test-use.jsonl"
 LEADS_FILE = "leads.json"
 CHECKPOINTS = "checkpoints"
 ACTIVATIONS = "activations.f16"
@@ -116,6 +114,110 @@ MODEL_NAME = "model"
 SHARE = "share_"
 """What stands before the name of a class in the columns of ``data.parquet`` that hold shares of coders."""
 RUN_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class JudgedPart:
+    """What came of judging a part, to be written down.
+
+    Attributes
+    ----------
+    part
+        Its name.
+    evaluations
+        By who gave the labels: the model and the baselines.
+    leads
+        How far the model leads each baseline, as `Comparison.to_dict` gives it.
+    predictions
+        What a run folder keeps of each row; None where it is kept otherwise.
+    baselines
+        What the baselines were given, by name (`Baseline.given`); None where that is kept otherwise.
+    """
+
+    part: str
+    evaluations: Mapping[str, Evaluation]
+    leads: Mapping[str, Any]
+    predictions: pa.Table | None = None
+    baselines: Mapping[str, Any] | None = None
+
+
+def judge_part(
+    part: str,
+    rows: Corpus,
+    probabilities: NDArray[np.float64],
+    *,
+    baselines: Mapping[str, Baseline],
+    temperature: float = 1.0,
+    thresholds: Mapping[str, float] | None = None,
+) -> JudgedPart:
+    """Return a part's figures and predictions; nothing is written.
+
+    Parameters
+    ----------
+    part
+        Name of the part.
+    rows
+        Its rows.
+    probabilities : ndarray of shape (n, k)
+        The model's, columns as the label names.
+    baselines
+        By name, judged on the same rows.
+    temperature
+        What the model's logits were divided by.
+    thresholds
+        From which probability on it gives a class, where that was tuned.
+    """
+    given = {MODEL_NAME: probabilities}
+    given |= {name: baseline.predict_proba(rows.texts) for name, baseline in baselines.items()}
+    judged = figures_of(
+        part,
+        rows,
+        given,
+        temperatures={MODEL_NAME: temperature} | {name: b.temperature for name, b in baselines.items()},
+        thresholds={MODEL_NAME: thresholds} | {name: b.thresholds for name, b in baselines.items()},
+    )
+    return replace(
+        judged,
+        predictions=predictions(part, rows, probabilities, thresholds or {}),
+        baselines={name: baseline.given for name, baseline in baselines.items() if baseline.given},
+    )
+
+
+def figures_of(
+    part: str,
+    rows: Corpus,
+    given: Mapping[str, NDArray[np.float64]],
+    *,
+    temperatures: Mapping[str, float] | None = None,
+    thresholds: Mapping[str, Thresholds | None] | None = None,
+) -> JudgedPart:
+    """Return the figures of what the model and the baselines gave to the rows, and how far the model leads.
+
+    Parameters
+    ----------
+    part
+        Name of the part.
+    rows
+        Its rows.
+    given
+        Probabilities of shape (n, k) by who gave them.
+    temperatures
+        By who: what the logits were divided by; 1 where there is none.
+    thresholds
+        By who: from which probability on a class is given; ndarray of shape (n, k) where several models judged.
+    """
+    heat, limits = temperatures or {}, thresholds or {}
+    evaluations = {
+        who: judge(rows, found, temperature=heat.get(who, 1.0), thresholds=limits.get(who))
+        for who, found in given.items()
+    }
+    model = given[MODEL_NAME], limits.get(MODEL_NAME)
+    leads = {
+        who: lead_of(rows, found, *model, of_baseline=limits.get(who))
+        for who, found in given.items()
+        if who != MODEL_NAME
+    }
+    return JudgedPart(part, evaluations, leads)
 
 
 class RunFolder:
@@ -235,6 +337,18 @@ class RunFolder:
         self.info |= values
         write_json(self.folder / RUN_FILE, self.info)
 
+    def describe(self, population: str) -> None:
+        """Store what the hand-labelled texts are and how they were drawn, in place of what was stored of it before.
+
+        Raises
+        ------
+        SettingsError
+            If it is empty.
+        """
+        check_population(population)
+        settings = self.info["settings"]
+        self.update(settings=settings | {"train": settings["train"] | {"population": population}})
+
     def append_history(self, entry: dict[str, Any]) -> None:
         """Store an evaluation on dev."""
         append_json_line(self.folder / "history.jsonl", entry)
@@ -259,40 +373,10 @@ class RunFolder:
         temperature: float = 1.0,
         thresholds: Mapping[str, float] | None = None,
     ) -> None:
-        """Judge a part and write its predictions and figures down; those of other parts stay.
-
-        Parameters
-        ----------
-        part
-            Name of the part.
-        rows
-            Its rows.
-        probabilities : ndarray of shape (n, k)
-            The model's, columns as the label names.
-        baselines
-            By name, judged on the same rows.
-        temperature
-            What the model's logits were divided by.
-        thresholds
-            From which probability on it gives a class, where that was tuned.
-        """
-        given = {MODEL_NAME: probabilities}
-        given |= {name: baseline.predict_proba(rows.texts) for name, baseline in baselines.items()}
-        table = predictions(part, rows, probabilities, thresholds or {})
-        path = self.folder / "predictions.parquet"
-        if path.exists():
-            table = pa.concat_tables([pq.read_table(path, filters=[("part", "!=", part)]), table])
-        with atomic_path(path) as temporary, storage_errors(path):
-            pq.write_table(table, temporary, compression="zstd")
-        self.store_figures(
-            part,
-            rows,
-            given,
-            temperatures={MODEL_NAME: temperature} | {name: b.temperature for name, b in baselines.items()},
-            thresholds={MODEL_NAME: thresholds} | {name: b.thresholds for name, b in baselines.items()},
+        """Judge a part, as `judge_part` does, and write its predictions and figures down; those of other parts stay."""
+        self.store(
+            judge_part(part, rows, probabilities, baselines=baselines, temperature=temperature, thresholds=thresholds)
         )
-        chosen = {name: baseline.given for name, baseline in baselines.items() if baseline.given}
-        self.update(baselines=self.baselines | {part: chosen})
 
     def store_figures(
         self,
@@ -300,60 +384,27 @@ class RunFolder:
         rows: Corpus,
         given: Mapping[str, NDArray[np.float64]],
         *,
-        temperatures: Mapping[str, float] | None = None,
         thresholds: Mapping[str, Thresholds | None] | None = None,
     ) -> None:
-        """Judge what the model and the baselines gave to the rows, and how far the model leads; write it down.
+        """Judge what the model and the baselines gave to the rows, as `figures_of` does, and write it down."""
+        self.store(figures_of(part, rows, given, thresholds=thresholds))
 
-        Parameters
-        ----------
-        part
-            Name of the part.
-        rows
-            Its rows.
-        given
-            Probabilities of shape (n, k) by who gave them.
-        temperatures
-            By who: what the logits were divided by; 1 where there is none.
-        thresholds
-            By who: from which probability on a class is given; ndarray of shape (n, k) where several models judged.
-        """
-        heat, limits = temperatures or {}, thresholds or {}
+    def store(self, judged: JudgedPart) -> None:
+        """Write a part's predictions and figures down; those of other parts stay."""
+        part = judged.part
+        if judged.predictions is not None:
+            path = self.folder / "predictions.parquet"
+            table = judged.predictions
+            if path.exists():
+                table = pa.concat_tables([pq.read_table(path, filters=[("part", "!=", part)]), table])
+            with atomic_path(path) as temporary, storage_errors(path):
+                pq.write_table(table, temporary, compression="zstd")
         stored = {name: {who: e.to_dict() for who, e in by.items()} for name, by in self.evaluations.items()}
-        stored[part] = {
-            who: judge(rows, found, temperature=heat.get(who, 1.0), thresholds=limits.get(who)).to_dict()
-            for who, found in given.items()
-        }
-        model = given[MODEL_NAME], limits.get(MODEL_NAME)
-        leads = {
-            who: lead_of(rows, found, *model, of_baseline=limits.get(who))
-            for who, found in given.items()
-            if who != MODEL_NAME
-        }
-        write_json(self.folder / LEADS_FILE, self.leads | {part: leads})
+        stored[part] = {who: evaluation.to_dict() for who, evaluation in judged.evaluations.items()}
+        write_json(self.folder / LEADS_FILE, self.leads | {part: dict(judged.leads)})
         write_json(self.folder / "evaluation.json", stored)
-
-    def open_test(self, rows: Corpus, *, by: str) -> int:
-        """Write down that the test part is opened, before anything is seen, and return how often it has been.
-
-        The book is ``test-use.jsonl`` beside the run. It counts by the rows themselves, so that another run that is
-        judged on the same rows counts as another look at them.
-
-        Parameters
-        ----------
-        rows
-            The test part.
-        by
-            What is judged on it.
-        """
-        key = sha256_strings(*_sorted_columns(rows))
-        book = self.folder.resolve().parent / TEST_USE_FILE
-        append_json_line(book, {"test": key, "rows": len(rows), "run": self.folder.name, "model": by, "time": now()})
-        # The run's own count goes on where the book was lost or the run was moved away from it.
-        counted = sum(line["test"] == key for line in read_json_lines(book))
-        openings: int = max(counted, self.info.get("test_openings", 0) + 1)
-        self.update(test_openings=openings)
-        return openings
+        if judged.baselines is not None:
+            self.update(baselines=self.baselines | {part: judged.baselines})
 
     def no_model(self) -> RunError:
         """Return the error that says why there is no model."""
@@ -370,11 +421,6 @@ def _shares(table: pa.Table, label_names: Sequence[str]) -> NDArray[np.float64] 
     if not set(columns) <= set(table.column_names):
         return None
     return np.column_stack([table[column].to_numpy() for column in columns]).astype(np.float64)
-
-
-def _sorted_columns(rows: Corpus) -> list[list[str | None]]:
-    ordered = sorted(zip(rows.ids, rows.texts, rows.labels, strict=True))
-    return [list(column) for column in zip(*ordered, strict=True)]
 
 
 def _migrated(info: dict[str, Any]) -> dict[str, Any]:

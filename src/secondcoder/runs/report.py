@@ -3,15 +3,22 @@
 In: a run folder. Out: `ReportContent`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from secondcoder.corpus.findings import Finding
 from secondcoder.evaluation.comparison import Comparison
 from secondcoder.evaluation.learning_curve import LearningCurve
 from secondcoder.evaluation.selective import Guarantee
-from secondcoder.reporting.content import LengthContent, PartContent, ReportContent
+from secondcoder.reporting.content import (
+    AgreementContent,
+    LengthContent,
+    OpeningContent,
+    PartContent,
+    ReportContent,
+)
 from secondcoder.runs.folder import RunFolder
+from secondcoder.runs.openings import Opening, changes, openings_of
 from secondcoder.storage import read_json
 from secondcoder.training.baselines import TfidfLogistic
 from secondcoder.training.recipes import RecipeComparison
@@ -31,6 +38,7 @@ def report_content(run: RunFolder) -> ReportContent:
     data, results = run.info["data"], run.info["results"]
     columns = data["columns"]
     guarantee, curve = results.get("selection"), _stored(run, "curve.json")
+    openings = openings_of(run)
     return ReportContent(
         run=str(run.folder),
         text_column=columns.get("text", "text"),
@@ -42,6 +50,7 @@ def report_content(run: RunFolder) -> ReportContent:
         positive=data["positive"],
         task=data.get("task", "multi-class"),
         model=results["base_model"],
+        model_kind=results["model_type"],
         model_description=f"{results['model_type']}, {_counted(results['n_parameters'])} parameters",
         metric=results["metric"],
         best_epoch=results["best_epoch"],
@@ -53,7 +62,10 @@ def report_content(run: RunFolder) -> ReportContent:
         findings=[Finding(**finding) for finding in (*data["findings"], *results["findings"])],
         history=run.history,
         evaluations=run.evaluations,
-        test_openings=run.info.get("test_openings", 0),
+        test_openings=max(run.info.get("test_openings", 0), sum(one.state == "seen" for one in openings)),
+        openings=_told(openings),
+        n_folds=run.info.get("folds", {}).get("n_folds"),
+        agreement=_agreement(run.info),
         temperature=results.get("temperature"),
         seed_figures=results.get("seed_figures", {}),
         guarantee=None if guarantee is None else Guarantee.from_dict(guarantee),
@@ -98,16 +110,41 @@ def _stored(run: RunFolder, name: str) -> Any:
     return read_json(path) if path.exists() else None
 
 
+def _told(openings: Sequence[Opening]) -> list[OpeningContent]:
+    """Return the openings, each with what had changed since the last one that counts."""
+    told: list[OpeningContent] = []
+    before: Opening | None = None
+    for one in openings:
+        judged = one.model if one.model.endswith("folds") else ""  # whose models are new ones each time
+        same = before is not None and one.model == before.model and not judged
+        found = None if before is None else changes(before, one)
+        changed = None if found is None else tuple(found)
+        told.append(OpeningContent(one.run, one.time, judged, one.state, same, changed))
+        before = one if one.state == "seen" else before
+    return told
+
+
+def _agreement(info: Mapping[str, Any]) -> AgreementContent | None:
+    """Return how what labels agrees with torch in the arithmetic of the training, where that was compared."""
+    results = info["results"]
+    checks = results.get("backend_choice", {}).get("checks", ())
+    names = ("n", "agreement", "macro_f1", "reference_macro_f1")
+    for check in checks:
+        if check["passed"] and (check["backend"], check["precision"]) == (results["backend"], results["precision"]):
+            return AgreementContent(**{name: check[name] for name in names}, reference=info.get("precision", "fp32"))
+    return None
+
+
 def _shown_settings(run: RunFolder) -> dict[str, Any]:
     """Return the settings as they were resolved, in the order of the steps."""
     settings, results = run.info["settings"], run.info["results"]
-    resolved = ("learning_rate", "max_length", "precision", "metric", "backend", "revision")
+    resolved = ("learning_rate", "max_length", "precision", "metric", "backend", "revision", "pretrained_sha256")
     return {
         **{name: value for name, value in settings["read"].items() if value is not None},
         **{("split_seed" if name == "seed" else name): value for name, value in settings["split"].items()},
         **settings["train"],
         **_how_chosen(run),
-        **{name: results[name] for name in resolved if results[name] is not None},
+        **{name: results[name] for name in resolved if results.get(name) is not None},
     }
 
 

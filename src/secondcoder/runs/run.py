@@ -9,8 +9,9 @@ from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.progress import Progress, default_progress
 from secondcoder.reporting.card import render_card
 from secondcoder.reporting.page import render
-from secondcoder.runs.folder import MODEL_NAME, RunFolder
+from secondcoder.runs.folder import MODEL_NAME, RunFolder, judge_part
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
+from secondcoder.runs.openings import opening
 from secondcoder.runs.report import report_content
 from secondcoder.splits.split import set_aside
 from secondcoder.storage import locked, write_text
@@ -34,6 +35,8 @@ class Run(RunFolder):
     def evaluate(self, *, progress: Progress | None = None) -> Evaluation:
         """Return the figures on the test part, which is thereby opened, and write them down with the report.
 
+        An opening that ends before it has figures to write is not counted, see `secondcoder.runs.openings`.
+
         Raises
         ------
         RunError
@@ -42,12 +45,11 @@ class Run(RunFolder):
         if not self.info.get("results"):
             raise self.no_model()
         rows, model = self.part("test"), self.model
-        with locked(self.folder):
-            self.open_test(rows, by=model.sha256)
+        with locked(self.folder), opening(self, rows, by=model.sha256) as about_to_show:
             with (progress or default_progress()).task("test", len(rows)) as task:
                 scores = model.score(rows.texts, progress=task)
             baselines = self._fit_baselines()
-            self.store_evaluation(
+            found = judge_part(
                 "test",
                 rows,
                 scores.probabilities,
@@ -55,6 +57,8 @@ class Run(RunFolder):
                 temperature=model.card.temperature,
                 thresholds=model.card.thresholds,
             )
+            about_to_show()
+            self.store(found)
             judged = judged_rows(rows, scores.probabilities, scores.n_tokens, thresholds=model.card.thresholds)
             store_mistakes(self, "test", judged, model)
             self.write_report()

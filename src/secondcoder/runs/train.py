@@ -17,6 +17,7 @@ from secondcoder.errors import DataError, ModelError
 from secondcoder.model.backends import resolve_device
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
+from secondcoder.model.pretrained import pretrained_sha256
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.model.tokenisation import describe_lengths
 from secondcoder.progress import Progress, default_progress
@@ -124,6 +125,7 @@ def keep(run: Run, model: Model, result: Fit, *, parts: LearnedFrom, progress: P
         results={
             **result.summary(),
             **model.summary(),
+            "pretrained_sha256": pretrained_sha256(settings.model),
             "lengths": lengths,
             "temperature": temperature,
             "thresholds": thresholds,
