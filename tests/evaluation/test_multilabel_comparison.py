@@ -37,6 +37,7 @@ def test_values_are_those_of_evaluate_and_intervals_hold_the_difference(seed, n,
         assert (d.first, d.second) == pytest.approx((one.figure(d.name), two.figure(d.name)))
         if d.interval is not None:
             assert d.interval.low - 1e-9 <= d.difference <= d.interval.high + 1e-9
+            assert d.shown == (d.p_value < 0.05) == d.leaves_out_0
     assert (found.mcnemar is None) == (groups is not None)
     assert Comparison.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False))) == found
 
@@ -73,3 +74,29 @@ def test_arrays_that_do_not_fit_are_refused():
         compare_sets(gold[:5], p, said, NAMES)
     with pytest.raises(DataError, match="groups"):
         compare_sets(gold, p, said, NAMES, groups=["g"])
+
+
+def test_one_text_makes_no_difference_real_and_rare_classes_have_no_interval():
+    gold = np.zeros((60, 3), dtype=bool)
+    gold[:30, 0] = gold[30:34, 1] = gold[40:50, 2] = True
+    second = gold.copy()
+    second[30, 1] = False
+    p = tuple(np.where(own, 0.9, 0.1) for own in (gold, second))
+    found = compare_sets(gold, p, (gold, second), NAMES)
+    for name in ("macro-f1", "micro-f1", "exact-match", "hamming-loss"):
+        d = found.difference(name)
+        assert (d.p_value, d.differing, d.shown) == (1.0, 1, False), name
+    assert found.difference("f1:b").reason == "class 'b' has 4 gold texts, fewer than 5"
+    gold[:, 1] = False
+    found = compare_sets(gold, p, (gold, second), NAMES)
+    assert "cannot be said: class 'b' is not in this part" in found.verdict
+    assert found.difference("micro-f1").interval is not None
+
+
+def test_whole_groups_of_sets_are_swapped():
+    gold, p, said = make(120, (0.5, 2.0))
+    for n_groups, shown in ((5, False), (8, True)):
+        found = compare_sets(gold, p, said, NAMES, groups=[f"g{i % n_groups}" for i in range(120)])
+        d = found.difference("macro-f1")
+        assert (d.differing, d.shown) == (n_groups, shown)
+        assert d.p_value >= 2 / 2**n_groups

@@ -42,3 +42,27 @@ def test_an_undefined_kappa_is_left_out():
     names = [d.name for d in with_order(plain, ones, (ones, ones), 3).differences]
     assert "quadratic-kappa" not in names
     assert "mean-absolute-error" in names
+
+
+def test_one_text_makes_no_difference_real_and_limits_stay_where_figures_live():
+    gold = np.repeat([0, 1, 2], [60, 3, 2])
+    second = gold.copy()
+    second[-1] = 0
+    plain = compare(gold, np.eye(3)[gold], np.eye(3)[second], NAMES)
+    found = with_order(plain, gold, (gold, second), 3)
+    for name, bound in (("quadratic-kappa", 2), ("mean-absolute-error", 2)):
+        d = found.difference(name)
+        assert (d.p_value, d.differing, d.shown) == (1.0, 1, False), name
+        assert -bound <= d.interval.low <= 0 <= d.interval.high <= bound
+    turned = with_order(plain, gold, (2 - gold, gold), 3).difference("quadratic-kappa")
+    assert turned.shown
+    assert turned.interval.high <= 2
+
+
+def test_whole_groups_are_swapped():
+    for n_groups, shown in ((5, False), (8, True)):
+        _, _, found = compared(3, (1.2, 0.3), n_groups=n_groups)
+        for name in ("quadratic-kappa", "mean-absolute-error"):
+            d = found.difference(name)
+            assert (d.differing, d.shown) == (n_groups, shown), name
+            assert d.p_value >= 2 / 2**n_groups

@@ -227,4 +227,21 @@ def test_a_lead_that_may_be_chance_is_not_sold_as_certain():
         }
         page = Page(render(content(evaluations={"test": figures}, leads={"test": {"majority": lead}}))).text
         assert ("may be chance" not in page) == certain
+        assert ("It beats the baselines" in page) == certain
+        assert ("not shown to be better than the baselines" not in page) == certain
         assert "interval of the lead" in page
+
+
+def test_a_lead_on_a_part_that_lacks_a_class_is_not_judged():
+    gold = np.zeros(40, dtype=np.int64)
+    right, worse = np.tile([0.9, 0.1], (40, 1)), np.tile([0.9, 0.1], (40, 1))
+    worse[:9] = [0.1, 0.9]
+    names = ["economic", "social"]
+    figures = {
+        "model": evaluate(["economic"] * 40, right, names),
+        "majority": evaluate(["economic"] * 40, worse, names),
+    }
+    lead = compare(gold, worse, right, names)
+    page = Page(render(content(evaluations={"test": figures}, leads={"test": {"majority": lead}}))).text
+    assert "It beats the baselines" not in page
+    assert "Whether that is more than chance cannot be said: class 'social' is not in this part." in page

@@ -279,6 +279,18 @@ def test_the_command_shows_figures_verdict_and_notes(secondcoder, first, second)
         assert expected in out
 
 
+def test_the_command_says_why_there_is_a_dash(secondcoder, tmp_path):
+    def rare(rows):
+        kept = {f"test{i}" for i in (1, 3, 5)}
+        return [row | {"label": "social" if row["id"] in kept else "economic"} for row in rows]
+
+    runs = [write_run(tmp_path / f"r{i}", accuracy=0.7 + i / 10, seed=i, change=rare) for i in range(2)]
+    code, out, _ = secondcoder("compare", *runs)
+    assert code == 0
+    assert "No interval for f1:social: class 'social' has 3 gold texts, fewer than 5." in out
+    assert "No interval for f1:economic" not in out
+
+
 def test_the_command_as_json_can_be_read_back(secondcoder, first, second):
     code, out, _ = secondcoder("compare", first, second, "--part", "dev", "--json")
     assert code == 0

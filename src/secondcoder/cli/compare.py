@@ -40,6 +40,9 @@ def compare(
         (_row(difference, main=found.main) for difference in found.differences),
         title=f"First: {found.names[0]}\nSecond: {found.names[1]}\n{found.part} ({found.n:,} texts{units})",
     )
+    for difference in found.differences:
+        if difference.reason:
+            say(f"No interval for {difference.name}: {difference.reason}.")
     say(found.verdict)
     _say_mcnemar(found)
     say(

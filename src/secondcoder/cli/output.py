@@ -238,6 +238,7 @@ def say_baselines(run: "Run", part: str) -> None:
 
 def _say_winner(run: "Run", part: str) -> None:
     """Say it where a baseline is as good: nobody should have to compare columns to see that."""
+    from secondcoder.evaluation.comparison import Comparison
     from secondcoder.runs.folder import MODEL_NAME
 
     figures = run.evaluations[part]
@@ -248,8 +249,10 @@ def _say_winner(run: "Run", part: str) -> None:
             verdict = "LOSES to" if round(other, 3) > round(value, 3) else "is no better than"
             say(f"The model {verdict} the baseline {who}: {name} {value:.3f} against {other:.3f}.")
     for who, lead in run.leads.get(part, {}).items():
-        difference = lead["differences"][0]
-        if (interval := difference["interval"]) is not None:
-            chance = "" if not interval["low"] <= 0 <= interval["high"] else ", which may be chance"
-            limits = f"[{interval['low']:+.3f}, {interval['high']:+.3f}]"
-            say(f"Lead over {who}, text by text: {name} {difference['difference']:+.3f} {limits}{chance}.")
+        d = Comparison.from_dict(lead).differences[0]
+        if d.interval is not None and d.difference is not None:
+            chance = "" if d.shown else ", which may be chance"
+            limits = f"[{d.interval.low:+.3f}, {d.interval.high:+.3f}]"
+            say(f"Lead over {who}, text by text: {name} {d.difference:+.3f} {limits}{chance}.")
+        elif d.reason:
+            say(f"Whether the lead over {who} is more than chance cannot be said: {d.reason}.")

@@ -5,19 +5,21 @@ first, and its interval is paired: both are judged on the same texts, so what ma
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.errors import DataError, nearest
-from secondcoder.evaluation import paired_tests
 from secondcoder.evaluation.intervals import Interval
 from secondcoder.evaluation.metrics import LOWER_IS_BETTER
-from secondcoder.evaluation.paired_tests import FEWEST_GROUPS, FEWEST_GROUPS_TO_TEST, Floats, McNemar
+from secondcoder.evaluation.paired_tests import McNemar
+from secondcoder.evaluation.permutation import FEWEST_UNITS
 from secondcoder.storage import Stored
 
+ALPHA = 0.05
+"""A difference is called real where its p value is below this."""
 _FEW_GROUPS = 10
 
 
@@ -67,10 +69,16 @@ class Difference:
     interval
         Paired 95 % interval of the difference; None where none can be given.
     p_value
-        Two-sided, of no difference at all; None where it would not be honest.
+        Two-sided, of no difference at all: the larger of the permutation test's and that of the interval. None where
+        there is no interval.
     detectable
         Size of the difference that a test set like this would have shown in 80 % of cases; None where there is no
-        spread to tell it from, or both give every text the same label.
+        spread to tell it from, where both give every text the same label, and where no difference is as large.
+    differing
+        Number of texts, or of groups, that give the figure another value when what the two gave to them is swapped;
+        None in comparisons that did not count them.
+    reason
+        Why there is no interval, as a clause; empty where there is one.
     """
 
     name: str
@@ -80,15 +88,17 @@ class Difference:
     interval: Interval | None = None
     p_value: float | None = None
     detectable: float | None = None
+    differing: int | None = None
+    reason: str = ""
 
     @property
     def shown(self) -> bool:
-        """Whether the interval leaves out 0, and there are enough groups to say so."""
-        return self.p_value is not None and self.leaves_out_0
+        """Whether it is real beyond chance: the p value is below 0.05, and the interval leaves out 0."""
+        return self.p_value is not None and self.p_value < ALPHA and self.leaves_out_0
 
     @property
     def leaves_out_0(self) -> bool:
-        """Whether the interval leaves out 0, however few the groups."""
+        """Whether the interval leaves out 0."""
         return self.interval is not None and not self.interval.low <= 0 <= self.interval.high
 
     @property
@@ -97,20 +107,6 @@ class Difference:
         if not self.difference:
             return None
         return "second" if (self.difference > 0) != (self.name in LOWER_IS_BETTER) else "first"
-
-
-def difference_of(name: str, values: Floats, *, error: float, units: int, degrees: float, method: str) -> Difference:
-    """Return second minus first of one figure, with what its standard error says."""
-    first, second = (float(value) for value in values)
-    found = Difference(name, first, second, second - first)
-    if units < FEWEST_GROUPS or error < 1e-9 * abs(second - first):
-        return found  # a difference that is the same in every text, to the last digit, has no spread to judge by
-    return replace(
-        found,
-        interval=paired_tests.t_interval(second - first, error, degrees, method),
-        p_value=None if units < FEWEST_GROUPS_TO_TEST else paired_tests.t_test(second - first, error, degrees),
-        detectable=paired_tests.detectable(error, degrees),
-    )
 
 
 def notes_on_groups(n_groups: int) -> tuple[str, ...]:
@@ -188,18 +184,21 @@ class Comparison(Stored, name="a comparison", cure="Compare the runs again."):
         """A sentence on the main figure."""
         main = self.difference(self.main)
         if main.difference is None or main.interval is None:
-            why = "one group has no spread to judge by" if self.n_groups == 1 else "the figure is undefined"
-            return f"Whether they differ in {main.name} cannot be said: {why}."
+            return f"Whether they differ in {main.name} cannot be said: {main.reason or 'the figure is undefined'}."
         said = f"{main.name} {main.difference:+.3f} [{main.interval.low:.3f}, {main.interval.high:.3f}]"
         if main.shown:
             winner = self.names[0 if main.better == "first" else 1]
             return f"The difference is real beyond chance: {said}, in favour of {winner}."
-        if main.leaves_out_0:
-            many = f"{self.n:,} texts" if self.n_groups is None else f"{self.n_groups} groups"
-            return f"Whether they differ cannot be said: {many} are too few to tell ({said})."
+        if self.n_groups is not None and self.n_groups < FEWEST_UNITS:
+            return f"Whether they differ cannot be said: {self.n_groups} groups are too few to tell ({said})."
         if self.agreement == 1:
             same = "the same set of labels" if self.of_sets else "the same label"
             return f"No difference can be shown: both give every text {same} ({said})."
+        if main.differing is not None and main.differing < FEWEST_UNITS:
+            one = "text" if self.n_groups is None else "group"
+            rests = f"{main.differing} {one}{'' if main.differing == 1 else 's'}"
+            few = f"it would rest on {rests}, and fewer than {FEWEST_UNITS} cannot rule out chance"
+            return f"No difference can be shown: {few} ({said})."
         could = "" if main.detectable is None else f"; this test set could have shown {main.detectable:.2g}"
         return f"No difference can be shown: {said}{could}."
 

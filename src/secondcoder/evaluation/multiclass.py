@@ -14,14 +14,14 @@ from scipy.special import log_softmax, softmax
 
 from secondcoder.corpus.corpus import Corpus, Label, TaskName
 from secondcoder.errors import DataError, SettingsError, nearest
-from secondcoder.evaluation import metrics, paired_tests
+from secondcoder.evaluation import metrics, paired_figures, paired_tests
 from secondcoder.evaluation.calibration import calibration, fit_temperature, top_class
-from secondcoder.evaluation.comparison import Comparison, Difference, Pair, difference_of, notes_on_groups
+from secondcoder.evaluation.comparison import Comparison, Pair, notes_on_groups
 from secondcoder.evaluation.count_intervals import intervals
 from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, Predictions, figures_by_class
 from secondcoder.evaluation.intervals import Floats
 from secondcoder.evaluation.metrics import FigureNames, Labels, ReliabilityWords
-from secondcoder.evaluation.paired_tests import McNemar
+from secondcoder.evaluation.paired_figures import PairedFigures
 from secondcoder.evaluation.selective import risk_coverage
 from secondcoder.evaluation.thresholds import Thresholds, tune_threshold
 
@@ -152,11 +152,14 @@ def compare(
 ) -> Comparison:
     """Return how two sets of probabilities for the same texts differ, and how sure that is.
 
-    Independent texts: Tango's score interval and McNemar's exact test for accuracy; for F1 and macro-F1 Student's t
-    with the delta method on the joint outcomes (gold, first, second), to which one half text is added on either side;
-    for log loss the paired t. With groups: the jackknife over groups with Student's t, and a standard error no less
-    than that of independent texts. Below `FEWEST_GROUPS_TO_TEST` groups there is no p value, and no difference is
-    called real.
+    A difference is real where the paired permutation test and the interval both say so, see
+    `secondcoder.evaluation.paired_figures.differences`. Independent texts: Tango's score interval and McNemar's exact
+    test for accuracy; for F1 and macro-F1 Student's t with the delta method on the joint outcomes (gold, first,
+    second), to which for each class one half text is added on either side; for log loss the paired t. With groups: the
+    jackknife over groups with Student's t, and a standard error no less than that of independent texts.
+
+    No interval, and so no difference called real: F1 of a class with fewer than five gold texts, or whose gold texts
+    are all in one group; macro-F1 where a class has no gold text.
 
     Parameters
     ----------
@@ -181,50 +184,50 @@ def compare(
     """
     names = tuple(label_names)
     _check(gold, first, second, names, groups)
-    n, labels = len(gold), given or (decide_class(first), decide_class(second))
+    labels = given or (decide_class(first), decide_class(second))
+    places = None if groups is None else paired_tests.group_places(groups)
     right = labels[0] == gold, labels[1] == gold
-    outcomes = paired_tests.outcome_columns(gold, *labels, k=len(names))
-    losses = np.column_stack([np.ones(n), *(paired_tests.losses(gold, p) for p in (first, second))])
-    values = np.concatenate(
-        [paired_tests.figures(outcomes.sum(axis=0)), losses.mean(axis=0)[1:, np.newaxis]], axis=1
-    )  # (2, f)
-    errors = np.append(paired_tests.outcome_errors(gold, *labels, k=len(names)), paired_tests.loss_errors(losses))
-    exact: McNemar | None = None
-    notes: tuple[str, ...] = ()
-    if groups is None:
-        units, degrees, method = n, float(n - 1), "paired-t"
-        exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
-    else:
-        sums = paired_tests.group_sums(np.concatenate([outcomes, losses], axis=1), groups)
-        units, degrees, method = len(sums), paired_tests.group_degrees(sums[:, -3]), "paired-jackknife-t"
-        found = paired_tests.jackknife(paired_tests.differences, sums[:, :-3], np.ones(units))
-        # Few groups can be more alike than texts that are drawn one by one, and even all the same, by chance.
-        errors = np.maximum(errors, np.append(found, paired_tests.loss_errors(sums[:, -3:])))
-        notes = notes_on_groups(units)
+    exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), len(gold))
+    losses = paired_tests.losses(gold, first), paired_tests.losses(gold, second)
+    averages = paired_figures.means({"accuracy": right, "log-loss": losses}, {"accuracy": 1.0})
+    is_gold = gold[:, np.newaxis] == np.arange(len(names))
+    reasons = paired_figures.reasons_of_classes(is_gold, names, places)
+    found = paired_figures.differences(_f1_figures(gold, labels, names), places, reasons=reasons)
+    found |= paired_figures.differences(averages, places, exact=("accuracy", exact))
+    found |= paired_figures.undefined(is_gold, names, reasons)
     main = metrics.ONE_LABEL.resolve("auto", positive, names)
-    figures = ("accuracy", "macro-f1", *(f"f1:{name}" for name in names), "log-loss")
-    undefined = {f"f1:{names[i]}" for i in np.flatnonzero(np.bincount(gold, minlength=len(names)) == 0)}
-    differences = {
-        name: Difference(name, None, None, None)
-        if name in undefined
-        else difference_of(name, values[:, i], error=float(errors[i]), units=units, degrees=degrees, method=method)
-        for i, name in enumerate(figures)
-    }
-    agreement = float((labels[0] == labels[1]).mean())
-    if agreement == 1:  # the spread is that of the added half texts alone
-        differences |= {name: replace(d, detectable=None) for name, d in differences.items() if name != "log-loss"}
-    if exact is not None:
-        interval = paired_tests.tango(exact.first_only, exact.second_only, n)
-        differences["accuracy"] = replace(differences["accuracy"], interval=interval, p_value=exact.p_value)
+    order = dict.fromkeys((main, "accuracy", "macro-f1", *(f"f1:{name}" for name in names), "log-loss"))
+    n_groups = None if places is None else int(places.max()) + 1
     return Comparison(
-        n=n,
+        n=len(gold),
         label_names=names,
         main=main,
-        differences=tuple(differences[name] for name in dict.fromkeys((main, *figures))),
-        agreement=agreement,
-        mcnemar=exact,
-        n_groups=None if groups is None else units,
-        notes=notes,
+        differences=tuple(found[name] for name in order),
+        agreement=float((labels[0] == labels[1]).mean()),
+        mcnemar=exact if groups is None else None,
+        n_groups=n_groups,
+        notes=() if n_groups is None else notes_on_groups(n_groups),
+    )
+
+
+def _f1_figures(
+    gold: NDArray[np.int64], labels: tuple[NDArray[np.int64], NDArray[np.int64]], names: tuple[str, ...]
+) -> PairedFigures:
+    """Return macro-F1 and F1 of both; texts of one kind have the same gold class and the same two labels."""
+    k = len(names)
+    codes, kind = np.unique((gold * k + labels[0]) * k + labels[1], return_inverse=True)
+    there = np.unique(gold).tolist()
+    apart = [(g, *pair) for g in there for o in range(k) if o != g for pair in ((g, o), (o, g))]
+    added = np.array(apart, dtype=np.int64).reshape(-1, 3).T
+    of_class = np.eye(k, dtype=np.bool_)
+    return paired_figures.f1_figures(
+        (of_class[codes // k**2], of_class[codes // k % k], of_class[codes % k]),
+        names,
+        kind=kind,
+        added=(
+            (of_class[added[0]], of_class[added[1]], of_class[added[2]]),
+            np.full(len(apart), paired_figures.ADDED_TEXTS / 2 / max(k - 1, 1)),
+        ),
     )
 
 

@@ -16,14 +16,14 @@ from scipy.special import expit, logit
 
 from secondcoder.corpus.corpus import Corpus, Label, TaskName
 from secondcoder.errors import DataError, SettingsError
-from secondcoder.evaluation import metrics, paired_tests
+from secondcoder.evaluation import metrics, paired_figures, paired_tests
 from secondcoder.evaluation.calibration import Calibration, fit_temperature, reliability
-from secondcoder.evaluation.comparison import Comparison, Difference, Pair, difference_of, notes_on_groups
+from secondcoder.evaluation.comparison import Comparison, Pair, notes_on_groups
 from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, Predictions, SetFigures, figures_by_class
 from secondcoder.evaluation.intervals import mean_interval
 from secondcoder.evaluation.metrics import FigureNames, Labels, ReliabilityWords, f1_of_texts, losses_of_texts
 from secondcoder.evaluation.multiclass import class_position
-from secondcoder.evaluation.paired_tests import McNemar
+from secondcoder.evaluation.paired_figures import Outcomes
 from secondcoder.evaluation.selective import risk_coverage_of
 from secondcoder.evaluation.set_intervals import set_intervals
 from secondcoder.evaluation.thresholds import Thresholds, tune_thresholds
@@ -139,10 +139,6 @@ def _by_name(thresholds: Floats, names: tuple[str, ...]) -> dict[str, float]:
     return dict(zip(names, thresholds.tolist(), strict=True)) if thresholds.ndim == 1 else {}
 
 
-_STEP = 1e-4  # of a text, in derivatives
-_OF_TEXTS = ("exact-match", "hamming-loss", "log-loss")
-
-
 def compare_sets(
     gold: Sets,
     probabilities: tuple[Floats, Floats],
@@ -153,10 +149,10 @@ def compare_sets(
 ) -> Comparison:
     """Return how two sets of labels for the same texts differ, and how sure that is.
 
-    Independent texts: Tango's score interval and McNemar's exact test for the exact match; for F1, micro- and macro-F1
-    Student's t with the delta method, to which for each class one half text is added on either side; for Hamming loss
-    and log loss the paired t. The unit is the text, since decisions on one hang together. With groups, as for one
-    label a text.
+    As for one label a text, see `secondcoder.evaluation.multiclass.compare`. Independent texts: Tango's score interval
+    and McNemar's exact test for the exact match; for F1, micro- and macro-F1 Student's t with the delta method, to
+    which one half text is added on either side, for each class with it and without it; for Hamming loss and log loss
+    the paired t. The unit is the text, since decisions on one hang together.
 
     Parameters
     ----------
@@ -183,102 +179,49 @@ def compare_sets(
             )
     if groups is not None and len(groups) != n:
         raise DataError(f"There are {len(groups)} groups for {n} texts.", "Give one group for each text.")
-    outcomes = _columns(gold, *given)
-    right = tuple((gold == own).all(axis=1) for own in given)
-    of_texts = [
-        np.column_stack([(1.0 * one), (1.0 * two)])
-        for one, two in (
-            right,
-            tuple((gold != own).mean(axis=1) for own in given),
-            tuple(losses_of_texts(gold, p) for p in probabilities),
-        )
-    ]
-    values = np.column_stack([_figures(outcomes.sum(axis=0)), *(own.mean(axis=0) for own in of_texts)])  # (2, f)
-    errors = _errors(outcomes, gold, of_texts)
-    exact: McNemar | None = None
-    notes: tuple[str, ...] = ()
-    units, degrees, method = n, float(n - 1), "paired-t"
-    if groups is None:
-        exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
-    else:
-        sums = paired_tests.group_sums(np.column_stack([outcomes, np.ones(n), *of_texts]), groups)
-        at = outcomes.shape[1]
-        units, degrees, method = len(sums), paired_tests.group_degrees(sums[:, at]), "paired-jackknife-t"
-        found = paired_tests.jackknife(_differences, sums[:, :at], np.ones(units))
-        means = [paired_tests.loss_errors(sums[:, [at, at + 1 + 2 * i, at + 2 + 2 * i]]) for i in range(len(of_texts))]
-        # Few groups can be more alike than texts that are drawn one by one, and even all the same, by chance.
-        errors = np.maximum(errors, np.concatenate([found, *means]))
-        notes = notes_on_groups(units)
-    figures = ("macro-f1", "micro-f1", *(f"f1:{name}" for name in names), *_OF_TEXTS)
-    undefined = {f"f1:{name}" for name, there in zip(names, gold.sum(axis=0).tolist(), strict=True) if not there}
-    agreement = float((given[0] == given[1]).all(axis=1).mean())
-    differences = {
-        name: Difference(name, None, None, None)
-        if name in undefined
-        else difference_of(name, values[:, i], error=float(errors[i]), units=units, degrees=degrees, method=method)
-        for i, name in enumerate(figures)
+    places = None if groups is None else paired_tests.group_places(groups)
+    right = (gold == given[0]).all(axis=1), (gold == given[1]).all(axis=1)
+    exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
+    averages = {
+        "exact-match": right,
+        "hamming-loss": ((gold != given[0]).mean(axis=1), (gold != given[1]).mean(axis=1)),
+        "log-loss": (losses_of_texts(gold, probabilities[0]), losses_of_texts(gold, probabilities[1])),
     }
-    if agreement == 1:  # the spread is that of the added half texts alone
-        differences |= {name: replace(d, detectable=None) for name, d in differences.items() if name != "log-loss"}
-    if exact is not None:
-        interval = paired_tests.tango(exact.first_only, exact.second_only, n)
-        differences["exact-match"] = replace(differences["exact-match"], interval=interval, p_value=exact.p_value)
-    order = ("macro-f1", "micro-f1", "exact-match", *figures[2:])
+    reasons = paired_figures.reasons_of_classes(gold, names, places)
+    f1 = paired_figures.f1_figures((gold, *given), names, added=_added(gold), pooled=True)
+    found = paired_figures.differences(f1, places, reasons=reasons)
+    found |= paired_figures.differences(
+        paired_figures.means(averages, {"exact-match": 1.0, "hamming-loss": 1.0}), places, exact=("exact-match", exact)
+    )
+    found |= paired_figures.undefined(gold, names, reasons)
+    order = ("macro-f1", "micro-f1", "exact-match", *(f"f1:{name}" for name in names), "hamming-loss", "log-loss")
+    n_groups = None if places is None else int(places.max()) + 1
     return Comparison(
         n=n,
         label_names=names,
         main="macro-f1",
-        differences=tuple(differences[name] for name in dict.fromkeys(order)),
-        agreement=agreement,
-        mcnemar=exact,
-        n_groups=None if groups is None else units,
-        notes=notes,
+        differences=tuple(found[name] for name in order),
+        agreement=float((given[0] == given[1]).all(axis=1).mean()),
+        mcnemar=exact if groups is None else None,
+        n_groups=n_groups,
+        notes=() if n_groups is None else notes_on_groups(n_groups),
     )
 
 
-def _columns(gold: Sets, first: Sets, second: Sets) -> Floats:
-    """Return gold rows, and hits and given of both, of each text by class: shape (n, 5 k)."""
-    parts = (gold, gold & first, first, gold & second, second)
-    return np.concatenate(parts, axis=1).astype(np.float64)
-
-
-def _figures(sums: Floats) -> Floats:
-    """Return macro-F1, micro-F1 and F1 by class of first and second, shape (…, 2, 2 + k), from shape (…, 5 k)."""
-    support, *counts = np.split(sums, 5, axis=-1)
-    found = []
-    for hits, given in (counts[:2], counts[2:]):
-        whole = support + given
-        f1 = np.divide(2 * hits, whole, out=np.zeros_like(whole), where=whole > 0)
-        macro = f1.sum(axis=-1) / np.maximum((whole > 0).sum(axis=-1), 1)
-        pooled = whole.sum(axis=-1)
-        micro = np.where(pooled > 0, 2 * hits.sum(axis=-1) / np.where(pooled > 0, pooled, 1.0), 0.0)
-        found.append(np.concatenate([macro[..., np.newaxis], micro[..., np.newaxis], f1], axis=-1))
-    return np.stack(found, axis=-2)
-
-
-def _differences(sums: Floats) -> Floats:
-    both = _figures(sums)
-    found: Floats = both[..., 1, :] - both[..., 0, :]
-    return found
-
-
-def _errors(outcomes: Floats, gold: Sets, of_texts: Sequence[Floats]) -> Floats:
-    """Return standard errors of the differences between independent texts, in the order of the figures."""
-    n, k = gold.shape
-    share = gold.mean(axis=0)
-    pseudo, weights = [], []
-    for c in range(k):
-        for is_class, weight in ((True, share[c]), (False, 1 - share[c])):
-            for first, second in ((True, False), (False, True)):
-                one = np.zeros((5, k))
-                one[:, c] = (is_class, is_class and first, first, is_class and second, second)
-                pseudo.append(one.ravel())
-                weights.append(weight / 2)
-    units = np.concatenate([outcomes, np.array(pseudo)])
-    counts = np.concatenate([np.ones(n), np.array(weights)])
-    errors = paired_tests.jackknife(_differences, units, counts, step=_STEP)
-    means = [paired_tests.loss_errors(np.column_stack([np.ones(n), own])) for own in of_texts]
-    return np.concatenate([errors, *means])
+def _added(gold: Sets) -> tuple[Outcomes, Floats]:
+    """Return texts that one of both alone gets right: of each class, those that have it and those that have not."""
+    k = gold.shape[1]
+    kinds = [
+        (c, has, first)
+        for c in range(k)
+        for has in (True, False)
+        if (gold[:, c] == has).any()
+        for first in (True, False)
+    ]
+    outcomes = np.zeros((3, len(kinds), k), dtype=np.bool_)
+    for i, (c, has, first) in enumerate(kinds):
+        outcomes[:, i, c] = (has, has == first, has != first)
+    return (outcomes[0], outcomes[1], outcomes[2]), np.full(len(kinds), paired_figures.ADDED_TEXTS / 2)
 
 
 DEFAULT_THRESHOLD = 0.5

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import TaskName
-from secondcoder.evaluation import metrics, paired_tests
-from secondcoder.evaluation.comparison import Comparison, Pair, difference_of
+from secondcoder.evaluation import metrics, paired_figures, paired_tests
+from secondcoder.evaluation.comparison import Comparison, Pair
 from secondcoder.evaluation.evaluation import Evaluation, OrderFigures, Predictions
 from secondcoder.evaluation.intervals import LEVEL, Interval, degrees_of_freedom, mean_interval, quantile_of
 from secondcoder.evaluation.metrics import FigureNames
 from secondcoder.evaluation.multiclass import MultiClass
+from secondcoder.evaluation.paired_figures import PairedFigures
 from secondcoder.evaluation.paired_tests import Floats
 
 Counts = NDArray[np.int64]
@@ -76,7 +77,7 @@ def kappa_interval(
     error = float(paired_tests.jackknife(_kappa, cells[kinds], counts.astype(np.float64), step=_STEP)[0])
     freedom = np.asarray(n - 1.0)
     if groups is not None:
-        sums = paired_tests.group_sums(cells[gold * k + given], groups)
+        sums = paired_tests.group_sums(cells[gold * k + given], paired_tests.group_places(groups))
         if len(sums) < 2:
             return None
         sizes = sums.sum(axis=1)
@@ -103,8 +104,7 @@ def with_order(
 ) -> Comparison:
     """Return the comparison with the differences in kappa and in mean absolute error behind the others.
 
-    Standard errors as elsewhere: the delta method, with groups the jackknife and never less. A figure that is undefined
-    is left out.
+    As for the others, see `secondcoder.evaluation.paired_figures.differences`; a figure that is undefined is left out.
 
     Parameters
     ----------
@@ -117,42 +117,31 @@ def with_order(
     groups
         The group of each text, as in `secondcoder.evaluation.comparison.compare`.
     """
-    n = len(gold)
-    cells = np.concatenate([np.eye(k * k)[gold * k + own] for own in given], axis=1)  # (n, 2 k k)
-    off = np.column_stack([np.ones(n), *(np.abs(gold - own) for own in given)])
-    kinds, counts = np.unique(cells, axis=0, return_counts=True)
-    errors = [
-        paired_tests.jackknife(_difference, kinds, counts.astype(np.float64), step=_STEP)[0],
-        paired_tests.loss_errors(off)[0],
-    ]
-    units, degrees, method = n, float(n - 1), "paired-t"
-    if groups is not None:
-        sums = paired_tests.group_sums(np.column_stack([cells, off]), groups)
-        units, degrees, method = len(sums), paired_tests.group_degrees(sums[:, -3]), "paired-jackknife-t"
-        over = (
-            paired_tests.jackknife(_difference, sums[:, :-3], np.ones(units))[0],
-            paired_tests.loss_errors(sums[:, -3:])[0],
-        )
-        errors = [max(own, float(np.nan_to_num(more))) for own, more in zip(errors, over, strict=True)]
-    values = {"quadratic-kappa": _kappas(cells.sum(axis=0)), "mean-absolute-error": off[:, 1:].mean(axis=0)}
-    more = tuple(
-        difference_of(name, both, error=float(error), units=units, degrees=degrees, method=method)
-        for (name, both), error in zip(values.items(), errors, strict=True)
-        if np.isfinite(both).all() and np.isfinite(error)
+    cells = np.eye(k * k)
+    codes, kind = np.unique((gold * k + given[0]) * k + given[1], return_inverse=True)
+    one, two = codes // k, codes // k**2 * k + codes % k  # pairs (gold, given) of both
+    places = np.arange(2 * k * k)
+    kappa = PairedFigures(
+        names=("quadratic-kappa",),
+        kinds=np.concatenate([cells[one], cells[two]], axis=1),
+        kind=kind,
+        statistic=_kappas,
+        swapped=np.roll(places, k * k),
+        bounds=(2.0,),
+        step=_STEP,
     )
-    return replace(found, differences=(*found.differences, *more))
+    off = paired_figures.means(
+        {"mean-absolute-error": (np.abs(gold - given[0]), np.abs(gold - given[1]))}, {"mean-absolute-error": k - 1.0}
+    )
+    at = None if groups is None else paired_tests.group_places(groups)
+    more = paired_figures.differences(kappa, at) | paired_figures.differences(off, at)
+    return replace(found, differences=(*found.differences, *more.values()))
 
 
 def _kappas(sums: Floats) -> Floats:
-    """Return kappa of first and second, shape (…, 2), from counts of pairs of both, shape (…, 2 k k)."""
+    """Return kappa of first and second, shape (…, 2, 1), from counts of pairs of both, shape (…, 2 k k)."""
     k = int(np.sqrt(sums.shape[-1] // 2))
-    return metrics.quadratic_kappas(sums.reshape(*sums.shape[:-1], 2, k, k))
-
-
-def _difference(sums: Floats) -> Floats:
-    both = _kappas(sums)
-    found: Floats = both[..., 1:] - both[..., :1]
-    return found
+    return metrics.quadratic_kappas(sums.reshape(*sums.shape[:-1], 2, k, k))[..., np.newaxis]
 
 
 class Ordinal(MultiClass):

@@ -10,30 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from secondcoder.evaluation import metrics
-from secondcoder.evaluation.intervals import LEVEL, Interval
+from secondcoder.evaluation.intervals import LEVEL, Interval, quantile_of
 
 POWER = 0.8
 """Share of repeated studies in which the smallest difference that could have been shown would be shown."""
-FEWEST_GROUPS = 2
-"""Fewer have no spread to judge by."""
-FEWEST_GROUPS_TO_TEST = 6
-"""With five, chance alone makes all point one way in 2 of 32 cases: no p value can honestly be below 0.05."""
-# Added to the outcomes before a standard error is taken, half as texts that only the first gets right and half as texts
-# that only the second does (Agresti & Min 2005, doi:10.1002/sim.1781, do so for shares). Without it, two classifiers
-# that happen to agree on all texts of a class would be taken as equal there. The coverage with and without is in
-# benchmarks/results/2026-11-23-comparison.md.
-_PSEUDO_TEXTS = 1.0
-_STEP = 1e-4  # of a text, in derivatives
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
 def detectable(error: float, degrees: float) -> float | None:
     """Return the difference that is shown in `POWER` of studies with this standard error; None without spread."""
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, degrees) + stats.t.ppf(POWER, degrees))
+    reach = float(special.stdtrit(degrees, (1 + LEVEL) / 2) + special.stdtrit(degrees, POWER))
     return reach * error if error > 0 else None
 
 
@@ -70,16 +60,15 @@ def mcnemar(first_only: int, second_only: int, n: int) -> McNemar:
     """Return the exact McNemar test of n independent texts, by the counts of those that one alone got right."""
     discordant = first_only + second_only
     fewer = min(first_only, second_only)
-    exact = float(stats.binomtest(fewer, discordant, 0.5).pvalue) if discordant else 1.0
-    observed = float(stats.binom.pmf(fewer, discordant, 0.5))
+    tail, without = (float(special.bdtr(k, discordant, 0.5)) if k >= 0 else 0.0 for k in (fewer, fewer - 1))
     # Where both counts are equal, both tails hold the observed one, and nothing speaks against chance.
-    mid = 1.0 if first_only == second_only else exact - observed
+    exact, mid = (1.0, 1.0) if first_only == second_only else (min(2 * tail, 1.0), tail + without)
     return McNemar(first_only, second_only, exact, mid, _detectable_by_mcnemar(discordant / n, n))
 
 
 def _detectable_by_mcnemar(discordant: float, n: int) -> float | None:
     """Solve ``d √n = z_a √q + z_b √(q − d²)`` for the difference d, where q is the share of discordant texts."""
-    z_a, z_b = stats.norm.ppf((1 + LEVEL) / 2), stats.norm.ppf(POWER)
+    z_a, z_b = special.ndtri((1 + LEVEL) / 2), special.ndtri(POWER)
 
     def surplus(d: float) -> float:
         return float(d * math.sqrt(n) - z_a * math.sqrt(discordant) - z_b * math.sqrt(max(discordant - d * d, 0.0)))
@@ -99,7 +88,7 @@ def tango(first_only: int, second_only: int, n: int, level: float = LEVEL) -> In
     Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B. Fagerland, Lydersen & Laake 2014,
     doi:10.1002/sim.6148 (its coverage, beside others).
     """
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = float(quantile_of(level))
     observed = (second_only - first_only) / n
 
     def score(d: float) -> float:
@@ -123,30 +112,32 @@ def tango(first_only: int, second_only: int, n: int, level: float = LEVEL) -> In
     return Interval(limit(-1.0, z), limit(1.0, -z), "tango")
 
 
-def group_sums(columns: Floats, groups: Sequence[str]) -> Floats:
-    """Return the sums over each group, ndarray of shape (g, s), of ndarray of shape (n, s).
-
-    A text whose group is ``""`` stands for itself.
-    """
+def group_places(groups: Sequence[str]) -> Counts:
+    """Return the group of each text as a number, shape (n,); a text whose group is ``""`` is one by itself."""
     keys = [("", i) if group == "" else (group, -1) for i, group in enumerate(groups)]
     place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    sums = np.zeros((len(place), columns.shape[1]))
-    np.add.at(sums, [place[key] for key in keys], columns)
+    return np.array([place[key] for key in keys], dtype=np.int64)
+
+
+def group_sums(columns: Floats, places: Counts) -> Floats:
+    """Return the sums over each group, shape (g, s), of columns of shape (n, s); `places` as of `group_places`."""
+    sums = np.zeros((int(places.max()) + 1, columns.shape[1]))
+    np.add.at(sums, places, columns)
     return sums
 
 
 def group_degrees(sizes: Floats) -> float:
-    """Return the degrees of freedom of Student's t for groups of so many texts: their effective number less 1.
+    """Return the degrees of freedom of Student's t for groups of so many texts: their effective number.
 
-    A few large groups among small ones tell little more than the large ones alone; with equal groups it is their number
-    less 1. At least 1.
+    A few large groups among small ones tell little more than the large ones alone. At most the number of groups less 1,
+    as for equal groups, and at least 1.
 
     References
     ----------
     Carter, Schnepel & Steigerwald 2017, doi:10.1162/REST_a_00639 (effective number of clusters, here in its simplest
     form, by size).
     """
-    return max(float(sizes.sum() ** 2 / (sizes**2).sum()) - 1, 1.0)
+    return max(min(float(sizes.sum() ** 2 / (sizes**2).sum()), len(sizes) - 1.0), 1.0)
 
 
 def jackknife(statistic: Callable[[Floats], Floats], units: Floats, counts: Floats, *, step: float = 1.0) -> Floats:
@@ -177,54 +168,6 @@ def jackknife(statistic: Callable[[Floats], Floats], units: Floats, counts: Floa
     return found
 
 
-def outcome_columns(gold: Counts, *labels: Counts, k: int) -> Floats:
-    """Return what each text adds to gold rows, and to hits and given labels of both, by class: shape (n, 5 k)."""
-    classes = np.arange(k)
-    is_gold = gold[:, np.newaxis] == classes  # (n, k)
-    found = [is_gold]
-    for given in (label[:, np.newaxis] == classes for label in labels):
-        found += [is_gold & given, given]
-    return np.concatenate(found, axis=1).astype(np.float64)
-
-
-def figures(sums: Floats) -> Floats:
-    """Return accuracy, macro-F1 and F1 by class of first and second, shape (…, 2, 2 + k), from shape (…, 5 k)."""
-    support, *counts = np.split(sums, 5, axis=-1)
-    found = []
-    for hits, given in (counts[:2], counts[2:]):
-        whole = support + given
-        f1 = np.divide(2 * hits, whole, out=np.zeros_like(whole), where=whole > 0)
-        # A class that is in neither gold nor the labels is left out of the average (metrics.macro_average).
-        macro = f1.sum(axis=-1) / (whole > 0).sum(axis=-1)
-        accuracy = hits.sum(axis=-1) / support.sum(axis=-1)
-        found.append(np.concatenate([accuracy[..., np.newaxis], macro[..., np.newaxis], f1], axis=-1))
-    return np.stack(found, axis=-2)
-
-
-def differences(sums: Floats) -> Floats:
-    """Return second minus first in the figures of `figures`, shape (…, 2 + k)."""
-    both = figures(sums)
-    found: Floats = both[..., 1, :] - both[..., 0, :]
-    return found
-
-
-def outcome_errors(gold: Counts, *labels: Counts, k: int) -> Floats:
-    """Return standard errors of the differences between independent texts, by the delta method."""
-    outcomes, counts = np.unique(np.column_stack([gold, *labels]), axis=0, return_counts=True)
-    classes, support = np.unique(gold, return_counts=True)
-    weight = _PSEUDO_TEXTS / 2 / max(k - 1, 1) / len(gold)
-    pseudo = [
-        (g, *pair, weight * n)
-        for g, n in zip(classes, support, strict=True)
-        for o in range(k)
-        if o != g
-        for pair in ((g, o), (o, g))
-    ]
-    added = np.array(pseudo, dtype=np.float64).reshape(-1, 4)
-    kinds = np.concatenate([outcomes, added[:, :3].astype(np.int64)])
-    return jackknife(differences, outcome_columns(*kinds.T, k=k), np.concatenate([counts, added[:, 3]]), step=_STEP)
-
-
 def losses(gold: Counts, probabilities: Floats) -> Floats:
     """Return the log loss of each text, shape (n,), in nats."""
     of_gold = probabilities[np.arange(len(gold)), gold]
@@ -232,14 +175,9 @@ def losses(gold: Counts, probabilities: Floats) -> Floats:
     return losses
 
 
-def loss_errors(sums: Floats) -> Floats:
-    """Return the standard error, shape (1,), of the difference in log loss from units' texts and losses, (u, 3)."""
-    return jackknife(lambda s: (s[..., 2:] - s[..., 1:2]) / s[..., :1], sums, np.ones(len(sums)))
-
-
 def t_interval(estimate: float, error: float, degrees: float, method: str, level: float = LEVEL) -> Interval:
     """Return the interval of an estimate with a standard error, by Student's t."""
-    reach = float(stats.t.ppf((1 + level) / 2, degrees)) * error
+    reach = float(quantile_of(level, np.asarray(degrees))) * error
     return Interval(estimate - reach, estimate + reach, method)
 
 
@@ -247,4 +185,4 @@ def t_test(estimate: float, error: float, degrees: float) -> float:
     """Return the two-sided p value that belongs to `t_interval`: below 0.05 where the 95 % interval leaves out 0."""
     if error == 0:
         return 1.0 if estimate == 0 else 0.0
-    return float(2 * stats.t.sf(abs(estimate) / error, degrees))
+    return float(2 * special.stdtr(degrees, -abs(estimate) / error))
