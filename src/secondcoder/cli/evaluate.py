@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from secondcoder.cli.output import (
     Columns,
     Json,
-    _say_winner,
     print_classes,
     print_evaluation,
     print_figures,
     print_json,
     print_table,
     say,
+    say_winner,
     tell_findings,
 )
 from secondcoder.errors import SettingsError
@@ -75,7 +75,7 @@ def evaluate(
         return
     print_figures(figures, title=f"Test ({evaluation.n:,} texts)")
     print_classes(figures[MODEL_NAME])
-    _say_winner(opened, "test")
+    say_winner(opened, "test")
     say(f"This test part has been opened {'once' if openings == 1 else f'{openings} times'}.")
     say(f"Report: {opened.folder / 'report.html'}")
 

@@ -205,7 +205,7 @@ def print_run(run: "Run", *, as_json: bool) -> None:
         return
     n = next(iter(figures.values())).n
     print_figures(figures, title=f"Dev ({n:,} texts); dev chose the epoch, so these figures are optimistic")
-    _say_winner(run, "dev")
+    say_winner(run, "dev")
     _say_guarantee(run)
     say(f"Run: {run.folder} ({run.info['seconds']:.0f} s)   Report: {run.folder / 'report.html'}")
     say(f"Next: secondcoder evaluate {run.folder}")
@@ -228,7 +228,7 @@ def _say_guarantee(run: "Run") -> None:
     say("Analysing only accepted rows selects: sure texts are not like the others.")
 
 
-def _say_winner(run: "Run", part: str) -> None:
+def say_winner(run: "Run", part: str) -> None:
     """Say it where a baseline is as good: nobody should have to compare columns to see that."""
     from secondcoder.evaluation.comparison import Comparison
     from secondcoder.runs.folder import MODEL_NAME
