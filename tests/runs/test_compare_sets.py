@@ -10,6 +10,7 @@ import pytest
 from scipy.special import expit
 
 import secondcoder as sc
+from secondcoder.cli import output
 from secondcoder.cli.main import main
 from secondcoder.errors import RunError
 from secondcoder.runs.folder import RunFolder
@@ -74,6 +75,23 @@ def test_the_lead_over_each_baseline_is_stored(tmp_path):
     assert first["name"] == "macro-f1"
     expected = figures["model"].figure("macro-f1") - figures["majority"].figure("macro-f1")
     assert first["difference"] == pytest.approx(expected)
+
+
+def test_the_command_line_says_of_a_lead_whether_it_may_be_chance(tmp_path, capsys):
+    run = RunFolder(write_run(tmp_path / "run", 2.0))
+    output.say_winner(run, "test")
+    said = capsys.readouterr().out
+    assert "Lead over majority, text by text: macro-f1 +0." in said
+    assert "may be chance" not in said
+    stored = json.loads((run.folder / "leads.json").read_text(encoding="utf-8"))
+    main_figure = stored["test"]["majority"]["differences"][0]
+    main_figure["p_value"], main_figure["interval"]["low"] = 0.06, 0.0
+    stored["test"]["tfidf-logistic"]["differences"][0] |= {"interval": None, "p_value": None, "reason": "why"}
+    (run.folder / "leads.json").write_text(json.dumps(stored), encoding="utf-8")
+    output.say_winner(run, "test")
+    said = capsys.readouterr().out
+    assert said.count(", which may be chance") == 1
+    assert "Whether the lead over tfidf-logistic is more than chance cannot be said: why." in said
 
 
 def test_runs_of_other_tasks_are_refused(tmp_path):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from secondcoder.cli.output import (
     Columns,
     Json,
-    _say_winner,
     print_classes,
     print_evaluation,
     print_figures,
@@ -17,6 +16,7 @@ from secondcoder.cli.output import (
     print_table,
     say,
     say_baselines,
+    say_winner,
     tell_findings,
 )
 from secondcoder.errors import SettingsError
@@ -78,7 +78,7 @@ def evaluate(
     print_figures(figures, title=f"Test ({evaluation.n:,} texts)")
     print_classes(figures[MODEL_NAME])
     say_baselines(opened, "test")
-    _say_winner(opened, "test")
+    say_winner(opened, "test")
     say(f"This test part has been opened {'once' if openings == 1 else f'{openings} times'}.{_crashed(opened)}")
     say(f"Report: {opened.folder / 'report.html'}")
 

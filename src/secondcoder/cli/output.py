@@ -207,7 +207,7 @@ def print_run(run: "Run", *, as_json: bool) -> None:
     n = next(iter(figures.values())).n
     print_figures(figures, title=f"Dev ({n:,} texts); dev chose the epoch, so these figures are optimistic")
     say_baselines(run, "dev")
-    _say_winner(run, "dev")
+    say_winner(run, "dev")
     _say_guarantee(run)
     say(f"Run: {run.folder} ({run.info['seconds']:.0f} s)   Report: {run.folder / 'report.html'}")
     say(f"Next: secondcoder evaluate {run.folder}")
@@ -236,7 +236,7 @@ def say_baselines(run: "Run", part: str) -> None:
         say(f"{who}: {given['description']}.")
 
 
-def _say_winner(run: "Run", part: str) -> None:
+def say_winner(run: "Run", part: str) -> None:
     """Say it where a baseline is as good: nobody should have to compare columns to see that."""
     from secondcoder.evaluation.comparison import Comparison
     from secondcoder.runs.folder import MODEL_NAME

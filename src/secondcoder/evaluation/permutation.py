@@ -121,8 +121,9 @@ def _signs(halves: Floats, times: Counts, rows: int, *, every: bool) -> Iterator
         yield (2 * bits - 1).astype(np.float64), np.repeat(halves, times, axis=0)
         return
     random = np.random.default_rng(_SEED)
-    alone = bool((times == 1).all())
+    many = np.flatnonzero(times > 1)
     for start in range(0, SWAPS, rows):
         shape = (min(rows, SWAPS - start), len(times))
-        ahead = random.integers(0, 2, shape, dtype=np.int8) if alone else random.binomial(times, 0.5, shape)
-        yield (2 * ahead.astype(np.int64) - times).astype(np.float64), halves
+        signs = (2 * random.integers(0, 2, shape, dtype=np.int8) - 1).astype(np.float64)
+        signs[:, many] = 2 * random.binomial(times[many], 0.5, (shape[0], len(many))) - times[many]
+        yield signs, halves
