@@ -65,7 +65,11 @@ def main() -> None:
             cell = {"data": options.name or options.data.stem, "size": size, "seed": seed, **found}
             print(json.dumps(cell), flush=True)
             stored |= {"machine": machine(), "versions": versions()}
-            stored["cells"].append(cell)
+            same = [one for one in stored["cells"] if all(one[key] == cell[key] for key in ("data", "size", "seed"))]
+            if same:
+                same[0].update(cell)
+            else:
+                stored["cells"].append(cell)
             options.result.write_text(json.dumps(stored, indent=1) + "\n")
     options.result.with_suffix(".md").write_text(table(stored["cells"]), encoding="utf-8")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from secondcoder.training.ngrams import Characters, has_words, likeness, terms_of
+from secondcoder.training.ngrams import Terms, counters, has_words, likeness
 
 TEXTS = ["We cut taxes, we cut them!", "a  b\tc\n", "Ünïcode — „Größe“", "1234567 sevens", "", "no\u00a0break"]
 NEW = ["they cut the Grösse", "zzz", " "]
@@ -10,7 +10,7 @@ NEW = ["they cut the Grösse", "zzz", " "]
 
 def test_characters_are_those_of_scikit_learn() -> None:
     theirs = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
-    ours = Characters(10**6)
+    ours = Terms("characters", 10**6)
     expected, found = (
         np.vstack([terms.fit_transform(TEXTS).toarray(), terms.transform(NEW).toarray()]).round(12)
         for terms in (theirs, ours)
@@ -22,7 +22,7 @@ def test_characters_are_those_of_scikit_learn() -> None:
 
 @pytest.mark.parametrize("kind", ["words", "characters", "both"])
 def test_only_the_most_frequent_terms_are_kept(kind) -> None:
-    terms = terms_of(kind, 3)
+    terms = Terms(kind, 3)
     width = terms.fit_transform(["aa aa aa ab", "aa ab aa", "xyz"]).shape[1]
     assert width == {"words": 3, "characters": 3, "both": 6}[kind]
     found = terms.transform(["aa", "zzz"]).toarray()
@@ -30,10 +30,13 @@ def test_only_the_most_frequent_terms_are_kept(kind) -> None:
     assert not found[1].any()
 
 
-def test_likeness_is_the_product_of_all_pairs() -> None:
-    words = [f"{'common ' * (i % 2)}only{i} few{i // 30}" for i in range(90)]  # columns that are dense, and others
-    terms = terms_of("both", 1000).fit_transform(words)
-    np.testing.assert_allclose(likeness(terms), (terms @ terms.T).toarray(), atol=1e-12)
+def test_likeness_is_that_of_terms_learned_from_some_of_the_texts() -> None:
+    texts = [f"{'common ' * (i % 2)}only{i} few{i // 30}" for i in range(90)]  # columns that are dense, and others
+    learned = np.arange(0, 90, 2)
+    theirs = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit([texts[i] for i in learned]).transform(texts)
+    (counter,) = counters("words", 10**6)
+    found = likeness(counter.fit_transform(texts), learned)
+    np.testing.assert_allclose(found, (theirs @ theirs.T).toarray(), atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.environment import one_blas_thread
 from secondcoder.errors import DataError
 from secondcoder.evaluation.tasks import gold_of, task_rules
-from secondcoder.training.ngrams import has_words, terms_of
+from secondcoder.training.ngrams import Terms, has_words
 from secondcoder.training.tfidf import Regressions, TfidfSettings, choose_settings, terms_a_kind
 
 
@@ -135,7 +135,7 @@ class TfidfLogistic:
         train, k = train.take(train.usable()), len(train.label_names)
         if self._before is None:
             self.settings = choose_settings(train, tune_threshold=tune_threshold)
-        self._terms = terms_of(self.settings.kind, terms_a_kind(k))
+        self._terms = Terms(self.settings.kind, terms_a_kind(k))
         terms = self._terms.fit_transform(texts)  # (n, terms), sparse
         self._regressions = Regressions(task_rules(train.task), balanced=self.settings.balanced)
         self._regressions.fit(terms, gold_of(train, train.label_names), k, strength=self.settings.strength)

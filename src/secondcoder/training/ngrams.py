@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 Kind = Literal["words", "characters", "both"]
 """Words and pairs of words; runs of 2 to 5 characters within words, their beginning and end marked; or both."""
@@ -27,22 +27,22 @@ _WORD = r"(?u)\b\w+\b"  # words of one letter too
 _COMMON = 0.05
 
 
-class Terms(Protocol):
-    """Counts terms and weighs them by TF-IDF, with sublinear term frequency; rows have unit length."""
+class Counter(Protocol):
+    """Counts terms; as scikit-learn's `CountVectorizer` does."""
 
     def fit_transform(self, texts: Sequence[str]) -> Any:
-        """Learn the terms of texts; return their matrix, sparse, of shape (n, terms)."""
+        """Learn the terms of texts; return how often each has each, sparse, of shape (n, terms)."""
 
     def transform(self, texts: Sequence[str]) -> Any:
-        """Return the matrix of texts, sparse, of shape (n, terms); a term that was not learned counts for nothing."""
+        """Return how often each text has each learned term, sparse, of shape (n, terms)."""
 
 
 class Characters:
-    """Runs of 2 to 5 characters within words, with the blanks around them; the same numbers as scikit-learn's.
+    """Counts runs of 2 to 5 characters within words, with the blanks around them, as scikit-learn does.
 
-    That is ``TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)``, which takes each word apart
-    as often as it occurs, in Python. Here each different word is, in numpy. A run is known by a hash of 64 bits: among
-    a million runs two have the same one in 1 of 30 million cases. Columns are in the order of the hashes.
+    That is ``CountVectorizer(analyzer="char_wb", ngram_range=(2, 5))``, which takes each word apart as often as it
+    occurs, in Python. Here each different word is, in numpy. A run is known by a hash of 64 bits: among a million runs
+    two have the same one in 1 of 30 million cases. Columns are in the order of the hashes.
 
     Parameters
     ----------
@@ -52,21 +52,20 @@ class Characters:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._weights = TfidfTransformer(sublinear_tf=True)
 
     def fit_transform(self, texts: Sequence[str]) -> Any:
-        """Learn the runs of texts, not all of them blank; return their matrix, sparse, of shape (n, runs)."""
+        """Learn the runs of texts, not all of them blank; return how often each text has each, sparse, (n, runs)."""
         words, counts = _words(texts)
         of_word, keys = _runs(words)
         known, column = np.unique(keys, return_inverse=True)
         frequency = np.bincount(column, counts.sum(axis=0)[of_word])
         self._known = np.sort(known[np.argsort(-frequency, kind="stable")[: self._most]])
-        return self._weights.fit_transform(self._count(counts, of_word, keys))
+        return self._count(counts, of_word, keys)
 
     def transform(self, texts: Sequence[str]) -> Any:
-        """Return the matrix of texts, sparse, of shape (n, runs)."""
+        """Return how often each text has each learned run, sparse, of shape (n, runs)."""
         words, counts = _words(texts)
-        return self._weights.transform(self._count(counts, *_runs(words)))
+        return self._count(counts, *_runs(words))
 
     def _count(self, counts: Any, of_word: NDArray[np.int64], keys: NDArray[np.uint64]) -> Any:
         """Return how often each text has each known run, sparse, from how often it has each word."""
@@ -105,26 +104,37 @@ def _words(texts: Sequence[str]) -> tuple[list[str], Any]:
     return list(position) or [""], counts
 
 
-class Both:
-    """The terms of two kinds, side by side."""
+def counters(kind: Kind, most: int) -> list[Counter]:
+    """Return what counts the terms of a kind, at most so many of words and of characters; nothing is learned yet."""
+    words = CountVectorizer(ngram_range=(1, 2), max_features=most, token_pattern=_WORD)
+    by_kind: dict[Kind, list[Counter]] = {"words": [words], "characters": [Characters(most)]}
+    return by_kind.get(kind) or [words, Characters(most)]
 
-    def __init__(self, *parts: Terms) -> None:
-        self._parts = parts
+
+class Terms:
+    """Terms weighed by TF-IDF with sublinear frequency; rows of unit length in each kind of terms.
+
+    Parameters
+    ----------
+    kind
+        What is counted.
+    most
+        Only so many words, and so many runs of characters, are kept, the most frequent ones.
+    """
+
+    def __init__(self, kind: Kind, most: int) -> None:
+        self._parts = [(counter, TfidfTransformer(sublinear_tf=True)) for counter in counters(kind, most)]
 
     def fit_transform(self, texts: Sequence[str]) -> Any:
         """Learn the terms of texts; return their matrix, sparse, of shape (n, terms)."""
-        return sparse.hstack([part.fit_transform(texts) for part in self._parts], format="csr")
+        found = [weights.fit_transform(counter.fit_transform(texts)) for counter, weights in self._parts]
+        return sparse.hstack(found, format="csr")
 
     def transform(self, texts: Sequence[str]) -> Any:
-        """Return the matrix of texts, sparse, of shape (n, terms)."""
-        return sparse.hstack([part.transform(texts) for part in self._parts], format="csr")
-
-
-def terms_of(kind: Kind, most: int) -> Terms:
-    """Return what counts terms of a kind, at most so many of words and of characters; it has learned nothing yet."""
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=most, token_pattern=_WORD)
-    by_kind: dict[Kind, Terms] = {"words": words, "characters": Characters(most)}
-    return by_kind.get(kind) or Both(words, by_kind["characters"])
+        """Return the matrix of texts, sparse, of shape (n, terms); a term that was not learned counts for nothing."""
+        return sparse.hstack(
+            [weights.transform(counter.transform(texts)) for counter, weights in self._parts], format="csr"
+        )
 
 
 def has_words(texts: Iterable[str]) -> bool:
@@ -132,14 +142,28 @@ def has_words(texts: Iterable[str]) -> bool:
     return any(re.search(_WORD, text) for text in texts)
 
 
-def likeness(terms: Any) -> NDArray[np.float64]:
-    """Return the inner products of all pairs of rows, ndarray of shape (n, n), of a sparse matrix of shape (n, terms).
+def likeness(counts: Any, learned: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the inner products of all pairs of texts, ndarray of shape (n, n), as TF-IDF learned from some has them.
 
-    Columns that many rows have in common are multiplied as dense ones.
+    Columns that many texts have in common are multiplied as dense ones.
+
+    Parameters
+    ----------
+    counts
+        How often each text has each term: sparse, of shape (n, terms).
+    learned
+        The rows that are learned from: a term that none of them has counts for nothing.
     """
-    n = terms.shape[0]
-    common = terms.getnnz(axis=0) > _COMMON * n
+    n = counts.shape[0]
+    known = counts[:, _holders(counts[learned]) > 0]
+    terms = TfidfTransformer(sublinear_tf=True).fit(known[learned]).transform(known)
+    common = _holders(terms) > _COMMON * n
     dense = terms[:, common].toarray()
     rest = terms[:, ~common]
     found: NDArray[np.float64] = dense @ dense.T + (rest @ rest.T).toarray()
     return found
+
+
+def _holders(counts: Any) -> NDArray[np.int64]:
+    """Return how many rows of a sparse matrix have something in each column."""
+    return np.bincount(counts.indices, minlength=counts.shape[1])
