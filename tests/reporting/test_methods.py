@@ -92,7 +92,7 @@ def test_the_population_is_told_or_left_open_for_the_author() -> None:
     assert '<mark class="gap">[Fill in: what they were drawn from' in page
     assert "What is marked only you can say" in Page(page).text
     whole = content(
-        settings={"population": "a random sample of 1,434 sentences\nof all manifestos since 1990."},
+        population="a random sample of 1,434 sentences\nof all manifestos since 1990.",
         model="bert-base-uncased",
         model_kind="bert",
     )
@@ -111,9 +111,9 @@ def lead(low: float, high: float, p_value: float | None) -> Comparison:
 @pytest.mark.parametrize(
     ("compared_with", "expected"),
     [
-        (lead(-0.172, 0.324, None), "95 % interval of the lead −0.172 to +0.324, which may be chance)"),
-        (lead(-0.01, 0.16, 0.08), "95 % interval of the lead −0.010 to +0.160, p = 0.080, which may be chance)"),
-        (lead(0.03, 0.12, 0.0004), "95 % interval of the lead +0.030 to +0.120, p < 0.001)"),
+        (lead(-0.172, 0.324, None), "95 % interval of the difference −0.172 to +0.324, which may be chance)"),
+        (lead(-0.01, 0.16, 0.08), "95 % interval of the difference −0.010 to +0.160, p = 0.080, which may be chance)"),
+        (lead(0.03, 0.12, 0.0004), "95 % interval of the difference +0.030 to +0.120, p < 0.001)"),
         (None, "no interval can be given, and it may be chance)"),
     ],
 )
@@ -122,9 +122,9 @@ def test_the_lead_is_told_text_by_text_and_not_as_two_figures(compared_with: Com
     evaluations = {"test": {who: e for who, e in compared(88, 80).items() if who != "majority"}}
     text, _ = said(content(evaluations=evaluations, leads=found))
     start = (
-        "Compared text by text with baselines trained on the same texts, its lead in macro-F1 is +0.080 over TF-IDF + "
+        "Compared text by text with baselines trained on the same texts, the difference in macro-F1, classifier minus"
     )
-    assert f"{start}logistic regression (macro-F1 0.800; {expected}." in text
+    assert f"{start} baseline, is +0.080 for TF-IDF + logistic regression (macro-F1 0.800; {expected}." in text
     assert "For comparison" not in text
 
 
@@ -262,7 +262,7 @@ def test_training_is_told_to_the_last_setting() -> None:
         "Training took 2 epochs in batches of 16 texts with AdamW (Loshchilov and Hutter 2019; peak learning rate "
         "0.0001 after a warm-up over the first 10% of the steps, falling linearly to zero; weight decay 0.01; "
         "gradients clipped at a norm of 1). The lower 50% of the layers stayed as pre-trained. There was no "
-        "early stopping: all epochs were trained, and the weights after that with the best macro-F1 on dev "
+        "early stopping: all epochs were trained, and the weights after the one with the best macro-F1 on dev "
         "were kept (epoch 2)."
     ) in text
     assert "Hyper-parameters were not searched in this training." in text

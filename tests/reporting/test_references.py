@@ -37,8 +37,14 @@ def test_weights_of_another_kind_are_not_cited_by_a_name_that_is_alike() -> None
     assert cited_for("somebody/bert-base-uncased-finetuned", "bert") == ()
 
 
-def told(model: str, kind: str, **settings: str) -> str:
-    made = content(model=model, model_kind=kind, model_description="bert, 22.7 million parameters", settings=settings)
+def told(model: str, kind: str, *, sha256: str | None = None, **settings: str) -> str:
+    made = content(
+        model=model,
+        model_kind=kind,
+        model_description="bert, 22.7 million parameters",
+        pretrained_sha256=sha256,
+        settings=settings,
+    )
     return " ".join(methods(made, read(made)).paragraphs)
 
 
@@ -46,14 +52,14 @@ def test_the_model_is_told_by_paper_and_revision() -> None:
     assert (
         "pre-trained language model all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019; SHA-256 of its "
         "weights 53aa51172d142c89…; bert, 22.7 million parameters)"
-    ) in told("minilm", "bert", pretrained_sha256="53aa51172d142c89d9012cce15ae4d6c")
+    ) in told("minilm", "bert", sha256="53aa51172d142c89d9012cce15ae4d6c")
     assert "roberta-base (Liu et al. 2019; revision e2da8e2f811d; " in told(
         "roberta-base", "roberta", revision="e2da8e2f811d"
     )
 
 
 def test_of_weights_that_are_not_listed_the_author_has_to_tell_the_source() -> None:
-    text = told("/home/me/models/gbert-mine", "bert", pretrained_sha256="ab" * 32)
+    text = told("/home/me/models/gbert-mine", "bert", sha256="ab" * 32)
     assert (
         "language model in the folder “gbert-mine” ([Fill in: where it comes from, and its paper]; its network is"
         in text

@@ -207,6 +207,15 @@ def test_looking_at_one_model_twice_chooses_nothing(copied):
     assert "treat its figures as those of dev" not in text
 
 
+def test_a_model_that_took_the_place_of_the_one_that_was_judged_is_not_called_the_same(copied):
+    copied.evaluate()
+    copied.evaluate()
+    copied.update(results=copied.info["results"] | {"weights_sha256": "2" * 64})
+    assert not report_content(copied).always_same_model
+    copied.write_report()
+    assert "this same model" not in page_of(copied)
+
+
 def test_population_is_no_change_and_neither_is_another_number_of_test_rows(run, copied):
     copied.evaluate()
     other = copy_of(run, copied.folder.parent / "second", population="all speeches of 2021")

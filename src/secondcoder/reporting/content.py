@@ -83,7 +83,7 @@ class OpeningContent:
     state
         ``"seen"`` counts; ``"crashed"`` ended before a figure was written or printed; ``"begun"`` has not come so far.
     same_model
-        Whether the counted opening before was of the same model; False of the first one.
+        Whether the counted opening before was of the same model; of the first one, whether it was of the run's own.
     changed
         Settings that were others at the counted opening before, each as ``epochs 4 (before: 2)``; None where that is
         not known, and of the first one.
@@ -130,6 +130,8 @@ class ReportContent:
         The run folder as the user would type it; the report prints commands with it.
     text_column, label_column, group_column
         Names in the source; the last is None where texts are not grouped.
+    population
+        What the hand-labelled texts are and how they were drawn, in the author's words; empty where that was not said.
     source, source_sha256
         The file or data set, and its hash.
     label_names, positive
@@ -137,6 +139,8 @@ class ReportContent:
     model, model_kind, model_description
         The pre-trained model's name, transformers' name of its kind, and a few words about it (layers, parameters); the
         last two may be empty.
+    pretrained_sha256
+        Of its weights, where these came from a folder.
     task
         Whether a text has one class, one of ordered classes, or any number of them.
     metric, best_epoch, best_seed
@@ -204,8 +208,10 @@ class ReportContent:
     machine: Mapping[str, Any]
     group_column: str | None = None
     positive: str | None = None
+    population: str = ""
     model_kind: str = ""
     model_description: str = ""
+    pretrained_sha256: str | None = None
     task: TaskName = "multi-class"
     metric: str = ""
     best_epoch: int | None = None
@@ -241,9 +247,9 @@ class ReportContent:
 
     @property
     def always_same_model(self) -> bool:
-        """Whether each opening that counts is known to have been of one and the same model, so that none chose."""
+        """Whether each opening that counts is known to have been of the run's own model, so that none chose."""
         counted = self.counted
-        return len(counted) == self.test_openings > 0 and all(one.same_model for one in counted[1:])
+        return len(counted) == self.test_openings > 0 and all(one.same_model for one in counted)
 
 
 FEW_GROUPS = 10

@@ -13,7 +13,7 @@ from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.intervals import Interval
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.reporting.content import ReportContent, Shown
-from secondcoder.reporting.formatting import MODEL, counted, format_metric, joined, name_of
+from secondcoder.reporting.formatting import MAJORITY, MODEL, counted, format_metric, joined, name_of
 from secondcoder.reporting.provenance import (
     FILL_IN,
     LONGEST_LIST,
@@ -99,8 +99,8 @@ class Methods:
 
 
 def split_at_gaps(paragraph: str) -> list[str]:
-    """Return a paragraph in pieces, every second of which the author has to fill in."""
-    return re.split(rf"({re.escape(FILL_IN)}[^\]]*\])", paragraph)
+    """Return a paragraph in pieces, every second of which the author has to fill in; no line breaks before a %."""
+    return re.split(rf"({re.escape(FILL_IN)}[^\]]*\])", paragraph.replace(" %", "\N{NO-BREAK SPACE}%"))
 
 
 def methods(content: ReportContent, shown: Shown) -> Methods:
@@ -174,7 +174,7 @@ def _leads(c: ReportContent, shown: Shown) -> str:
     model, compared = shown.main[MODEL], c.leads.get(shown.judged_on, {})
     metric = model.headline[0]
     said = [
-        _lead(name_of(who, model.task), model, rival, compared.get(who))
+        _lead(_baseline(who, model), model, rival, compared.get(who))
         for who, rival in shown.main.items()
         if who != MODEL
     ]
@@ -184,9 +184,15 @@ def _leads(c: ReportContent, shown: Shown) -> str:
         f" {name_of(who, model.task)} is {given}." for who, given in c.baselines.get(shown.judged_on, {}).items()
     )
     return (
-        f"Compared text by text with baselines trained on the same texts, its lead in {format_metric(metric)} is "
-        f"{joined(said)}.{given}"
+        f"Compared text by text with baselines trained on the same texts, the difference in {format_metric(metric)}, "
+        f"classifier minus baseline, is {joined(said)}.{given}"
     )
+
+
+def _baseline(who: str, model: Evaluation) -> str:
+    """Return what a baseline is called within a sentence."""
+    name = name_of(who, model.task)
+    return f"the {name[:1].lower()}{name[1:]}" if who == MAJORITY else name
 
 
 def _lead(name: str, model: Evaluation, rival: Evaluation, compared: Comparison | None) -> str:
@@ -195,10 +201,11 @@ def _lead(name: str, model: Evaluation, rival: Evaluation, compared: Comparison 
     found = None
     if compared is not None:
         found = next((d for d in compared.differences if d.name == metric), None)
-    lead = f"{_signed(value - rival.figure(metric))} over {name} ({format_metric(metric)} {rival.figure(metric):.3f}; "
+    plain = value - rival.figure(metric)
+    lead = f"{_signed(plain)} for {name} ({format_metric(metric)} {rival.figure(metric):.3f}; "
     if found is None or found.interval is None:
         return f"{lead}no interval can be given, and it may be chance)"
-    limits = f"95 % interval of the lead {_signed(found.interval.low)} to {_signed(found.interval.high)}"
+    limits = f"95 % interval of the difference {_signed(found.interval.low)} to {_signed(found.interval.high)}"
     p = "" if found.p_value is None else ", p < 0.001" if found.p_value < 0.001 else f", p = {found.p_value:.3f}"
     return f"{lead}{limits}{p}{'' if found.shown else ', which may be chance'})"
 
@@ -256,7 +263,7 @@ def _intervals(shown: Shown, cited: list[str]) -> str:
     for method, kinds in by_method.items():
         phrase, keys = INTERVALS.get(method, (f"the method “{method}”", ()))
         cited.extend(keys)
-        said.append(f"for {joined(kinds)} {phrase}")
+        said.append(f"for {joined(kinds)}, {phrase}")
     text = (
         f"Brackets hold 95 % confidence intervals: {'; '.join(said)}. The level of 95 % holds on average over "
         "the values that a true figure may have; at single values coverage may be a few points lower or higher."

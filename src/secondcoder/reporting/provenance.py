@@ -40,7 +40,7 @@ def task_told(c: ReportContent, cited: list[str]) -> str:
 
 def population_told(c: ReportContent, cited: list[str]) -> str:
     """Return what the hand-labelled texts are, as far as the author has said it."""
-    told = " ".join(str(c.settings.get("population") or "").split()).rstrip(".")
+    told = " ".join(c.population.split()).rstrip(".")
     if told:
         return f"The hand-labelled texts are {told}."
     return (
@@ -107,7 +107,7 @@ def model_told(c: ReportContent, cited: list[str]) -> str:
     """Return the pre-trained model: its name, paper and revision; of weights that are not listed, what is known."""
     keys = cited_for(c.model, c.model_kind)
     known = [MODELS[key][0] for key in keys]
-    revision, sha256 = c.settings.get("revision"), c.settings.get("pretrained_sha256")
+    revision, sha256 = c.settings.get("revision"), c.pretrained_sha256
     name = {"minilm": "all-MiniLM-L6-v2"}.get(c.model, c.model)
     if not keys:
         keys = cited_for_kind(c.model_kind)
@@ -158,7 +158,7 @@ def training_told(c: ReportContent, cited: list[str]) -> str:
         text += f" Classes were weighted in the loss{each}; probabilities are those of so weighted classes."
     if c.metric and c.best_epoch is not None:
         text += (
-            " There was no early stopping: all epochs were trained, and the weights after that with the best "
+            " There was no early stopping: all epochs were trained, and the weights after the one with the best "
             f"{format_metric(c.metric)} on dev were kept (epoch {c.best_epoch})."
         )
     if len(c.seed_figures) > 1:
@@ -267,9 +267,10 @@ def computing_told(c: ReportContent) -> str:
     if backend and precision:
         told.append(f"Figures and labels were computed by {_BACKENDS.get(backend, backend)} in {precision}")
         if found := c.agreement:
+            one, other = (f"{value:.3f}" for value in (found.macro_f1, found.reference_macro_f1))
             told[-1] += (
                 f"; on dev ({found.n:,} texts) {found.agreement:.1%} of its labels are those of PyTorch in "
-                f"{found.reference}, and macro-F1 is {found.macro_f1:.3f} rather than {found.reference_macro_f1:.3f}"
+                f"{found.reference}, and macro-F1 is {f'{one} rather than {other}' if one != other else 'the same'}"
             )
         told[-1] += "."
     processor, cores, device = (c.machine.get(name) for name in ("processor", "cores", "device"))

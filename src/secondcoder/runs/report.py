@@ -44,6 +44,7 @@ def report_content(run: RunFolder) -> ReportContent:
         text_column=columns.get("text", "text"),
         label_column=_label_column(columns),
         group_column=columns.get("group"),
+        population=run.info["settings"]["train"].get("population") or "",
         source=data["source"],
         source_sha256=data["sha256"],
         label_names=data["label_names"],
@@ -52,6 +53,7 @@ def report_content(run: RunFolder) -> ReportContent:
         model=results["base_model"],
         model_kind=results["model_type"],
         model_description=f"{results['model_type']}, {_counted(results['n_parameters'])} parameters",
+        pretrained_sha256=results.get("pretrained_sha256"),
         metric=results["metric"],
         best_epoch=results["best_epoch"],
         best_seed=results["best_seed"],
@@ -63,7 +65,7 @@ def report_content(run: RunFolder) -> ReportContent:
         history=run.history,
         evaluations=run.evaluations,
         test_openings=max(run.info.get("test_openings", 0), sum(one.state == "seen" for one in openings)),
-        openings=_told(openings),
+        openings=_told(openings, own=results.get("weights_sha256", "")),
         n_folds=run.info.get("folds", {}).get("n_folds"),
         agreement=_agreement(run.info),
         temperature=results.get("temperature"),
@@ -110,13 +112,13 @@ def _stored(run: RunFolder, name: str) -> Any:
     return read_json(path) if path.exists() else None
 
 
-def _told(openings: Sequence[Opening]) -> list[OpeningContent]:
-    """Return the openings, each with what had changed since the last one that counts."""
+def _told(openings: Sequence[Opening], own: str) -> list[OpeningContent]:
+    """Return the openings, each with what had changed since the last one that counts; `own` is the run's model."""
     told: list[OpeningContent] = []
     before: Opening | None = None
     for one in openings:
         judged = one.model if one.model.endswith("folds") else ""  # whose models are new ones each time
-        same = before is not None and one.model == before.model and not judged
+        same = one.model == (own if before is None else before.model) and not judged
         found = None if before is None else changes(before, one)
         changed = None if found is None else tuple(found)
         told.append(OpeningContent(one.run, one.time, judged, one.state, same, changed))
@@ -138,13 +140,13 @@ def _agreement(info: Mapping[str, Any]) -> AgreementContent | None:
 def _shown_settings(run: RunFolder) -> dict[str, Any]:
     """Return the settings as they were resolved, in the order of the steps."""
     settings, results = run.info["settings"], run.info["results"]
-    resolved = ("learning_rate", "max_length", "precision", "metric", "backend", "revision", "pretrained_sha256")
+    resolved = ("learning_rate", "max_length", "precision", "metric", "backend", "revision")
     return {
         **{name: value for name, value in settings["read"].items() if value is not None},
         **{("split_seed" if name == "seed" else name): value for name, value in settings["split"].items()},
-        **settings["train"],
+        **{name: value for name, value in settings["train"].items() if name != "population"},
         **_how_chosen(run),
-        **{name: results[name] for name in resolved if results.get(name) is not None},
+        **{name: results[name] for name in resolved if results[name] is not None},
     }
 
 
