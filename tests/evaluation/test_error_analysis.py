@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from secondcoder.errors import DataError
+from secondcoder.evaluation.count_intervals import intervals
 from secondcoder.evaluation.error_analysis import JudgedRows, Mistakes, find_mistakes
 
 NAMES = ("left", "centre", "right")
@@ -92,6 +94,36 @@ def test_bands_of_length_hold_every_row_once_and_do_not_overlap(rows):
     assert all(band.shortest <= band.longest for band in bands)
     assert all(first.longest < second.shortest for first, second in pairwise(bands))
     assert len(bands) <= 5
+
+
+@pytest.mark.parametrize("n_groups", [None, 2, 12])
+def test_the_error_rate_has_the_interval_of_the_accuracy(n_groups):
+    """Two groups of 950 texts, 8 % wrong: the error rate had [0.07, 0.09] beside an accuracy of [0.53, 0.99]."""
+    random = np.random.default_rng(3)
+    groups = None if n_groups is None else [f"g{i * n_groups // 1900}" for i in range(1900)]
+    wrong = random.random(1900) < np.repeat([0.05, 0.11], 950)
+    rows = make_rows(wrong.tolist(), groups=groups)
+    accuracy = intervals(rows.gold, rows.probabilities, NAMES, groups=groups)["accuracy"]
+    found = find_mistakes(rows)
+    error = found.overall.interval
+    assert (error.low, error.high) == pytest.approx((1 - accuracy.high, 1 - accuracy.low), abs=1e-9)
+    assert error.method == accuracy.method
+    for group in found.worst_groups:  # of texts of the one group: independent
+        expected = stats.binomtest(group.errors, group.n).proportion_ci(method="wilson")
+        assert (group.interval.low, group.interval.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_bands_of_length_and_small_groups_have_groups_as_units():
+    """Texts of a group are all right or all wrong: 40 groups of 4 say much less than 160 texts."""
+    groups = [f"g{i // 4}" for i in range(160)]
+    wrong = [i // 4 % 2 == 0 for i in range(160)]
+    grouped = find_mistakes(make_rows(wrong, groups=groups, n_tokens=np.arange(160)))
+    alone = find_mistakes(make_rows(wrong, n_tokens=np.arange(160)))
+    widths = [[b.interval.high - b.interval.low for b in found.by_length] for found in (grouped, alone)]
+    assert len(widths[0]) == 5
+    assert min(np.divide(*widths)) > 1.2
+    assert grouped.small_groups.interval == grouped.overall.interval
+    assert grouped.overall.interval.high - grouped.overall.interval.low > 0.2
 
 
 def test_few_texts_make_few_bands():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import label_text
 from secondcoder.errors import DataError
+from secondcoder.evaluation.count_intervals import share_interval
 from secondcoder.evaluation.intervals import Interval, wilson
 from secondcoder.evaluation.tasks import Task, task_rules
 from secondcoder.storage import Stored
@@ -37,7 +38,8 @@ class JudgedRows:
     label_names
         The k classes.
     groups
-        The document, author or film that each text comes from; None if there are none.
+        The document, author or film that each text comes from, and for a text without one something of its own
+        (`Corpus.units`); None if there are none.
     n_tokens : ndarray of shape (n,)
         Lengths in tokens before truncation; None if they are not known.
     given : ndarray of the shape of gold
@@ -145,7 +147,8 @@ class ErrorRate:
     n, errors
         Numbers of texts.
     interval
-        Of the error rate: Wilson's, which takes the texts as independent of each other. None without texts.
+        Of the error rate. Over texts of several groups with groups as the units, as that of the accuracy, of which it
+        is the complement; within one group for texts such as its own. None where `share_interval` gives none.
     """
 
     n: int
@@ -230,7 +233,7 @@ def find_mistakes(rows: JudgedRows, *, most: int = MOST_SHOWN) -> Mistakes:
     """
     worst, small, n_groups, n_small = _by_group(rows, most)
     return Mistakes(
-        overall=ErrorRate(*_count(rows.wrong)),
+        overall=ErrorRate(*_count(rows, np.arange(len(rows)))),
         confident=_most_confident(rows, most),
         worst_groups=worst,
         small_groups=small,
@@ -241,9 +244,11 @@ def find_mistakes(rows: JudgedRows, *, most: int = MOST_SHOWN) -> Mistakes:
     )
 
 
-def _count(wrong: NDArray[np.bool_]) -> tuple[int, int, Interval | None]:
-    n, errors = len(wrong), int(wrong.sum())
-    return n, errors, wilson(errors, n) if n else None
+def _count(rows: JudgedRows, own: NDArray[np.int64]) -> tuple[int, int, Interval | None]:
+    """Return how many texts these rows are, how many of them are wrong, and the interval of that share."""
+    wrong = rows.wrong[own]
+    groups = None if rows.groups is None else np.asarray(rows.groups)[own]
+    return len(own), int(wrong.sum()), share_interval(wrong, groups)
 
 
 def _most_confident(rows: JudgedRows, most: int) -> tuple[Mistake, ...]:
@@ -278,15 +283,17 @@ def _by_group(rows: JudgedRows, most: int) -> tuple[tuple[GroupErrors, ...], Err
     """Return the worst groups, the small ones together, and how many there are of both."""
     if rows.groups is None:
         return (), None, 0, 0
-    members: dict[str, list[int]] = {}
-    for i, group in enumerate(rows.groups):
-        members.setdefault(group or f"\0{rows.ids[i]}", []).append(i)  # a text without a group is one by itself
-    wrong = rows.wrong
-    small = [own for own in members.values() if len(own) < FEWEST_IN_GROUP]
-    found = [GroupErrors(*_count(wrong[own]), group) for group, own in members.items() if len(own) >= FEWEST_IN_GROUP]
+    names, of_row, sizes = np.unique(np.asarray(rows.groups), return_inverse=True, return_counts=True)
+    wrong = np.bincount(of_row, rows.wrong, minlength=len(names)).astype(int)
+    found = [
+        GroupErrors(n, errors, wilson(errors, n), group)
+        for group, n, errors in zip(names.tolist(), sizes.tolist(), wrong.tolist(), strict=True)
+        if n >= FEWEST_IN_GROUP
+    ]
     found.sort(key=lambda errors: (-_low(errors), -errors.errors, errors.group))
-    together = ErrorRate(*_count(wrong[sorted(i for own in small for i in own)])) if small else None
-    return tuple(found[:most]), together, len(members), len(small)
+    small = np.flatnonzero(sizes[of_row] < FEWEST_IN_GROUP)
+    together = ErrorRate(*_count(rows, small)) if len(small) else None
+    return tuple(found[:most]), together, len(names), int((sizes < FEWEST_IN_GROUP).sum())
 
 
 def _low(errors: ErrorRate) -> float:
@@ -301,8 +308,7 @@ def _by_length(rows: JudgedRows) -> tuple[LengthErrors, ...]:
     lengths = np.array([len(text) for text in rows.texts]) if rows.n_tokens is None else np.asarray(rows.n_tokens)
     inner = np.quantile(lengths, np.arange(1, n_bands) / n_bands, method="inverted_cdf")
     band = np.searchsorted(inner, lengths, side="left")  # a band ends with its edge
-    wrong = rows.wrong
     return tuple(
-        LengthErrors(*_count(wrong[band == b]), int(lengths[band == b].min()), int(lengths[band == b].max()))
-        for b in np.unique(band)
+        LengthErrors(*_count(rows, own), int(lengths[own].min()), int(lengths[own].max()))
+        for own in (np.flatnonzero(band == b) for b in np.unique(band))
     )

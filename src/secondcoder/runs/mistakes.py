@@ -55,7 +55,7 @@ def judged_rows(
         gold=gold_of(rows, names),
         probabilities=probabilities,
         label_names=names,
-        groups=rows.groups,
+        groups=rows.units,
         n_tokens=n_tokens,
         given=given,
     )
