@@ -319,30 +319,43 @@ def grouped_methods(units: Array, sizes: Array, tables: Array, k: int, figure: s
     without = difference(sums[:, None] - units, figure)
     spread = np.sqrt((g - 1) / g * ((without - without.mean(axis=1, keepdims=True)) ** 2).sum(axis=1))
     effective = sizes.sum() ** 2 / (sizes**2).sum()
+    moves, lever = influences(units, sums, figure), levers(units, sums, figure)
     old = np.maximum(spread, with_added(tables, k, figure, 1.0, by_share=True)[1])
     new = np.maximum(spread, with_added(tables, k, figure, 1.0)[1])
     return {
         FORMER: by_error(estimate, old, max(effective - 1, 1.0)),
         "t, groups less 1": by_error(estimate, new, g - 1.0),
         "t, effective groups": by_error(estimate, new, max(min(effective, g - 1.0), 1.0)),
-        "signs of groups, inverted": signs_inverted(units, sums, estimate, figure),
+        **{
+            name: signs_inverted(parts, lever, estimate)
+            for name, parts in {
+                "signs of groups, inverted": moves,
+                "signs, parts scaled": moves / np.sqrt(1 - lever),
+                "signs of what leaving out does": estimate[:, None] - without,
+            }.items()
+        },
     }
 
 
-def signs_inverted(units: Array, sums: Array, estimate: Array, figure: str) -> Limits:
-    """Return the differences that are not rejected by turning the signs of groups' parts of it."""
-    g = units.shape[1]
+def levers(units: Array, sums: Array, figure: str) -> Array:
+    """Return how much each group weighs in the figure, shape (s, g)."""
+    gold, *counts = np.split(units, 5, axis=-1)
+    found: Any = 0.0
+    for whole, given in zip(f1_of(sums)[1], counts[1::2], strict=True):
+        of_class = (gold + given) / np.where(whole > 0, whole, 1.0)[:, None]
+        found = found + (of_class * weights_of(whole, figure)[:, None]).sum(axis=-1) / 2
+    return found
+
+
+def signs_inverted(moves: Array, lever: Array, estimate: Array) -> Limits:
+    """Return the differences that are not rejected by turning the signs of groups' parts of it, (s, g)."""
+    g = moves.shape[1]
     every = g <= 11
     bits = (
         np.arange(2**g)[:, None] >> np.arange(g) & 1 if every else np.random.default_rng(9).integers(0, 2, (SWAPS, g))
     )
     signs = 2.0 * bits - 1
-    gold, *counts = np.split(units, 5, axis=-1)
-    lever: Any = 0.0
-    for whole, given in zip(f1_of(sums)[1], counts[1::2], strict=True):
-        of_class = (gold + given) / np.where(whole > 0, whole, 1.0)[:, None]
-        lever = lever + (of_class * weights_of(whole, figure)[:, None]).sum(axis=-1) / 2
-    parts = influences(units, sums, figure) + estimate[:, None] * lever
+    parts = moves + estimate[:, None] * lever
     a, b = parts @ signs.T, lever @ signs.T
     roots = np.stack([(estimate[:, None] - a) / (1 - b + 1e-12), (estimate[:, None] + a) / (1 + b + 1e-12)])
     # Signs that are all alike keep the difference: they reach it at every value.
@@ -416,7 +429,7 @@ def study_cell(cell: Cell, studies: int, seeds: list[int]) -> dict[str, Any]:
         others, computed = {}, {}
         for figure in FIGURES:
             others[figure], rejected = _methods(cell, tables, drawn, figure, random)
-            computed[figure] = others[figure]["1 texts a class" if cell.groups is None else "t, effective groups"]
+            computed[figure] = others[figure]["one text a class" if cell.groups is None else "t, effective groups"]
             if rejected is not None:
                 kept[figure].setdefault("permutation", []).append(rejected)
         said = ours(cell, drawn, computed, CHECKED if start == 0 else 0)
@@ -439,11 +452,12 @@ def _methods(
         # The others take longest: where the rarest class has 5 to 10 texts, as that is where they part.
         tried = 5 <= cell.rarest <= 10
         estimate = difference(tables @ units, figure)
-        for texts in (0.5, 1.0, 2.0) if tried else (1.0,):
+        amounts = {"one text": 1.0, "half a text": 0.5, "two texts": 2.0}
+        for amount, texts in list(amounts.items())[: 3 if tried else 1]:
             added, error = with_added(tables, k, figure, texts)
-            found[f"{texts:g} texts a class"] = by_error(estimate, error, n - 1.0)
+            found[f"{amount} a class"] = by_error(estimate, error, n - 1.0)
             centre = difference(added @ units, figure)
-            found[f"{texts:g} texts a class, centre too"] = by_error(centre, error, n - 1.0)
+            found[f"{amount} a class, centre too"] = by_error(centre, error, n - 1.0)
         if tried:
             found["score, all kinds"] = score(tables, k, figure, extended=True)
             found["empirical likelihood"] = score(tables, k, figure, extended=False)

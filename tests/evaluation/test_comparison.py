@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -35,6 +35,7 @@ def one_hot(labels, k=2):
 
 
 @given(st.integers(0, 10_000), st.integers(1, 60), st.sampled_from([None, 2, 7]))
+@settings(max_examples=40)
 def test_values_are_those_of_evaluate_and_intervals_hold_the_difference(seed, n, n_groups):
     gold, first, second = make(n, seed=seed)
     groups = None if n_groups is None else [f"g{i % n_groups}" for i in range(n)]
