@@ -84,6 +84,10 @@ def test_how_it_was_chosen_and_what_it_learned_is_told() -> None:
     assert "so that having and not having it count the same" in text
 
 
+def test_a_list_of_classes_ends_as_a_sentence_does() -> None:
+    assert "(variable “area”), any number of which a text may have. The hand-labelled" in said(sets_content())[0]
+
+
 def test_the_population_is_told_or_left_open_for_the_author() -> None:
     text, _ = said(content())
     assert "The hand-labelled texts are [Fill in: what they were drawn from, how, when, and by whom" in text
@@ -114,17 +118,16 @@ def lead(low: float, high: float, p_value: float | None) -> Comparison:
         (lead(-0.172, 0.324, None), "95 % interval of the difference −0.172 to +0.324, which may be chance)"),
         (lead(-0.01, 0.16, 0.08), "95 % interval of the difference −0.010 to +0.160, p = 0.080, which may be chance)"),
         (lead(0.03, 0.12, 0.0004), "95 % interval of the difference +0.030 to +0.120, p < 0.001)"),
-        (None, "no interval can be given, and it may be chance)"),
+        (None, "not tested, and it may be chance)"),
     ],
 )
 def test_the_lead_is_told_text_by_text_and_not_as_two_figures(compared_with: Comparison | None, expected: str) -> None:
     found = {} if compared_with is None else {"test": {"tfidf-logistic": compared_with}}
     evaluations = {"test": {who: e for who, e in compared(88, 80).items() if who != "majority"}}
     text, _ = said(content(evaluations=evaluations, leads=found))
-    start = (
-        "Compared text by text with baselines trained on the same texts, the difference in macro-F1, classifier minus"
-    )
-    assert f"{start} baseline, is +0.080 for TF-IDF + logistic regression (macro-F1 0.800; {expected}." in text
+    how = "Compared text by text" if found else "Compared"
+    start = f"{how} with baselines trained on the same texts, the difference in macro-F1, classifier minus baseline, is"
+    assert f"{start} +0.080 for TF-IDF + logistic regression (macro-F1 0.800; {expected}." in text
     assert "For comparison" not in text
 
 

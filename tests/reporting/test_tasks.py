@@ -72,7 +72,7 @@ def test_the_card_and_the_methods_of_sets():
     assert "of the probabilities of all classes" in text
     assert "effective number of decisions" in text
     assert "most probable class" not in text
-    assert "Most frequent set" in text
+    assert "the most frequent set" in text
     assert any("Lipton" in reference for reference in found.references)
 
 

@@ -184,8 +184,8 @@ def _leads(c: ReportContent, shown: Shown) -> str:
         f" {name_of(who, model.task)} is {given}." for who, given in c.baselines.get(shown.judged_on, {}).items()
     )
     return (
-        f"Compared text by text with baselines trained on the same texts, the difference in {format_metric(metric)}, "
-        f"classifier minus baseline, is {joined(said)}.{given}"
+        f"Compared{' text by text' if compared else ''} with baselines trained on the same texts, the difference in "
+        f"{format_metric(metric)}, classifier minus baseline, is {joined(said)}.{given}"
     )
 
 
@@ -204,7 +204,7 @@ def _lead(name: str, model: Evaluation, rival: Evaluation, compared: Comparison 
     plain = value - rival.figure(metric)
     lead = f"{_signed(plain)} for {name} ({format_metric(metric)} {rival.figure(metric):.3f}; "
     if found is None or found.interval is None:
-        return f"{lead}no interval can be given, and it may be chance)"
+        return f"{lead}{'not tested' if compared is None else 'no interval can be given'}, and it may be chance)"
     limits = f"95 % interval of the difference {_signed(found.interval.low)} to {_signed(found.interval.high)}"
     p = "" if found.p_value is None else ", p < 0.001" if found.p_value < 0.001 else f", p = {found.p_value:.3f}"
     return f"{lead}{limits}{p}{'' if found.shown else ', which may be chance'})"
@@ -311,8 +311,8 @@ def _calibration(shown: Shown, cited: list[str]) -> str:
         for value, interval in ((found.error, found.error_interval), (found.brier, found.brier_interval))
     )
     return (
-        f"The expected calibration error (Naeini et al. 2015) of {what}, over {len(found.bins)} bins with equally many "
-        f"{units} and less what chance adds to it (Kumar et al. 2019), is {error}, the Brier score "
+        f"The expected calibration error (Naeini et al. 2015) of {what}, over {counted(len(found.bins), 'bin')} with "
+        f"equally many {units} and less what chance adds to it (Kumar et al. 2019), is {error}, the Brier score "
         f"{brier} (Brier 1950)."
     )
 

@@ -35,7 +35,7 @@ def task_told(c: ReportContent, cited: list[str]) -> str:
     classes = joined(names) if len(names) <= LONGEST_LIST else f"{len(names)} classes"
     rules = task_rules(c.task)
     classes = rules.described(classes, joined(names))
-    return f"Texts were classified into {classes} (variable “{c.label_column}”){rules.how_many}."
+    return f"Texts were classified into {classes} (variable “{c.label_column}”){rules.how_many.rstrip(',')}."
 
 
 def population_told(c: ReportContent, cited: list[str]) -> str:
