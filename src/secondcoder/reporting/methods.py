@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.selective import Guarantee
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.reporting.content import ReportContent, Shown
 from secondcoder.reporting.formatting import MODEL, format_metric, joined, name_of
@@ -72,8 +73,6 @@ def _chosen(s: Mapping[str, Any]) -> list[str]:
 REFERENCES = {
     "brier1950": "Brier, G. W. (1950). Verification of forecasts expressed in terms of probability. "
     "Monthly Weather Review, 78(1), 1–3. doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
-    "brocker2007": "Bröcker, J., & Smith, L. A. (2007). Increasing the reliability of reliability diagrams. "
-    "Weather and Forecasting, 22(3), 651–661. doi:10.1175/WAF993.1",
     "angelopoulos2021": "Angelopoulos, A. N., Bates, S., Candès, E. J., Jordan, M. I., & Lei, L. (2021). Learn "
     "then test: Calibrating predictive algorithms to achieve risk control. arXiv:2110.01052",
     "cohen1968": "Cohen, J. (1968). Weighted kappa: Nominal scale agreement with provision for scaled disagreement or "
@@ -92,6 +91,8 @@ REFERENCES = {
     "Low-rank adaptation of large language models. ICLR 2022. arXiv:2106.09685",
     "korn1998": "Korn, E. L., & Graubard, B. I. (1998). Confidence intervals for proportions with small expected "
     "number of positive counts estimated from survey data. Survey Methodology, 24(2), 193–201.",
+    "kumar2019": "Kumar, A., Liang, P., & Ma, T. (2019). Verified uncertainty calibration. Advances in Neural "
+    "Information Processing Systems, 32. arXiv:1909.10155",
     "lam2023": "Lam, K. F. Y., Gopal, V., & Qian, J. (2023). Confidence intervals for the F1 score: A comparison of "
     "four methods. arXiv:2309.14621",
     "mackinnon2023": "MacKinnon, J. G., Nielsen, M. Ø., & Webb, M. D. (2023). Fast and reliable jackknife and "
@@ -340,17 +341,19 @@ def _calibration(shown: Shown, cited: list[str]) -> str:
     found = shown.main[MODEL].calibration if shown.judged_on else None
     if found is None:
         return ""
-    cited += ["naeini2015", "brocker2007", "brier1950"]
+    cited += ["naeini2015", "kumar2019", "brier1950"]
     model = shown.main[MODEL]
     what, units = task_rules(model.task).judged_probabilities(tuned=bool(model.thresholds))
     error, brier = (
         f"{value:.3f}" + (f" [{interval.low:.3f}, {interval.high:.3f}]" if interval else "")
-        for value, interval in ((found.error, found.error_interval), (found.brier, found.brier_interval))
+        for value, interval in ((found.error or 0.0, found.error_interval), (found.brier, found.brier_interval))
     )
+    if found.error is None:
+        return f"The Brier score is {brier} (Brier 1950); the calibration error is not given: {found.reason}."
     return (
-        f"The expected calibration error of {what}, over {len(found.bins)} bins with equally many "
-        f"{units} (Naeini et al. 2015) and less what chance adds to it (Bröcker and Smith 2007), is {error}, the Brier "
-        f"score {brier} (Brier 1950)."
+        f"The expected calibration error of {what} (Naeini et al. 2015), over {len(found.bins)} bins with equally many "
+        f"{units} and less what chance adds to the plain figure (Kumar et al. 2019), is {error}, the Brier score "
+        f"{brier} (Brier 1950)."
     )
 
 
@@ -363,14 +366,21 @@ def _guarantee(shown: Shown, cited: list[str]) -> str:
     if found.min_confidence is None:
         return (
             f"From no probability on could an error of at most {found.max_error:.1%} be promised by the {found.n:,} "
-            "texts of dev kept for that (Geifman and El-Yaniv 2017; Angelopoulos et al. 2021)."
+            f"texts of dev kept for that, {_independent(found)} (Geifman and El-Yaniv 2017; Angelopoulos et al. 2021); "
+            f"it takes {found.fewest:,} texts, if all of them are labelled right."
         )
     return (
-        f"Texts with a probability below {found.min_confidence:.3f} were to be left to human coders, so that with a "
-        f"confidence of {100 * (1 - found.delta):.0f} % at most {found.max_error:.1%} of the {labels} given are wrong "
+        f"Texts with a probability below {found.min_confidence:.3f} were to be left to human coders. The procedure "
+        f"that chose this limit, which may also find none, keeps the share of wrong ones among the {labels} given at "
+        f"{found.max_error:.1%} or less in at least {100 * (1 - found.delta):g} of 100 studies "
         "(Geifman and El-Yaniv 2017, by tests in a fixed order: Angelopoulos et al. 2021; "
-        f"chosen on {found.n:,} texts of dev used for nothing else, taken as independent)."
+        f"chosen on {found.n:,} texts of dev used for nothing else, {_independent(found)})."
     )
+
+
+def _independent(found: Guarantee) -> str:
+    groups = "" if found.n_groups is None else f", though they come from {found.n_groups:,} groups"
+    return f"taken as independent{groups}"
 
 
 def _openings(c: ReportContent) -> str:
