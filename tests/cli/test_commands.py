@@ -6,13 +6,16 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 
 from secondcoder.cli.main import main
+from secondcoder.cli.output import _say_guarantee
 from secondcoder.corpus import near_duplicates
 from secondcoder.errors import ModelError
+from secondcoder.evaluation.selective import Guarantee
 from secondcoder.runs.run import Run
 from tests.tiny import make_rows
 
@@ -413,3 +416,14 @@ def test_version_is_the_packages(secondcoder):
     from importlib.metadata import version
 
     assert version("secondcoder") in secondcoder("--version")[1]
+
+
+@pytest.mark.parametrize("min_confidence", [0.871, None])
+def test_a_promise_about_errors_is_one_of_the_procedure(min_confidence, capsys):
+    """ "kept with 95 % certainty" is read as if it were about the confidence that was found."""
+    found = Guarantee(0.05, 0.05, min_confidence, coverage=0.78, error=0.0, bound=0.047, n=80, n_groups=4)
+    _say_guarantee(SimpleNamespace(info={"results": {"selection": found.to_dict()}}))
+    told = capsys.readouterr().out
+    assert found.worth in told
+    assert "certain" not in told
+    assert ("0.871" in told) == (min_confidence is not None)

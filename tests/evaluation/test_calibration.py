@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import log_softmax, softmax
+from scipy.special import expit, log_softmax, softmax
 from sklearn.metrics import brier_score_loss
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation.calibration import MOST_BINS, Calibration, bins_of, calibration, calibration_error
 from secondcoder.evaluation.count_intervals import share_interval
 from secondcoder.evaluation.multiclass import MultiClass
+from secondcoder.evaluation.multilabel import calibration_of_sets
 
 MULTI_CLASS = MultiClass()
 
@@ -93,7 +94,12 @@ def test_groups_that_err_together_widen_the_intervals():
         assert a is not None
         assert g is not None
         assert g.high - g.low > 1.2 * (a.high - a.low)
-    assert (one.error_interval, one.brier_interval, one.bins[0].interval) == (None, None, None)
+    # of one group nothing is known of others: the intervals are for its texts
+    assert (one.error_interval, one.brier_interval, one.bins) == (
+        alone.error_interval,
+        alone.brier_interval,
+        alone.bins,
+    )
 
 
 @given(st.lists(st.sampled_from([0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 0.99, 1.0]), min_size=1, max_size=300))
@@ -161,7 +167,45 @@ def test_hard_labels_are_judged_too():
     assert found.error == pytest.approx(0.1, abs=0.01)
     assert found.brier == pytest.approx(0.2)
     perfect = calibration(gold, np.eye(2)[gold])
-    assert (perfect.error, perfect.brier, perfect.error_interval) == (0, 0, None)
+    assert (perfect.error, perfect.brier) == (0, 0)
+    assert perfect.error_interval is not None  # all of 100 right: Wilson's interval goes down to 0.963
+    assert (perfect.error_interval.low, perfect.error_interval.high) == (0, pytest.approx(0.037, abs=0.001))
+
+
+@pytest.mark.parametrize(("sure", "n_right", "error"), [(0.9, 0, 0.9), (1.0, 0, 1.0), (1.0, 100, 0.0), (0.9, 100, 0.1)])
+def test_where_all_are_wrong_or_right_the_error_is_what_it_is(sure, n_right, error):
+    """All wrong at 0.9 had 0.897, and all wrong with ones 0.997."""
+    found = calibration((np.arange(100) >= n_right).astype(np.int64), np.tile([sure, 1 - sure], (100, 1)))
+    assert found.error == pytest.approx(error, abs=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 19, 20])
+def test_fewer_than_twenty_texts_have_a_dash_and_the_reason(n):
+    """One text that is right at 0.9 had an error of 0.000."""
+    found = calibration(np.zeros(n, dtype=np.int64), np.tile([0.9, 0.1], (n, 1)))
+    sets = calibration_of_sets(np.ones((n, 3), dtype=bool), np.full((n, 3), 0.9))
+    for one in (found, sets):
+        if n < 20:
+            assert (one.error, one.error_interval, one.shown) == (None, None, "–")
+            assert one.reason == f"it takes 20 texts, and there are {n}"
+        else:
+            assert one.error is not None
+            assert one.reason is None
+        assert Calibration.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+
+
+@pytest.mark.parametrize(("n", "mean", "spread"), [(50, -3.7, 2), (100, -2.85, 1), (300, -5, 3)])
+def test_the_upper_limit_holds_where_a_rare_class_makes_the_model_mostly_sure(n, mean, spread):
+    """A class of 8 %, twice as sure as is right: the limit was below the truth in 7 to 25 of 100 studies."""
+    random, misses = np.random.default_rng(2), 0
+    z = np.abs(random.normal(mean, spread, 200_000))
+    truth = float((expit(2 * z) - expit(z)).mean())
+    for _ in range(80):
+        z = np.abs(random.normal(mean, spread, n))
+        sure, right = expit(2 * z), random.random(n) < expit(z)
+        _, interval = calibration_error(sure, right, bins_of(sure), None)
+        misses += not interval.low - 1e-9 <= truth <= interval.high + 1e-9
+    assert misses <= stats.binom.ppf(0.99, 80, 0.05)
 
 
 def test_rows_that_do_not_fit_and_files_that_are_none_are_refused():
@@ -277,12 +321,12 @@ def test_the_error_over_few_groups_is_rarely_above_its_interval(n_groups):
     assert missed <= stats.binom.ppf(0.99, 40, 0.025)
 
 
-def test_groups_that_cancel_leave_no_less_doubt_than_rows_and_three_none_that_can_be_told():
+def test_groups_that_cancel_leave_no_less_doubt_than_rows_and_four_count_as_none():
     random = np.random.default_rng(3)
     confidence = random.uniform(0.6, 0.95, 240)
     right = random.random(240) < confidence
     order = np.argsort(confidence + 2 * right, kind="stable")
-    for g in (4, 8):
+    for g in (5, 8):
         groups = np.empty(240, dtype=object)
         groups[order] = [f"g{i % g}" for i in range(240)]  # all as hard, all as sure
         bins = bins_of(confidence)
@@ -290,5 +334,5 @@ def test_groups_that_cancel_leave_no_less_doubt_than_rows_and_three_none_that_ca
         assert alone is not None
         assert grouped is not None
         assert grouped.high > 0.95 * alone.high
-    three = calibration_error(confidence, right, bins, [f"g{i % 3}" for i in range(240)])
-    assert three[1] is None
+    four = calibration_error(confidence, right, bins, [f"g{i % 4}" for i in range(240)])
+    assert four == calibration_error(confidence, right, bins, None)

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from secondcoder.evaluation.selective import (
     MOST_POINTS,
     Guarantee,
     RiskCoverage,
+    chance_of_finding,
     risk_coverage,
     risk_guarantee,
 )
@@ -152,6 +154,46 @@ def test_what_is_promised_is_true_of_the_rows_it_was_chosen_on(data, max_error):
         assert found.error == wrong.mean()
         assert found.bound is not None
         assert found.error < found.bound <= max_error
+
+
+@pytest.mark.parametrize(("max_error", "fewest"), [(0.05, 59), (0.1, 29), (0.4, 6)])
+def test_what_a_promise_takes_and_is_worth_stands_beside_it(max_error, fewest):
+    found = threshold_for_error(*rows(np.linspace(0.6, 1, 300), [True] * 300), max_error)
+    assert found.fewest == fewest == least_texts(max_error)
+    assert "may also find no such confidence" in found.worth
+    assert "in at least 95 of 100 studies" in found.worth
+    assert f"{fewest} accepted texts, if all are right" in found.worth
+    assert "group" not in found.worth
+    few = threshold_for_error(*rows([0.9] * (fewest - 1), [True] * (fewest - 1)), max_error)
+    assert f"With {fewest - 1} texts it could find none." in few.worth
+
+
+def test_where_finding_is_rare_and_texts_come_in_groups_the_promise_says_so():
+    found = threshold_for_error(*rows(np.linspace(0.6, 1, 300), [True] * 300), 0.05)
+    rare, usual = (replace(found, chance=chance, n_groups=4).worth for chance in (0.05, 0.95))
+    assert "Of 100 studies with 300 texts, about 5 would find one" in rare
+    assert "keeps the promise less often" in rare
+    assert "about 95 would find one" in usual
+    assert "less often" not in usual
+    assert "come from 4 groups and are taken as independent" in rare
+    assert "keeps the promise less often" not in replace(found, chance=0.05, min_confidence=None).worth
+
+
+def test_a_promise_of_an_earlier_version_is_still_read():
+    stored = threshold_for_error(*rows([0.9] * 100, [True] * 100), 0.05).to_dict()
+    found = Guarantee.from_dict({name: stored[name] for name in stored if name not in ("n_groups", "chance")})
+    assert (found.n_groups, found.chance, found.min_confidence) == (None, None, 0.9)
+
+
+@pytest.mark.parametrize(("n", "max_error"), [(120, 0.1), (200, 0.1), (400, 0.15)])
+def test_the_chance_of_finding_a_confidence_is_that_of_fresh_studies(n, max_error):
+    random, errors = np.random.default_rng(5), {"at_best": 0.0, "at_worst": 0.4}
+    found = [threshold_for_error(*drawn(n, random, **errors), max_error).min_confidence for _ in range(300)]
+    often = np.mean([one is not None for one in found])
+    chance = chance_of_finding(*top_class(*drawn(20_000, random, **errors)), n, max_error)
+    assert chance == pytest.approx(often, abs=0.12)
+    assert often > 0.05
+    assert chance_of_finding(*top_class(*drawn(1000, random, **errors)), least_texts(max_error) - 1, max_error) == 0
 
 
 def test_shares_out_of_bounds_are_refused():

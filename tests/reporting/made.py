@@ -159,7 +159,7 @@ def full_content(**changes: Any) -> ReportContent:
             for seed in (42, 43, 44)
             for e in (1, 2)
         ],
-        "guarantee": Guarantee(0.05, 0.05, min_confidence=0.871, coverage=0.78, error=0.03, bound=0.049, n=35),
+        "guarantee": Guarantee(0.1, 0.05, 0.871, 33 / 35, 0.0, bound=0.087, n=35, n_groups=4, chance=0.31),
         "mistakes": {
             "test": {
                 "mistakes": found.to_dict(),

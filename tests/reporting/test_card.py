@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import pytest
 from huggingface_hub import ModelCard
 
 from secondcoder.corpus.findings import Finding
+from secondcoder.evaluation.selective import Guarantee
 from secondcoder.reporting.card import render_card
 from tests.reporting.made import compared, content, full_content, judged
+
+NONE_FOUND = Guarantee(0.05, 0.05, None, 0.0, None, None, n=80, n_groups=4)
 
 
 def test_the_hub_reads_the_metadata() -> None:
@@ -51,6 +56,19 @@ def test_the_card_says_what_speaks_against_its_figures() -> None:
     assert "opened 4 times" in card
     assert "Leaks were allowed. 23 test texts" in card
     assert "has not been opened" in render_card(content(evaluations={"dev": compared(90, 80)}, test_openings=0))
+
+
+def test_what_dev_chose_is_named_and_a_promise_speaks_of_the_procedure() -> None:
+    on_dev = {"dev": {"model": replace(judged(90, temperature=1.4), thresholds={"social": 0.3})}}
+    card = render_card(content(evaluations=on_dev, test_openings=0, temperature=1.4))
+    assert "dev chose the epoch, the temperature and the threshold, so these figures are optimistic" in card
+    assert "dev (which chose the epoch, the temperature and the threshold, so" in card
+    for text in (render_card(full_content()), render_card(full_content(guarantee=NONE_FOUND))):
+        assert "With a confidence of" not in " ".join(text.split())
+        assert "taken as independent, though they come from 4 groups" in text
+    assert "which may also find none, keeps the share of wrong ones among the labels given at 10.0% or less" in (
+        render_card(full_content())
+    )
 
 
 def test_backend_and_precision_stand_in_the_card() -> None:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,6 +129,9 @@ def test_without_test_the_page_judges_on_dev_and_says_that_this_is_optimistic() 
     text = Page(render(content(evaluations={"dev": compared(90, 80)}, test_openings=0))).text
     assert re.search(r"0\.900 \[0\.8\d\d, 0\.9\d\d\] macro-F1 on dev", text)
     assert "Dev chose the epoch, so this is optimistic. Run secondcoder evaluate runs/area to open test" in text
+    fitted = {"dev": {"model": replace(judged(90, temperature=1.4), thresholds={"social": 0.3})}}
+    text = Page(render(content(evaluations=fitted, test_openings=0))).text
+    assert "Dev chose the epoch, the temperature and the threshold, so this is optimistic." in text
     assert "on test" not in text
     assert "is optimistic" not in Page(render(content())).text
 

@@ -143,6 +143,7 @@ def test_a_size_of_one_label_is_left_out_and_said(settings, tmp_path, counted):
     curve = trace_curve(study, CurveSettings(sizes="4,20"), output=tmp_path, seeds=1, progress=Told())
     assert {p.size for p in curve.points} == {20, len(study.train)}
     assert any("one label only" in sentence for sentence in told)
+    assert "no forecast of what more labels would bring: there are 3 sizes" in told[0]  # before any training
 
 
 def test_the_share_of_errors_only_takes_rows_from_dev(study, settings):
@@ -189,8 +190,10 @@ def test_the_command_traces_a_file_and_then_its_run(command, labelled_file, enco
     columns = ["--text", "text", "--label", "area", "--id", "id"]
     recipe = ["--model", encoder_folder, "--epochs", 1, "--freeze", 0, "--learning-rate", 5e-3, "--device", "cpu"]
     words = [labelled_file, *columns, *recipe, "--sizes", "12,24,48", "--seeds", 1, "--output", tmp_path / "curve"]
-    code, out, _ = command(*words)
+    code, out, err = command(*words)
     assert code == 0
+    assert "the sizes 12, 24, 48 and 1 more have one seed only" in err
+    assert err.index("no forecast") < err.index("Training 1 of 4")
     for expected in ("macro-f1, mean", "12", "72", "more labels", "contains the smaller ones"):
         assert expected in out
     code, out, _ = command(*words, "--json", "--more", 50)

@@ -437,6 +437,8 @@ def test_the_confidence_that_keeps_an_error_is_chosen_on_texts_that_chose_nothin
     assert seen == [judged, judged]  # of the model, and of its rival
     assert promise["n"] + judged == len(split.dev)
     assert promise["max_error"] == 0.4
+    assert promise["n_groups"] is None
+    assert 0 <= promise["chance"] <= 1
     assert run.model.card.min_confidence == promise["min_confidence"]
 
 

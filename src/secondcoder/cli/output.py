@@ -117,6 +117,8 @@ def print_figures(figures: Mapping[str, "Evaluation"], *, title: str) -> None:
     if first.calibration is not None:
         cells.append(["calibration error", *(_calibration_error(e) for e in figures.values())])
     print_table(["", *names], cells, title=title)
+    if first.calibration is not None and first.calibration.reason:
+        say(f"Calibration error: {first.calibration.reason}.")
     if first.n_groups is not None:
         say(_unit(first.n_groups, any_interval=any(first.interval(name) is not None for name in rows)))
         say()
@@ -167,9 +169,7 @@ def _calibration_error(evaluation: "Evaluation") -> str:
     after, before = evaluation.calibration, evaluation.uncalibrated
     if after is None:
         return show(None)
-    interval = after.error_interval
-    told = f"{after.error:.3f}" + (f" [{interval.low:.3f}, {interval.high:.3f}]" if interval else "")
-    return told if before is None else f"{told}, before {before.error:.3f}"
+    return after.shown if before is None or before.error is None else f"{after.shown}, before {before.error:.3f}"
 
 
 def _console() -> "Console":
@@ -192,6 +192,9 @@ def _leads() -> bool:
 
 def print_run(run: "Run", *, as_json: bool) -> None:
     """Print a new run's figures on dev."""
+    from secondcoder.reporting.formatting import chosen_on_dev
+    from secondcoder.runs.folder import MODEL_NAME
+
     figures = run.evaluations["dev"]
     if as_json:
         print_json(
@@ -204,8 +207,8 @@ def print_run(run: "Run", *, as_json: bool) -> None:
             }
         )
         return
-    n = next(iter(figures.values())).n
-    print_figures(figures, title=f"Dev ({n:,} texts); dev chose the epoch, so these figures are optimistic")
+    chosen = chosen_on_dev(model := figures[MODEL_NAME])
+    print_figures(figures, title=f"Dev ({model.n:,} texts); dev chose {chosen}, so these figures are optimistic")
     say_baselines(run, "dev")
     say_winner(run, "dev")
     _say_guarantee(run)
@@ -215,18 +218,21 @@ def print_run(run: "Run", *, as_json: bool) -> None:
 
 def _say_guarantee(run: "Run") -> None:
     """Say from which confidence on the error asked for is kept, where one was asked for."""
-    found = run.info["results"]["selection"]
-    if found is None:
+    from secondcoder.evaluation.selective import Guarantee
+
+    if (stored := run.info["results"]["selection"]) is None:
         return
-    wanted, n = f"--max-error {found['max_error']:g}", f"the {found['n']:,} texts set aside for it"
-    if found["min_confidence"] is None:
-        say(f"{wanted}: no confidence keeps it for certain, by {n}. Set more aside (a larger dev), or allow more.")
+    found = Guarantee.from_dict(stored)
+    wanted, n = f"--max-error {found.max_error:g}", f"the {found.n:,} texts set aside for it"
+    if found.min_confidence is None:
+        say(f"{wanted}: no confidence was found by {n}. Set more aside (a larger dev), or allow more.")
+        say(found.worth)
         return
     say(
-        f"{wanted}: kept with 95 % certainty from a confidence of {found['min_confidence']:.3f} on, which "
-        f"{found['coverage']:.0%} of {n} reach; it holds for texts drawn as these were. "
-        "label --min-confidence auto leaves the others without a label."
+        f"{wanted}: at most so many of the labels are wrong from a confidence of {found.min_confidence:.3f} on, which "
+        f"{found.coverage:.0%} of {n} reach. label --min-confidence auto leaves the others without a label."
     )
+    say(f"{found.worth} It speaks of texts drawn as these were.")
     say("Analysing only accepted rows selects: sure texts are not like the others.")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.special import ndtri
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation.count_intervals import LIKENESS, moderated, share_interval
@@ -17,12 +18,11 @@ from secondcoder.storage import Stored
 
 MOST_BINS = 10
 ROWS_A_BIN = 20
-"""Fewer rows make fewer bins: of so few, a share right is hardly known."""
-FEWEST_GROUPS = 4
-"""Fewer have no interval: that of 2 or 3 groups would say next to nothing, and still miss the truth too often."""
-_DRAWS = 1000
-_IMAGINED = 4
-_HALVINGS = 20
+"""Fewer rows make fewer bins, and fewer in all have no calibration error: of so few, a share right is hardly known."""
+FEWEST_GROUPS = 5
+"""Fewer say nothing of others: intervals are then for their rows, taken as independent."""
+_DRAWS = 500
+_LEAST_VARIANCE = 0.1  # of a bin's number right, below which its skewness counts as no larger
 Floats = NDArray[np.float64]
 
 
@@ -41,85 +41,92 @@ def bins_of(confidence: Floats) -> NDArray[np.int64]:
     return bin_of_value[of_row]
 
 
+def units_of(groups: Sequence[str] | None) -> Sequence[str] | None:
+    """Return the groups where there are enough of them to take them as units, else None."""
+    return None if groups is None or len(set(groups)) < FEWEST_GROUPS else groups
+
+
 def calibration_error(
     confidence: Floats, right: NDArray[np.bool_], bins: NDArray[np.int64], groups: Sequence[str] | None
-) -> tuple[float, Interval | None]:
-    """Return the calibration error without what chance adds to it, and its interval, None if none can be given.
+) -> tuple[float, Interval]:
+    """Return the calibration error without what chance adds to it, and its interval.
 
     Parameters
     ----------
     confidence
-        ndarray of shape (n,), the probability of the label given.
+        ndarray of shape (n,), the probability of the label given; n at least `ROWS_A_BIN`.
     right
         ndarray of shape (n,), whether that label is the gold one.
     bins
         ndarray of shape (n,), as `bins_of` gives them.
     groups
-        The group of each row, or None where rows are independent.
+        The group of each row, or None where rows are independent; fewer than `FEWEST_GROUPS` count as none.
 
     Notes
     -----
     The mean of the sizes ``|share right - confidence|`` is above 0 by chance even where every probability is true. So
-    the plain figure is held against what it would be if the true error were s, for any s, drawn from the normal
-    distribution of the bins' differences. The figure returned is the one under which the plain figure is the median,
-    and the interval holds those under which it is in neither tail. It reaches 0 just where a calibrated model could
-    have shown so much. A study may also show less than a calibrated model would, by luck; for the upper limit then
-    counts what half of such models show, so that luck does not pass for certainty. How s spreads over the bins is
-    taken from a straight line through the differences: what single bins show is chance for the larger part. With
-    groups there is an interval from `FEWEST_GROUPS` on; of simulated studies of 4 to 30 groups of 50 rows at most 3 %
-    had an upper limit below the truth, and 1 to 5 % a lower one above it (benchmarks/results/2026-11-23-coverage.md).
+    the plain figure is held against what it would be if the true error were s, for any s, drawn from a normal
+    distribution of the bins' differences, bent by their skewness (Cornish-Fisher): of a bin with few errors, that is
+    large. The figure returned is the one under which the plain figure is the mean, and the interval holds those under
+    which it is in neither tail. It reaches 0 just where a calibrated model could have shown so much. A study may also
+    show less than a calibrated model would, by luck; for the upper limit then counts what half of such models show, so
+    that luck does not pass for certainty. How s spreads over the bins is taken from a straight line through the
+    differences: what single bins show is chance for the larger part.
+
+    Where few are wrong, that line is chance too, and the upper limit fell short in 10 to 25 of 100 studies. The error
+    is never below the distance of the mean confidence from the accuracy, so the upper limit is no lower than the
+    distance to the farther end of the accuracy's interval. Simulated: benchmarks/results/2026-11-29-calibration.md.
 
     References
     ----------
-    Naeini, Cooper & Hauskrecht 2015, doi:10.1609/aaai.v29i1.9602 (the plain figure). Kumar, Liang & Ma 2019,
-    arXiv:1909.10155 (its bias, bins of equally many rows). Cowan, Cranmer, Gross & Vitells 2011, arXiv:1105.3166 (upper
-    limits that luck does not shrink). Bröcker & Smith 2007, doi:10.1175/WAF993.1, and
-    Vaicenavicius et al. 2019, arXiv:1902.06977 (what a calibrated model would show).
+    Naeini, Cooper & Hauskrecht 2015, doi:10.1609/aaai.v29i1.9602 (the plain figure, with bins of equal width). Kumar,
+    Liang & Ma 2019, arXiv:1909.10155 (its bias; bins of equally many rows). Cowan, Cranmer, Gross & Vitells 2011,
+    arXiv:1105.3166 (upper limits that luck does not shrink). Bröcker & Smith 2007, doi:10.1175/WAF993.1, and
+    Vaicenavicius et al. 2019, arXiv:1902.06977 (what a calibrated model would show, as bars about each bin).
     """
-    n = len(right)
+    n, groups = len(right), units_of(groups)
     gaps = np.bincount(bins, right - confidence) / n  # (bins,), weighted by the bin's share of the rows
     plain = float(np.abs(gaps).sum())
     pattern = _pattern(confidence, gaps, bins)
-    _, unit = np.unique(np.asarray(groups), return_inverse=True) if groups is not None else (None, np.arange(n))
-    grouped = groups is not None and unit.max() > 0
     noise = _row_noise(confidence, pattern, bins)
-    if grouped:
+    if groups is not None:
+        unit = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
         noise = _grouped_noise(noise, right - confidence, bins, unit)
 
-    def shown(s: float, pattern: Floats) -> Floats:
+    def shown(s: float) -> Floats:
         sizes: Floats = np.abs(s * pattern + noise(s)).sum(axis=1)
         return sizes
 
-    def error_of(share: float, seen: float = plain, pattern: Floats = pattern) -> float:
-        return _true_error(lambda s: float((shown(s, pattern) <= seen).mean()), share, seen)
+    def error_at(share: float, seen: float) -> float:
+        """Return the true error of which that share of studies shows no more than is seen."""
+        return _root(lambda s: _quantile(shown(s), share) - seen, seen)
 
-    usual = max(plain, float(np.median(shown(0, pattern))))
-    enough = unit.max() + 1 >= FEWEST_GROUPS if groups is not None else n >= ROWS_A_BIN
-    if plain == 0 and usual == 0:  # ones and zeros, all of them right
-        return 0.0, None
-    if n < ROWS_A_BIN or not enough:
-        return error_of(0.5), None
     tail = (1 - LEVEL) / 2
-    method = "grouped-calibration-test" if grouped else "calibration-test"
-    high = error_of(tail, usual)
-    if grouped:
-        # Few groups that happen to be easy hide that the model is too sure everywhere, and leave a line that crosses 0.
-        flat = np.copysign(np.bincount(bins) / n, gaps.sum())
-        high = max(high, error_of(tail, usual, flat))
-    return error_of(0.5), Interval(error_of(1 - tail), high, method)
+    error = _root(lambda s: float(shown(s).mean()) - plain, plain)
+    high = error_at(tail, max(plain, float(np.median(shown(0)))))
+    if (accuracy := share_interval(right, groups)) is not None:
+        high = max(high, *(abs(limit - float(confidence.mean())) for limit in (accuracy.low, accuracy.high)))
+    method = "calibration-test" if groups is None else "grouped-calibration-test"
+    return error, Interval(min(error_at(1 - tail, plain), error), max(high, error), method)
 
 
-def _true_error(part_of_studies: Callable[[float], float], share: float, seen: float) -> float:
-    """Return the true error of which that share of studies shows no more than is seen; 0 if none has so many."""
-    if part_of_studies(0) <= share:
+def _quantile(values: Floats, share: float) -> float:
+    """Return a quantile of many values, without numpy's interpolation, which takes ten times as long."""
+    at = min(int(share * len(values)), len(values) - 1)
+    return float(np.partition(values, at)[at])
+
+
+def _root(excess: Callable[[float], float], near: float) -> float:
+    """Return the true error from 0 to 1 at which a rising excess is 0, looked for from one `near` it on."""
+    if excess(0) >= 0:
         return 0.0
-    low, high = 0.0, seen
-    while part_of_studies(high) > share:
-        low, high = high, 2 * high
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if part_of_studies(middle) > share else (low, middle)
-    return min(1.0, high)
+    low, high = 0.0, max(near, 0.001)
+    while excess(high) < 0:
+        if high >= 1:
+            return 1.0
+        low, high = high, min(2 * high, 1.0)
+    # Where all are wrong the excess is 0 again at the end: 0 counts as above, so that the first root is found.
+    return float(brentq(lambda s: excess(s) or 1e-12, low, high, xtol=1e-6))
 
 
 def _pattern(confidence: Floats, gaps: Floats, bins: NDArray[np.int64]) -> Floats:
@@ -140,19 +147,24 @@ def _pattern(confidence: Floats, gaps: Floats, bins: NDArray[np.int64]) -> Float
 def _row_noise(confidence: Floats, pattern: Floats, bins: NDArray[np.int64]) -> Callable[[float], Floats]:
     """Return draws of the weighted gaps' chance part, shape (draws, bins), given the true error.
 
-    Rows are right with the probability that they would have then, drawn to the confidence by a few imagined rows, so
-    that bins in which all are right vary too.
+    Rows are right with the probability that they would have then. The draws have mean 0, and the variance and about the
+    skewness of a share of so many rows.
     """
     n = len(confidence)
     count = np.bincount(bins)
     mean = np.bincount(bins, confidence) / count
     spread = np.bincount(bins, (confidence - mean[bins]) ** 2) / count
-    normal = np.random.default_rng(0).standard_normal((_DRAWS, len(count)))
+    random, quantiles = np.random.default_rng(0), ndtri((np.arange(_DRAWS) + 0.5) / _DRAWS)
+    quantiles /= quantiles.std()
+    normal = np.stack([random.permutation(quantiles) for _ in count], axis=1)  # each bin's draws spread evenly
+    bent = (normal**2 - 1) / 6
 
     def noise(s: float) -> Floats:
         share = np.clip(mean + s * pattern * n / count, 0, 1)
-        share = (share * count + _IMAGINED * mean) / (count + _IMAGINED)
-        return normal * np.sqrt(np.maximum(share * (1 - share) - spread, 0) * count) / n
+        variance = share * (1 - share)
+        skew = (1 - 2 * share) / np.sqrt(np.maximum(variance * count, _LEAST_VARIANCE))
+        draws: Floats = (normal + skew * bent) * np.sqrt(np.maximum(variance - spread, 0) * count) / n
+        return draws
 
     return noise
 
@@ -232,7 +244,7 @@ class Calibration(Stored, name="a calibration", cure="Run the evaluation again."
     error
         Expected calibration error of the label given (of all k decisions on a text, where it may have several): by how
         much confidence and share right differ, on average over the bins. What chance alone adds to such a mean of sizes
-        is taken off.
+        is taken off. None where there is a reason.
     error_interval
         Where it may lie; None if no interval can be given.
     brier
@@ -242,13 +254,23 @@ class Calibration(Stored, name="a calibration", cure="Run the evaluation again."
         Where it may lie; None if no interval can be given.
     bins
         At most 10, of equally many texts, by rising confidence; texts of one confidence are in one bin.
+    reason
+        Why there is no calibration error, or None.
     """
 
-    error: float
+    error: float | None
     error_interval: Interval | None
     brier: float
     brier_interval: Interval | None
     bins: tuple[ReliabilityBin, ...]
+    reason: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The calibration error with its interval as text: ``0.031 [0.000, 0.052]``; a dash where there is none."""
+        interval = self.error_interval
+        limits = f" [{interval.low:.3f}, {interval.high:.3f}]" if interval else ""
+        return "–" if self.error is None else f"{self.error:.3f}{limits}"
 
 
 def top_class(
@@ -299,30 +321,36 @@ def calibration(
 
     References
     ----------
-    Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2 (Brier score). Bröcker & Smith 2007,
-    doi:10.1175/WAF993.1 (bins). For the calibration error see `secondcoder.evaluation.calibration`.
+    Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2 (Brier score). For the calibration error see
+    `calibration_error`.
     """
     confidence, right = top_class(gold, probabilities, given)
-    error, error_interval, bins = reliability(confidence, right, groups)
     squares = np.sum((probabilities - np.eye(probabilities.shape[1])[gold]) ** 2, axis=1)
-    return Calibration(error, error_interval, float(squares.mean()), mean_interval(squares, groups, lowest=0.0), bins)
+    return calibration_of(confidence, right, squares, (groups, groups))
 
 
-def reliability(
-    confidence: Floats, right: NDArray[np.bool_], groups: Sequence[str] | None
-) -> tuple[float, Interval | None, tuple[ReliabilityBin, ...]]:
-    """Return calibration error, its interval and bins of decisions, by how sure they were and whether they were right.
+def calibration_of(
+    confidence: Floats,
+    right: NDArray[np.bool_],
+    squares: Floats,
+    groups: tuple[Sequence[str] | None, Sequence[str] | None],
+) -> Calibration:
+    """Return the calibration of decisions, by how sure they were and whether they were right.
 
     Parameters
     ----------
     confidence, right
-        ndarray of shape (n,).
+        ndarray of shape (m,), of decisions.
+    squares
+        ndarray of shape (n,), of texts: what the Brier score is the mean of.
     groups
-        What each decision hangs together with; None where they are independent.
+        What each decision, and each text, hangs together with; None where they are independent.
     """
-    bins = bins_of(confidence)
-    error, error_interval = calibration_error(confidence, right, bins, groups)
-    names = None if groups is None else np.asarray(groups)
+    bins, (of_decisions, of_texts) = bins_of(confidence), map(units_of, groups)
+    enough = len(squares) >= ROWS_A_BIN
+    error, error_interval = calibration_error(confidence, right, bins, of_decisions) if enough else (None, None)
+    reason = None if enough else f"it takes {ROWS_A_BIN} texts, and there are {len(squares)}"
+    names = None if of_decisions is None else np.asarray(of_decisions)
     found = (
         ReliabilityBin(
             confidence=float(confidence[rows].mean()),
@@ -332,7 +360,8 @@ def reliability(
         )
         for rows in (np.flatnonzero(bins == b) for b in range(bins.max() + 1))
     )
-    return error, error_interval, tuple(found)
+    brier, brier_interval = float(squares.mean()), mean_interval(squares, of_texts, lowest=0.0)
+    return Calibration(error, error_interval, brier, brier_interval, tuple(found), reason)
 
 
 def fit_temperature(

@@ -17,10 +17,9 @@ from scipy.special import expit, logit
 from secondcoder.corpus.corpus import Corpus, Label, TaskName
 from secondcoder.errors import DataError, SettingsError
 from secondcoder.evaluation import metrics, paired_figures, paired_tests
-from secondcoder.evaluation.calibration import Calibration, fit_temperature, reliability
+from secondcoder.evaluation.calibration import Calibration, calibration_of, fit_temperature, units_of
 from secondcoder.evaluation.comparison import Comparison, Pair, notes_on_groups
 from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, Predictions, SetFigures, figures_by_class
-from secondcoder.evaluation.intervals import mean_interval
 from secondcoder.evaluation.metrics import FigureNames, Labels, ReliabilityWords, f1_of_texts, losses_of_texts
 from secondcoder.evaluation.multiclass import class_position
 from secondcoder.evaluation.paired_figures import Outcomes
@@ -123,10 +122,9 @@ def calibration_of_sets(gold: Sets, probabilities: Floats, *, groups: Sequence[s
         The group of each text, or None where texts are independent.
     """
     n, k = gold.shape
-    units = np.arange(n).astype(str) if groups is None else np.asarray(groups)
-    squares = np.square(probabilities - gold).mean(axis=1)
-    error, error_interval, bins = reliability(probabilities.ravel(), gold.ravel(), np.repeat(units, k).tolist())
-    return Calibration(error, error_interval, float(squares.mean()), mean_interval(squares, groups, lowest=0.0), bins)
+    squares, groups = np.square(probabilities - gold).mean(axis=1), units_of(groups)
+    units = np.repeat(np.arange(n).astype(str) if groups is None else np.asarray(groups), k).tolist()
+    return calibration_of(probabilities.ravel(), gold.ravel(), squares, (units, groups))
 
 
 def _sizes(sets: Sets) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ with the accepted texts only has selected: sure texts are not like the others, a
 corpus's.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ MOST_POINTS = 50
 # The search for a confidence starts where an eighth of the texts is accepted. Earlier, one wrong among few would end
 # it; later, a corpus of which little can be labelled would be given up.
 _FIRST_PART = 8
+_REDRAWN = 200
+_RARE = 0.5  # of studies: below, those that find a confidence are a selection
 Floats = NDArray[np.float64]
 
 
@@ -67,16 +70,20 @@ class RiskCoverage(Stored, name="a risk-coverage curve", cure="Run the evaluatio
 
 @dataclass(frozen=True)
 class Guarantee(Stored, name="a guarantee", cure="Choose the confidence again."):
-    """From which confidence on the error stays below a limit, and how sure that is.
+    """From which confidence on the error stays below a limit, and what that promise is worth.
+
+    It is one of the procedure, before it looks: of 100 studies, at most ``100 * delta`` end with a confidence from
+    which on the error is above the limit. The others keep it, or find none. Of those studies alone that find one, more
+    may fail, and most of them where finding one is rare.
 
     Attributes
     ----------
     max_error
         The limit asked for: a share of the accepted texts.
     delta
-        Probability, over the choice of the n texts, that the error is above the limit all the same.
+        Probability, over the choice of the n texts, that a confidence is chosen and the error is above the limit.
     min_confidence
-        Texts of at least this confidence are accepted; None if no confidence keeps the limit for certain.
+        Texts of at least this confidence are accepted; None if none was found.
     coverage
         Share of the n texts that are accepted; 0 if there is no such confidence.
     error
@@ -86,6 +93,12 @@ class Guarantee(Stored, name="a guarantee", cure="Choose the confidence again.")
         there is no such confidence.
     n
         Number of texts that it was chosen on.
+    n_groups
+        How many groups these come from; None where they come in none, or that was not written down. They are taken as
+        independent all the same.
+    chance
+        In what share of studies of n texts a confidence is found, as `chance_of_finding` has it from other texts; None
+        if that is not known.
     """
 
     max_error: float
@@ -95,6 +108,35 @@ class Guarantee(Stored, name="a guarantee", cure="Choose the confidence again.")
     error: float | None
     bound: float | None
     n: int
+    n_groups: int | None = None
+    chance: float | None = None
+
+    @property
+    def fewest(self) -> int:
+        """The least number of accepted texts, all of them right, by which the limit can be promised."""
+        return math.ceil(math.log(self.delta) / math.log1p(-self.max_error))
+
+    @property
+    def worth(self) -> str:
+        """What the promise is worth, in sentences: these belong wherever a chosen confidence is shown."""
+        said = [
+            "The procedure, which may also find no such confidence, keeps this promise in at least "
+            f"{100 * (1 - self.delta):g} of 100 studies; it takes {self.fewest:,} accepted texts, if all are right."
+        ]
+        if self.n < self.fewest:
+            said.append(f"With {self.n:,} texts it could find none.")
+        elif self.chance is not None:
+            rare = " Where finding one is that rare, one that is found keeps the promise less often." * (
+                self.chance < _RARE and self.min_confidence is not None
+            )
+            said.append(
+                f"Of 100 studies with {self.n:,} texts, about {100 * self.chance:.0f} would find one, by texts redrawn "
+                f"from the rest of dev.{rare}"
+            )
+        if self.n_groups is not None:
+            groups = "1 group" if self.n_groups == 1 else f"{self.n_groups:,} groups"
+            said.append(f"The texts come from {groups} and are taken as independent, which such texts are not.")
+        return " ".join(said)
 
 
 def risk_coverage(
@@ -149,10 +191,11 @@ def risk_coverage_of(
 
 
 def risk_guarantee(confidence: Floats, right: NDArray[np.bool_], max_error: float, *, delta: float = 0.05) -> Guarantee:
-    """Return the confidence from which on the error stays below a limit, with probability ``1 - delta``.
+    """Return the confidence from which on the error stays below a limit, if one is found.
 
-    It holds for texts drawn as these were, independently of each other, and not for rows that come in groups. The
-    texts must have been used for nothing else: not to train, and not to choose the epoch or the temperature.
+    Of studies with texts drawn as these were, independently of each other and not in groups, at most the share `delta`
+    finds a confidence that does not keep the limit (`Guarantee`). The texts must have been used for nothing else: not
+    to train, and not to choose the epoch or the temperature.
 
     Parameters
     ----------
@@ -186,18 +229,10 @@ def risk_guarantee(confidence: Floats, right: NDArray[np.bool_], max_error: floa
     """
     check_range("max_error", max_error, above=0, below=1)
     check_range("delta", delta, above=0, below=1)
-    _, thresholds, accepted, wrong = _by_confidence(confidence, right)
     n = len(confidence)
-    # So many wrong, and the bound is at the limit still; -1 where even none would be too many.
-    allowed = np.asarray(binom.ppf(delta, accepted, max_error)) - 1
-    tried = (allowed >= 0) & (accepted >= n / _FIRST_PART) & (np.diff(allowed, prepend=-1) > 0)
-    tried[-1] |= allowed[-1] >= 0
-    found = -1
-    for i in np.flatnonzero(tried).tolist():
-        if wrong[i] > allowed[i]:
-            break
-        found = i
-    if found < 0:
+    _, thresholds, accepted, wrong = _by_confidence(confidence, right)
+    found = _last_kept(accepted, wrong, _allowed(n, max_error, delta))
+    if found is None:
         return Guarantee(max_error, delta, None, 0.0, None, None, n)
     return Guarantee(
         max_error=max_error,
@@ -208,6 +243,47 @@ def risk_guarantee(confidence: Floats, right: NDArray[np.bool_], max_error: floa
         bound=_upper_bound(int(wrong[found]), int(accepted[found]), delta),
         n=n,
     )
+
+
+def chance_of_finding(
+    confidence: Floats, right: NDArray[np.bool_], n: int, max_error: float, *, delta: float = 0.05
+) -> float:
+    """Return in what share of studies of n texts `risk_guarantee` finds a confidence.
+
+    By 200 studies whose texts are drawn with replacement from those given, seeded. These must be others than the ones
+    on which a confidence was found: by its own texts it would seem likelier than it was.
+
+    Parameters
+    ----------
+    confidence, right
+        ndarray of shape (m,), as of `risk_guarantee`; m at least 1.
+    n
+        Texts of a study.
+    max_error, delta
+        As of `risk_guarantee`.
+    """
+    random, allowed, found = np.random.default_rng(0), _allowed(n, max_error, delta), 0
+    for _ in range(_REDRAWN):
+        rows = random.integers(0, len(confidence), n)
+        _, _, accepted, wrong = _by_confidence(confidence[rows], right[rows])
+        found += _last_kept(accepted, wrong, allowed) is not None
+    return found / _REDRAWN
+
+
+def _allowed(n: int, max_error: float, delta: float) -> NDArray[np.int64]:
+    """Return how many of 1, 2, …, n accepted texts may be wrong, shape (n,); -1 where even none would be too many."""
+    return np.asarray(binom.ppf(delta, np.arange(1, n + 1), max_error)).astype(np.int64) - 1
+
+
+def _last_kept(accepted: NDArray[np.int64], wrong: NDArray[np.int64], allowed: NDArray[np.int64]) -> int | None:
+    """Return the position of the lowest confidence that is found to keep the limit; None if none is."""
+    allowed = allowed[accepted - 1]
+    tried = (allowed >= 0) & (accepted >= accepted[-1] / _FIRST_PART) & (np.diff(allowed, prepend=-1) > 0)
+    tried[-1] |= allowed[-1] >= 0
+    at = np.flatnonzero(tried)
+    broken = wrong[at] > allowed[at]
+    n_kept = int(broken.argmax()) if broken.any() else len(at)
+    return int(at[n_kept - 1]) if n_kept else None
 
 
 def _by_confidence(

@@ -12,7 +12,15 @@ from typing import Any
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.reporting.content import FEW_GROUPS, ReportContent, Shown, read
-from secondcoder.reporting.formatting import MODEL, format_metric, format_share, format_value, joined, name_of
+from secondcoder.reporting.formatting import (
+    MODEL,
+    chosen_on_dev,
+    format_metric,
+    format_share,
+    format_value,
+    joined,
+    name_of,
+)
 from secondcoder.reporting.methods import methods
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#$~])")
@@ -20,7 +28,7 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 # Of the model that the demo extra installs, by its short name.
 _ON_THE_HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 _LONGEST_TITLE = 4
-_PARTS = {"test": "test", "folds": "cross-fitting", "dev": "dev (which chose the epoch, so its figures are optimistic)"}
+_PARTS = {"test": "test", "folds": "cross-fitting", "dev": "dev (which chose {}, so its figures are optimistic)"}
 
 
 def render_card(content: ReportContent) -> str:
@@ -86,6 +94,7 @@ def _figures(c: ReportContent, shown: Shown) -> str:
     if not shown.judged_on:
         return ""
     model = shown.main[MODEL]
+    part = _PARTS[shown.judged_on].format(chosen_on_dev(model))
     groups = f" from {model.n_groups:,} groups" if model.n_groups is not None else ""
     names = [name for name in model.leading if name != "weighted-f1"]
     rows = [
@@ -101,11 +110,11 @@ def _figures(c: ReportContent, shown: Shown) -> str:
     return "\n\n".join(
         [
             "## How good it is",
-            f"On {_PARTS[shown.judged_on]}: {model.n:,} texts{groups} that it did not learn from."
+            f"On {part}: {model.n:,} texts{groups} that it did not learn from."
             + (" In brackets 95 % intervals." if model.intervals else ""),
             _table(["", *(_plain(name_of(who, c.task)) for who in shown.main)], rows),
             _table(["class", "precision", "recall", "F1", "texts"], classes),
-            *([f"Expected calibration error {calibration.error:.3f}, Brier score {calibration.brier:.3f}."]
+            *([f"Expected calibration error {calibration.shown}, Brier score {calibration.brier:.3f}."]
               if calibration else []),
         ]
     )  # fmt: skip
@@ -114,7 +123,8 @@ def _figures(c: ReportContent, shown: Shown) -> str:
 def _limits(c: ReportContent, shown: Shown) -> str:
     said = []
     if shown.judged_on == "dev":
-        said.append("The test part has not been opened; dev chose the epoch, so these figures are optimistic.")
+        chosen = chosen_on_dev(shown.main[MODEL])
+        said.append(f"The test part has not been opened; dev chose {chosen}, so these figures are optimistic.")
     if shown.judged_on and (n := shown.main[MODEL].n_groups) is not None and n < FEW_GROUPS:
         said.append(
             f"The texts that it was judged on come from {n} {'group' if n == 1 else 'groups'} "

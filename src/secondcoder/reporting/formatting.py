@@ -6,6 +6,7 @@ In: plain values. Out: text for the page, its pictures' tables, and the model ca
 from typing import Any
 
 from secondcoder.corpus.corpus import TaskName
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.intervals import Interval
 from secondcoder.evaluation.tasks import task_rules
 
@@ -92,6 +93,16 @@ def format_progress(value: Any, name: str) -> str:
             return format_count(value)
         case _:
             return format_value(value)
+
+
+def chosen_on_dev(evaluation: Evaluation) -> str:
+    """Return what dev chose of the model, so that its figures on dev are optimistic: the epoch, and what was fitted."""
+    chosen = ["the epoch"]
+    if evaluation.uncalibrated is not None:
+        chosen.append("the temperature")
+    if evaluation.thresholds:
+        chosen.append("the threshold" if len(evaluation.thresholds) == 1 else "the thresholds")
+    return joined(chosen)
 
 
 def shortened(text: str, longest: int) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from secondcoder.evaluation.comparison import Comparison
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.intervals import Interval
+from secondcoder.evaluation.selective import Guarantee
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.reporting.content import ReportContent, Shown
 from secondcoder.reporting.formatting import MAJORITY, MODEL, counted, format_metric, joined, name_of
@@ -308,8 +309,10 @@ def _calibration(shown: Shown, cited: list[str]) -> str:
     why = "groups" if model.n_groups is not None else "texts"
     error, brier = (
         f"{value:.3f}{_limits(interval) or f' (without an interval: there are too few {why} for one)'}"
-        for value, interval in ((found.error, found.error_interval), (found.brier, found.brier_interval))
+        for value, interval in ((found.error or 0.0, found.error_interval), (found.brier, found.brier_interval))
     )
+    if found.error is None:
+        return f"The Brier score is {brier} (Brier 1950); the calibration error is not given: {found.reason}."
     return (
         f"The expected calibration error (Naeini et al. 2015) of {what}, over {counted(len(found.bins), 'bin')} with "
         f"equally many {units} and less what chance adds to it (Kumar et al. 2019), is {error}, the Brier score "
@@ -326,13 +329,15 @@ def _guarantee(shown: Shown, cited: list[str]) -> str:
     if found.min_confidence is None:
         return (
             f"From no probability on could an error of at most {found.max_error:.1%} be promised by the {found.n:,} "
-            "texts of dev kept for that (Geifman and El-Yaniv 2017; Angelopoulos et al. 2021)."
+            f"texts of dev kept for that, {_independent(found)} (Geifman and El-Yaniv 2017; Angelopoulos et al. 2021); "
+            f"it takes {found.fewest:,} texts, if all of them are labelled right."
         )
     return (
-        f"Texts with a probability below {found.min_confidence:.3f} were to be left to human coders, so that with a "
-        f"confidence of {100 * (1 - found.delta):.0f} % at most {found.max_error:.1%} of the {labels} given are wrong "
+        f"Texts with a probability below {found.min_confidence:.3f} were to be left to human coders. The procedure "
+        f"that chose this limit, which may also find none, keeps the share of wrong ones among the {labels} given at "
+        f"{found.max_error:.1%} or less in at least {100 * (1 - found.delta):g} of 100 studies "
         "(Geifman and El-Yaniv 2017, by tests in a fixed order: Angelopoulos et al. 2021; "
-        f"chosen on {found.n:,} texts of dev used for nothing else, taken as independent)."
+        f"chosen on {found.n:,} texts of dev used for nothing else, {_independent(found)})."
     )
 
 
@@ -343,3 +348,8 @@ def _shares(cited: list[str]) -> str:
         "texts are labelled (TeBlunthuis et al. 2024); they are no estimates until corrected with a sample coded by "
         "hand (Egami et al. 2023)."
     )
+
+
+def _independent(found: Guarantee) -> str:
+    groups = "" if found.n_groups is None else f", though they come from {found.n_groups:,} groups"
+    return f"taken as independent{groups}"

@@ -193,6 +193,7 @@ def _environment() -> jinja2.Environment:
         "gaps": split_at_gaps,
         "who": _who,
         "part": lambda name: form.PART_NAMES.get(name, name),
+        "chosen_on_dev": form.chosen_on_dev,
         "column": lambda name: form.HISTORY_NAMES.get(name, form.format_metric(name)),
     }
     environment.globals["is_better"] = is_better

@@ -17,7 +17,7 @@ from typing import Any
 
 from secondcoder.corpus.corpus import Corpus, TaskName
 from secondcoder.errors import InterruptedRunError, RunError, SettingsError
-from secondcoder.evaluation.learning_curve import LearningCurve, fit_power_law
+from secondcoder.evaluation.learning_curve import LearningCurve, fit_power_law, why_no_forecast
 from secondcoder.evaluation.metrics import LOWER_IS_BETTER, is_better
 from secondcoder.evaluation.tasks import history_names, task_rules
 from secondcoder.progress import Progress
@@ -182,6 +182,11 @@ def trace_curve(
     with locked(output):
         finished = _finished(output, study)
         wanted = [(size, study.seed + i) for i in range(seeds) for size in sizes]
+        if reason := why_no_forecast([*wanted, *((one["size"], one["seed"]) for one in finished.done.values())]):
+            progress.say(
+                f"This curve will have no forecast of what more labels would bring: {reason}. Name four sizes or more "
+                "that span a factor of 3 or more (--sizes), and two seeds or more (--seeds)."
+            )
         for number, (size, seed) in enumerate(wanted, 1):
             if (size, seed) not in finished.done:
                 name = f"Training {number} of {len(wanted)}: {size:,} texts, seed {seed}"

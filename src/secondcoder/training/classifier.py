@@ -6,11 +6,12 @@ In: a model, dev, what the model says about dev. Out: the model's card and head,
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import ModelError
-from secondcoder.evaluation.selective import Guarantee, risk_guarantee
+from secondcoder.evaluation.selective import Guarantee, chance_of_finding, risk_guarantee
 from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.model.backend_choice import Choice, DevReference, choose_backend
 from secondcoder.model.model import Model, Scores
@@ -86,7 +87,11 @@ def finish_classifier(
     findings += set_thresholds(model, dev, scores, tune=settings.tune_threshold)
     reference = DevReference(parts.train.texts, dev.texts, gold_of(dev, model.label_names), scores, model.card.decide)
     choice = choose_backend(model, settings.backend, reference, progress)
-    return Finished(choice, choose_confidence(model, parts.reserved, settings.max_error), findings)
+    guarantee = choose_confidence(model, parts.reserved, settings.max_error)
+    if guarantee is not None:
+        judged = judged_by(model, dev, scores.probabilities)
+        guarantee = replace(guarantee, chance=chance_of_finding(*judged, guarantee.n, guarantee.max_error))
+    return Finished(choice, guarantee, findings)
 
 
 def calibrate(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
@@ -174,9 +179,15 @@ def choose_confidence(model: Model, reserved: Corpus | None, max_error: float | 
     """
     if reserved is None or max_error is None:
         return None
-    probabilities, card = model.score(reserved.texts).probabilities, model.card
-    rules, given = task_rules(card.task), card.decide(probabilities)
-    right = rules.right(given, gold_of(reserved, model.label_names))
-    found = risk_guarantee(rules.confidence(probabilities, given), right, max_error)
+    judged = judged_by(model, reserved, model.score(reserved.texts).probabilities)
+    found = risk_guarantee(*judged, max_error)
     model.card = replace(model.card, min_confidence=found.min_confidence)
-    return found
+    return replace(found, n_groups=None if reserved.units is None else len(set(reserved.units)))
+
+
+def judged_by(
+    model: Model, rows: Corpus, probabilities: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return how sure the label is that a model gives to each row, and whether it is the gold one; shapes (n,)."""
+    rules, given = task_rules(model.card.task), model.card.decide(probabilities)
+    return rules.confidence(probabilities, given), rules.right(given, gold_of(rows, model.label_names))
