@@ -92,7 +92,7 @@ def test_groups_that_err_together_widen_the_intervals():
     ):
         assert a is not None
         assert g is not None
-        assert g.high - g.low > 1.2 * (a.high - a.low)
+        assert g.high - g.low > 1.1 * (a.high - a.low)
     assert (one.error_interval, one.brier_interval, one.bins[0].interval) == (None, None, None)
 
 
