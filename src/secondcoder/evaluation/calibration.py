@@ -12,15 +12,14 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation.count_intervals import LIKENESS, moderated, share_interval
-from secondcoder.evaluation.intervals import LEVEL, Interval, mean_interval
+from secondcoder.evaluation.count_intervals import share_interval
+from secondcoder.evaluation.intervals import LEVEL, Interval, mean_interval, units_of
+from secondcoder.evaluation.likeness import worth_of
 from secondcoder.storage import Stored
 
 MOST_BINS = 10
 ROWS_A_BIN = 20
 """Fewer rows make fewer bins, and fewer in all have no calibration error: of so few, a share right is hardly known."""
-FEWEST_GROUPS = 5
-"""Fewer say nothing of others: intervals are then for their rows, taken as independent."""
 _DRAWS = 500
 _LEAST_VARIANCE = 0.1  # of a bin's number right, below which its skewness counts as no larger
 Floats = NDArray[np.float64]
@@ -39,11 +38,6 @@ def bins_of(confidence: Floats) -> NDArray[np.int64]:
             cuts.append(end)
     bin_of_value: NDArray[np.int64] = np.searchsorted(cuts, ends - counts, side="right") - 1
     return bin_of_value[of_row]
-
-
-def units_of(groups: Sequence[str] | None) -> Sequence[str] | None:
-    """Return the groups where there are enough of them to take them as units, else None."""
-    return None if groups is None or len(set(groups)) < FEWEST_GROUPS else groups
 
 
 def calibration_error(
@@ -91,7 +85,7 @@ def calibration_error(
     noise = _row_noise(confidence, pattern, bins)
     if groups is not None:
         unit = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
-        noise = _grouped_noise(noise, right - confidence, bins, unit)
+        noise = _grouped_noise(noise, confidence, right, bins, unit)
 
     def shown(s: float) -> Floats:
         sizes: Floats = np.abs(s * pattern + noise(s)).sum(axis=1)
@@ -170,28 +164,26 @@ def _row_noise(confidence: Floats, pattern: Floats, bins: NDArray[np.int64]) -> 
 
 
 def _grouped_noise(
-    of_rows: Callable[[float], Floats], differences: Floats, bins: NDArray[np.int64], unit: NDArray[np.int64]
+    of_rows: Callable[[float], Floats],
+    confidence: Floats,
+    right: NDArray[np.bool_],
+    bins: NDArray[np.int64],
+    unit: NDArray[np.int64],
 ) -> Callable[[float], Floats]:
     """Return draws of the weighted gaps' chance part, shape (draws, bins), with groups as the units.
 
     To what independent rows vary by, never less, comes what groups do: on the whole they are harder or easier, and all
-    bins move together. How much of that there is, few groups hardly show; it is moderated as for shares. Where the
-    jackknife over groups sees the bins vary more than that, it counts.
+    bins move together. How much of that there is, few groups hardly show; it is drawn from what rows of groups may be
+    worth, as for shares. Where the jackknife over groups sees the bins vary more than that, it counts.
     """
     n, n_bins, g = len(bins), int(bins.max()) + 1, int(unit.max()) + 1
-    left = 1 - np.bincount(unit) / n
-    centred = differences - differences.mean()
-    alone = float(np.square(centred).sum()) / n**2
-    moved = np.bincount(unit, centred) / n / left
-    weights = 1 - left
-    size = max(n * float(np.square(weights).sum()), 1.0)
-    expected = np.array([1 + LIKENESS * (size - 1)])
-    seen = np.array([(g - 1) / g * np.square(moved).sum() / alone]) if alone > 0 else expected
-    effect, freedom = moderated(seen, expected, np.array([size]), weights[:, np.newaxis])
-    random = np.random.default_rng(1)
-    scale = np.sqrt(freedom / random.chisquare(freedom, _DRAWS))  # Student's t
-    together = scale * random.standard_normal(_DRAWS)
-    shift = np.sqrt(effect - 1) * together[:, np.newaxis] * np.bincount(bins) / n
+    sizes = np.bincount(unit).astype(np.float64)
+    differences, left = right - confidence, 1 - sizes / n
+    worth = worth_of(np.bincount(unit, right).astype(np.float64), sizes)
+    effects, random = n / worth.rows, np.random.default_rng(1)
+    effect = random.choice(effects, _DRAWS, p=worth.weights)
+    together = np.sqrt(effect - 1) * random.standard_normal(_DRAWS)
+    shift = together[:, np.newaxis] * np.bincount(bins) / n
 
     def drawn(s: float) -> Floats:
         rows = of_rows(s)
@@ -204,7 +196,7 @@ def _grouped_noise(
     by_bin = float((g - 1) / g * np.square(sums / left[:, np.newaxis] / n).sum())
     plain = float(np.abs(np.bincount(bins, differences)).sum() / n)
     rows = np.square(of_rows(plain)).mean(axis=0).sum()
-    ours = float(rows * (1 + (effect[0] - 1) * np.square(np.bincount(bins) / n).sum()))
+    ours = float(rows * (1 + (effects @ worth.weights - 1) * np.square(np.bincount(bins) / n).sum()))
     more = np.sqrt(max(1.0, by_bin / ours)) if ours > 0 else 1.0
     return lambda s: more * drawn(s)
 

@@ -252,8 +252,6 @@ class ReportContent:
         return len(counted) == self.test_openings > 0 and all(one.same_model for one in counted)
 
 
-FEW_GROUPS = 10
-"""With fewer groups than these an interval speaks for the groups at hand, and hardly for others."""
 PARTS = ("test", "folds", "dev")
 """The order in which they lead: what judged once, what was not learned from, what chose."""
 

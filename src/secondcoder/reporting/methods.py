@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from secondcoder.evaluation.comparison import Comparison
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.intervals import Interval
+from secondcoder.evaluation.likeness import LIKENESS, LIKENESS_DOUBT
 from secondcoder.evaluation.selective import Guarantee
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.reporting.content import ReportContent, Shown
@@ -32,7 +33,7 @@ from secondcoder.reporting.references import REFERENCES
 
 GROUPED = "grouped-"
 """Begins the key of an interval that takes groups as the units."""
-GROUPED_REFERENCES = ("korn1998", "mackinnon2023", "satterthwaite1946", "smyth2004")
+GROUPED_REFERENCES = ("crowder1978", "kish1965", "mackinnon2023", "satterthwaite1946")
 INTERVALS: dict[str, tuple[str, tuple[str, ...]]] = {
     "wilson": ("Wilson’s (1927) score interval", ("wilson1927",)),
     "wilson-f1": ("Wilson’s interval of TP/(TP+FP+FN), carried over to F1 (Lam et al. 2023)", ("lam2023",)),
@@ -283,12 +284,13 @@ def _intervals(shown: Shown, cited: list[str]) -> str:
 def _over_groups(n: int) -> str:
     """Tell how intervals over groups are made, and what is assumed for them."""
     text = (
-        f"Their unit is the group ({n:,}), by the leave-one-group-out jackknife (MacKinnon et al. 2023) and the "
-        "effective number of texts (Korn and Graubard 1998), with Student’s t at Satterthwaite’s (1946) degrees of "
-        "freedom. For how alike texts of one group are in being classified correctly, a prior intraclass correlation "
-        "of 0.05 (standard deviation 0.15) was assumed, and what the groups show was shrunk towards it (Smyth 2004)"
+        f"Their unit is the group ({n:,}). How alike texts of one group are in being classified correctly was estimated "
+        f"by a beta-binomial model (Crowder 1978) with a prior intraclass correlation of {LIKENESS:g} (standard deviation "
+        f"{LIKENESS_DOUBT:g}); shares have Wilson’s limits averaged over the numbers of independent texts that follow "
+        "(Kish 1965), other figures the leave-one-group-out jackknife (MacKinnon et al. 2023) with Student’s t at "
+        "Satterthwaite’s (1946) degrees of freedom"
     )
-    return f"{text}." if n >= _MANY_GROUPS else f"{text}; with {n} groups this assumption decides much of the width."
+    return f"{text}." if n >= _MANY_GROUPS else f"{text}; with {n} groups the prior decides much of the width."
 
 
 def _training_again(c: ReportContent, shown: Shown) -> str:

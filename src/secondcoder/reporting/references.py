@@ -12,6 +12,8 @@ METHODS = {
     "then test: Calibrating predictive algorithms to achieve risk control. arXiv:2110.01052",
     "cohen1968": "Cohen, J. (1968). Weighted kappa: Nominal scale agreement with provision for scaled disagreement or "
     "partial credit. Psychological Bulletin, 70(4), 213–220. doi:10.1037/h0026256",
+    "crowder1978": "Crowder, M. J. (1978). Beta-binomial anova for proportions. Applied Statistics, 27(1), 34–37. "
+    "doi:10.2307/2346223",
     "fleiss1969": "Fleiss, J. L., Cohen, J., & Everitt, B. S. (1969). Large sample standard errors of kappa and "
     "weighted kappa. Psychological Bulletin, 72(5), 323–327. doi:10.1037/h0028106",
     "lipton2014": "Lipton, Z. C., Elkan, C., & Naryanaswamy, B. (2014). Optimal thresholding of classifiers to "
@@ -24,8 +26,7 @@ METHODS = {
     "Journal of the Royal Statistical Society B, 54(1), 221–228. doi:10.1111/j.2517-6161.1992.tb01876.x",
     "hu2022": "Hu, E. J., Shen, Y., Wallis, P., Allen-Zhu, Z., Li, Y., Wang, S., Wang, L., & Chen, W. (2022). LoRA: "
     "Low-rank adaptation of large language models. ICLR 2022. arXiv:2106.09685",
-    "korn1998": "Korn, E. L., & Graubard, B. I. (1998). Confidence intervals for proportions with small expected "
-    "number of positive counts estimated from survey data. Survey Methodology, 24(2), 193–201.",
+    "kish1965": "Kish, L. (1965). Survey sampling. Wiley.",
     "lam2023": "Lam, K. F. Y., Gopal, V., & Qian, J. (2023). Confidence intervals for the F1 score: A comparison of "
     "four methods. arXiv:2309.14621",
     "mackinnon2023": "MacKinnon, J. G., Nielsen, M. Ø., & Webb, M. D. (2023). Fast and reliable jackknife and "
@@ -49,9 +50,6 @@ METHODS = {
     "arXiv:1711.05101",
     "satterthwaite1946": "Satterthwaite, F. E. (1946). An approximate distribution of estimates of variance "
     "components. Biometrics Bulletin, 2(6), 110–114. doi:10.2307/3002019",
-    "smyth2004": "Smyth, G. K. (2004). Linear models and empirical Bayes methods for assessing differential expression "
-    "in microarray experiments. Statistical Applications in Genetics and Molecular Biology, 3(1), 3. "
-    "doi:10.2202/1544-6115.1027",
     "teblunthuis2024": "TeBlunthuis, N., Hase, V., & Chan, C.-H. (2024). Misclassification in automated content "
     "analysis causes bias in regression. Can we fix it? Yes we can! Communication Methods and Measures, 18(3), "
     "278–299. doi:10.1080/19312458.2023.2293713",
