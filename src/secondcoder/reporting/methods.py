@@ -284,9 +284,9 @@ def _intervals(shown: Shown, cited: list[str]) -> str:
 def _over_groups(n: int) -> str:
     """Tell how intervals over groups are made, and what is assumed for them."""
     text = (
-        f"Their unit is the group ({n:,}). How alike texts of one group are in being classified correctly was estimated "
-        f"by a beta-binomial model (Crowder 1978) with a prior intraclass correlation of {LIKENESS:g} (standard deviation "
-        f"{LIKENESS_DOUBT:g}); shares have Wilson’s limits averaged over the numbers of independent texts that follow "
+        f"Their unit is the group ({n:,}). How alike texts of one group are in being classified correctly was "
+        "estimated by a beta-binomial model (Crowder 1978) with a prior intraclass correlation of "
+        f"{LIKENESS:g} (standard deviation {LIKENESS_DOUBT:g}); shares have Wilson’s limits averaged over the numbers of independent texts that follow "
         "(Kish 1965), other figures the leave-one-group-out jackknife (MacKinnon et al. 2023) with Student’s t at "
         "Satterthwaite’s (1946) degrees of freedom"
     )
