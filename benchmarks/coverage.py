@@ -1,17 +1,26 @@
-"""How often do the intervals hold the truth? Simulated studies over a grid.
+"""How often do the intervals hold the truth? Simulated studies over two grids.
 
 In: nothing. Out: tables in markdown and the same figures as JSON: for each figure the coverage of nominal 95 %, its
 minimum and where that is, the mean width, how often there is no interval; beside it the percentile bootstrap on a
 smaller grid.
 
-    python benchmarks/coverage.py --result benchmarks/results/2026-11-23-coverage
+    python benchmarks/coverage.py --result benchmarks/results/2026-11-29-coverage
 
-A study draws n rows of k classes, in equal shares or 90 % of the first and 10 % shared by the others. A classifier sees
-each row with noise and gives the class that Bayes' rule finds most probable; its probabilities are overconfident
-(temperature 2/3). How much it sees is chosen such that the mean recall over the classes is 0.6, 0.8 or 0.95; the
-accuracy is then between 0.6 and 0.99. Grouped rows: the sizes of groups are log-normal (the largest of 12 has some 20 %
-of the rows, each has one at least). Each group has its own shares of the classes (Dirichlet), its own leaning to each
-class, and is harder or easier as a whole; the truth is that of infinitely many groups.
+The first grid, of recalls. A text of the first class is found with a probability of 0.95, one of another class with
+0.6; if not, it gets another class by how frequent these are. Two classes at 50:50, 90:10 or 97:3, or five at 90:2.5×4
+or 97:0.75×4. Either texts are independent; or groups have 50 texts on average, all alike, or with shares that fall as
+1 / i^1.5 (the largest has 60, 57, 52, 49 or 44 % of 4, 5, 8, 12 or 30). Recalls of a group are then beta-distributed
+with an intraclass correlation of 0, 0.1 or 0.3, and one uniform number decides for all classes: a group that is hard
+is so throughout. The truth is that of infinitely many groups; with four groups, as intervals speak of these documents
+only, that of infinitely many texts of these four. A missing interval counts as one that misses.
+
+The second grid, of signals. A study draws n rows of k classes, in equal shares or 90 % of the first and 10 % shared
+by the others. A classifier sees each row with noise and gives the class that Bayes' rule finds most probable; its
+probabilities are overconfident (temperature 2/3). How much it sees is chosen such that the mean recall over the
+classes is 0.6, 0.8 or 0.95; the accuracy is then between 0.6 and 0.99. Grouped rows: the sizes of groups are log-
+normal (the largest of 12 has some 20 % of the rows, each has one at least). Each group has its own shares of the
+classes (Dirichlet), its own leaning to each class, and is harder or easier as a whole; the truth is that of
+infinitely many groups.
 """
 
 import argparse
@@ -24,10 +33,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 from secondcoder.environment import machine, versions
 from secondcoder.evaluation.count_intervals import Tallies, figure_limits
-from secondcoder.evaluation.intervals import mean_interval
+from secondcoder.evaluation.intervals import FEWEST_GROUPS, mean_interval
 
 LEVEL = 0.95
 SIZES = (100, 300, 1_000)
@@ -35,6 +45,14 @@ SHARES = ("balanced", "90:10")
 CLASSES = (2, 3, 7)
 QUALITIES = (0.6, 0.8, 0.95)
 GROUPS = (None, 12, 30)
+RECALLS, A_GROUP = (0.95, 0.6), 50
+MIXES = {
+    "50:50": (0.5, 0.5),
+    "90:10": (0.9, 0.1),
+    "97:3": (0.97, 0.03),
+    "90:2.5×4": (0.9, 0.025, 0.025, 0.025, 0.025),
+    "97:0.75×4": (0.97, 0.0075, 0.0075, 0.0075, 0.0075),
+}
 CHUNK = 250  # studies drawn at once
 OVERCONFIDENCE = 1.5
 SIZE_SPREAD, SHARE_WEIGHT, LEANING, EASE = 0.6, 15.0, 0.5, 0.25
@@ -139,7 +157,8 @@ def tally(rows, owner, cell):
         times = np.bincount(pair.ravel(), minlength=studies * k * k).reshape(studies, k * k).astype(float)
         gold, predicted = np.repeat(np.eye(k), k, axis=0), np.tile(np.eye(k), (k, 1))
         parts = (gold * predicted, gold, predicted)
-        return Tallies(*(np.broadcast_to(part, (studies, k * k, k)) for part in parts), times, grouped=False)
+        parts = (np.broadcast_to(part, (studies, k * k, k)) for part in parts)
+        return Tallies(*parts, times, False, np.ones(times.shape))
     unit = owner + cell.groups * np.arange(studies)[:, np.newaxis]
     hit = (rows.gold == rows.predicted).astype(float)
 
@@ -151,7 +170,7 @@ def tally(rows, owner, cell):
         return found.reshape(studies, cell.groups, k).astype(float)
 
     parts = (count(rows.gold, hit), count(rows.gold), count(rows.predicted))
-    return Tallies(*parts, np.ones((studies, cell.groups)), grouped=True)
+    return Tallies(*parts, np.ones((studies, cell.groups)), True, parts[1].sum(axis=-1))
 
 
 def figures_of(hits, support, predicted):
@@ -243,10 +262,103 @@ def population_of(cell):
     return cell._replace(n=0, groups=None if cell.groups is None else 0)
 
 
-def study_cell(cell, truth, studies, bootstrapped):
+class RecallCell(NamedTuple):
+    """One point of the grid of recalls."""
+
+    groups: int | None
+    equal: bool
+    n: int
+    mix: str
+    likeness: float
+
+    def __str__(self) -> str:
+        if self.groups is None:
+            return f"n = {self.n:,}, {self.mix}"
+        sizes = "equal" if self.equal else "unequal"
+        return f"{self.groups} {sizes} groups, {self.mix}, correlation {self.likeness:g}"
+
+    @property
+    def rarest(self) -> float:
+        """Texts of the rarest class that are expected."""
+        return self.n * min(MIXES[self.mix])
+
+
+def recall_grid():
+    cells = [RecallCell(None, True, n, mix, 0.0) for n in (50, 100, 300) for mix in MIXES]
+    for groups, equal, mix, likeness in itertools.product((4, 5, 8, 12, 30), (True, False), MIXES, (0.0, 0.1, 0.3)):
+        cells.append(RecallCell(groups, equal, A_GROUP * groups, mix, likeness))
+    return cells
+
+
+def confusion_of(shares, recalls):
+    """Return the expected shares of (gold, predicted), ndarray of shape (..., k, k), with recalls of shape (..., k)."""
+    k = len(shares)
+    wrong = np.tile(shares, (k, 1))
+    np.fill_diagonal(wrong, 0)
+    wrong /= wrong.sum(axis=1, keepdims=True)
+    rows = wrong * (1 - recalls)[..., np.newaxis] + np.eye(k) * recalls[..., np.newaxis]
+    return shares[:, np.newaxis] * rows
+
+
+def draw_recalls(cell, studies, rng):
+    """Return counts by (gold, predicted) of each group, (studies, groups, k, k), and what is true of these groups."""
+    shares = np.array(MIXES[cell.mix])
+    k, means = len(shares), np.array((RECALLS[0], *[RECALLS[1]] * (len(shares) - 1)))
+    groups = cell.groups or 1
+    weights = np.ones(groups) if cell.equal else 1 / np.arange(1, groups + 1) ** 1.5
+    sizes = np.maximum(np.round(weights / weights.sum() * cell.n), 1).astype(int)
+    recalls = np.broadcast_to(means, (studies, groups, k))
+    if cell.likeness:
+        both = (1 - cell.likeness) / cell.likeness
+        chance = rng.random((studies, groups, 1))
+        recalls = special.betaincinv(means * both, (1 - means) * both, np.broadcast_to(chance, recalls.shape))
+    expected = confusion_of(shares, recalls)
+    flat = expected.reshape(studies, groups, k * k)
+    counts = rng.multinomial(sizes, flat / flat.sum(axis=-1, keepdims=True)).reshape(expected.shape).astype(float)
+    of_these = np.einsum("sgij,g->sij", expected, sizes / sizes.sum())
+    return counts, of_these
+
+
+def tally_counts(counts, grouped):
+    """Return the tallies of counts by group, or, with groups left aside, by pair of gold and predicted class."""
+    studies, _, k, _ = counts.shape
+    hits, gold, predicted = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1), counts.sum(axis=-2)
+    if grouped:
+        return Tallies(hits, gold, predicted, np.ones(gold.shape[:2]), True, gold.sum(axis=-1))
+    times = counts.sum(axis=1).reshape(studies, k * k)
+    gold, predicted = np.repeat(np.eye(k), k, axis=0), np.tile(np.eye(k), (k, 1))
+    parts = (np.broadcast_to(part, (studies, k * k, k)) for part in (gold * predicted, gold, predicted))
+    return Tallies(*parts, times, False, np.ones(times.shape))
+
+
+def study_recalls(cell, studies, seed):
+    """Return coverage, mean width and share without an interval of one cell, by figure."""
+    rng = np.random.default_rng([seed, *map(ord, str(cell))])
+    shares = np.array(MIXES[cell.mix])
+    means = np.array((RECALLS[0], *[RECALLS[1]] * (len(shares) - 1)))
+    fixed, tallied, done = confusion_of(shares, means), {}, 0
+    while done < studies:
+        counts, of_these = draw_recalls(cell, min(CHUNK, studies - done), rng)
+        few = cell.groups is not None and cell.groups < FEWEST_GROUPS
+        matrix = of_these if few else fixed[np.newaxis]
+        truth = figures_of(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-1), matrix.sum(axis=-2))
+        limits = figure_limits(tally_counts(counts, cell.groups is not None and not few), LEVEL)
+        count_hits(limits, truth, tallied)
+        done += len(counts)
+    found = {}
+    for name, (every, given, held, width, below, above) in tallied.items():
+        shares = {"coverage": held, "none": every - given, "above_truth": below, "below_truth": above}
+        found[name.replace("(others)", "(rarer)").replace("(first)", "(frequent)")] = {
+            "width": round(float(width / max(given, 1)), 4),
+            **{key: round(float(value / every), 4) for key, value in shares.items()},
+        }
+    return found
+
+
+def study_cell(cell, truth, studies, bootstrapped, seed):
     """Return the counts of one cell, for our intervals and, for `bootstrapped` studies, for the bootstrap's."""
     signal = signal_of(cell)
-    rng = np.random.default_rng([1, *map(ord, str(cell))])
+    rng = np.random.default_rng([seed, *map(ord, str(cell))])
     ours, theirs, done = {}, {}, 0
     while done < studies:
         owner = draw_owners(cell, min(CHUNK, studies - done), rng)
@@ -293,9 +405,77 @@ def table(results, who, kept):
     return "\n".join(lines), found
 
 
-def written(results, options, seconds):
+REPORTED = {
+    "accuracy": "accuracy",
+    "macro-f1": "macro-F1",
+    "balanced-accuracy": "balanced accuracy",
+    "weighted-f1": "weighted F1",
+    "f1 (rarer)": "F1, rare",
+    "precision (rarer)": "precision, rare",
+    "recall (rarer)": "recall, rare",
+}
+ENOUGH = 5
+"""Texts of the rarest class that a cell is expected to have, for its coverage to count."""
+
+
+def recall_tables(results, before):
+    """Return the tables of the first grid: every cell, with the former coverage and width in brackets where known."""
+    lines = ["## Recalls: lowest coverage", "", f"Cells with {ENOUGH} or more texts of the rarest class expected."]
+    lines += ["", "| figure | lowest | where | mean coverage | cells under 93 % | no interval, most |"]
+    lines += ["|---|---|---|---|---|---|"]
+    enough = [(cell, found) for cell, found in results if cell.rarest >= ENOUGH]
+    for name, shown in REPORTED.items():
+        held = [(found[name]["coverage"], str(cell)) for cell, found in enough]
+        least, where = min(held)
+        none = max(found[name]["none"] for _, found in enough)
+        under = sum(value < 0.93 for value, _ in held)
+        mean = np.mean([value for value, _ in held])
+        lines.append(f"| {shown} | {least:.1%} | {where} | {mean:.1%} | {under} of {len(held)} | {none:.1%} |")
+    kinds = {
+        "Recalls: independent texts": lambda cell: cell.groups is None,
+        "Recalls: four groups, for these documents": lambda cell: cell.groups == 4,
+        "Recalls: equal groups": lambda cell: (cell.groups or 0) > 4 and cell.equal,
+        "Recalls: unequal groups": lambda cell: (cell.groups or 0) > 4 and not cell.equal,
+    }
+    for title, kept in kinds.items():
+        lines += ["", f"## {title}", "", "Coverage in per cent / mean width; in brackets as it was before."]
+        lines += ["", "| cell | " + " | ".join(REPORTED.values()) + " |", "|---" * (len(REPORTED) + 1) + "|"]
+        for cell, found in results:
+            if kept(cell):
+                mark = "" if cell.rarest >= ENOUGH else " *"
+                cells = [_shown(found[name], before.get(str(cell), {}).get(name)) for name in REPORTED]
+                lines.append(f"| {cell}{mark} | " + " | ".join(cells) + " |")
+    return [*lines, "", f"\\* fewer than {ENOUGH} texts of the rarest class expected."]
+
+
+def _shown(found, before):
+    old = f" ({100 * before['coverage']:.1f} / {before['width']:.3f})" if before else ""
+    none = f", none {found['none']:.1%}" if found["none"] else ""
+    return f"{100 * found['coverage']:.1f} / {found['width']:.3f}{none}{old}"
+
+
+def written(recalls, results, options, seconds):
     """Return the page."""
     info, version = machine(), versions()
+    before = json.loads(options.before.read_text(encoding="utf-8")) if options.before else {}
+    first, second = (__doc__ or "").strip().split("\n\n")[-2:]
+    lines = [
+        "# How often intervals hold the truth",
+        "",
+        f"`benchmarks/coverage.py --seed {options.seed}`, {options.studies:,} studies a cell, "
+        f"{len(recalls) + len(results)} cells, {seconds:,.0f} s. {info['processor']}, {info['cores']} cores; "
+        f"Python {version['python']}, numpy {version['numpy']}, scipy {version['scipy']}. Nominal coverage is 95 %.",
+        "",
+        *([first, ""] if recalls else []),
+        *([second, ""] if results else []),
+        *(recall_tables(recalls, before) if recalls else []),
+        *(signal_tables(results) if results else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def signal_tables(results):
+    """Return the tables of the second grid."""
     tables = {
         "Independent rows": ("ours", lambda cell: cell.groups is None),
         "12 unequal groups": ("ours", lambda cell: cell.groups == 12),
@@ -307,44 +487,41 @@ def written(results, options, seconds):
     every, means = table(results, "ours", lambda cell: True)
     outside = [f"{name} {mean:.1%}" for name, mean in means.items() if not 0.93 <= mean <= 0.97]
     lines = [
-        "# How often intervals hold the truth",
         "",
-        f"`benchmarks/coverage.py`, {options.studies:,} studies a cell, {len(results)} cells, {seconds:,.0f} s. "
-        f"{info['processor']}, {info['cores']} cores; Python {version['python']}, numpy {version['numpy']}, "
-        f"scipy {version['scipy']}.",
+        "## Signals: all cells",
         "",
-        (__doc__ or "").split("\n\n")[-1].strip(),
-        "",
-        "Nominal coverage is 95 %. Coverage is that of the studies in which there is an interval. Cells count alike; "
-        "those with fewer than 100 such studies are left out. `first` is the first class (at 90:10 the frequent one), "
-        "`others` the mean of the others. Log loss (nats) and Brier score have widths in their own units.",
+        "Coverage is that of the studies in which there is an interval. Cells count alike; those with fewer than 100 "
+        "such studies are left out. `first` is the first class (at 90:10 the frequent one), `others` the mean of the "
+        "others. Log loss (nats) and Brier score have widths in their own units.",
         "",
         "Mean coverage within 93 to 97 %: "
         + (f"every figure of {len(means)}." if not outside else f"all but {', '.join(outside)}."),
-        "",
-        "## All cells",
         "",
         every,
     ]
     for title, (who, kept) in tables.items():
         part, _ = table(results, who, kept)
         if part.count("\n") > 1:
-            lines += ["", f"## {title}", "", part]
-    return "\n".join(lines) + "\n"
+            lines += ["", f"## Signals: {title[0].lower()}{title[1:]}", "", part]
+    return lines
 
 
 COLUMNS = ("none", "coverage", "width", "above_truth", "below_truth", "studies")
 
 
-def as_json(results, options, seconds):
-    """Return all counts: a line a cell, for each figure the values of `COLUMNS`, null where there was no interval."""
-    lines = []
+def as_json(recalls, results, options, seconds):
+    """Return all counts: of the first grid by cell and figure; of the second the values of `COLUMNS`, a line a cell."""
+    first = [json.dumps({**cell._asdict(), **found}, separators=(",", ":")) for cell, found in recalls]
+    second = []
     for cell, result in results:
         compact = {who: {name: [row.get(c) for c in COLUMNS] for name, row in result[who].items()} for who in WHO}
-        lines.append(json.dumps({**cell._asdict(), "accuracy": result["accuracy"], **compact}, separators=(",", ":")))
-    facts = {"studies": options.studies, "seconds": round(seconds), "machine": machine(), "versions": versions()}
-    head = json.dumps({**facts, "columns": COLUMNS}, indent=1)[:-2]
-    return head + ',\n "cells": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
+        second.append(json.dumps({**cell._asdict(), "accuracy": result["accuracy"], **compact}, separators=(",", ":")))
+    facts = {"studies": options.studies, "seed": options.seed, "seconds": round(seconds)}
+    facts |= {"machine": machine(), "versions": versions(), "columns": COLUMNS}
+    lists = (
+        f' "{name}": [\n  ' + ",\n  ".join(lines) + "\n ]" for name, lines in (("recalls", first), ("signals", second))
+    )
+    return json.dumps(facts, indent=1)[:-2] + ",\n" + ",\n".join(lists) + "\n}\n"
 
 
 def grid(quick):
@@ -355,27 +532,35 @@ def grid(quick):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=2_000)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--bootstrap", type=int, default=200, help="studies a cell for the bootstrap, n = 100 and 300 only"
     )
-    parser.add_argument("--quick", action="store_true", help="a third of the grid")
+    parser.add_argument("--quick", action="store_true", help="a third of the grid of signals")
+    parser.add_argument("--only", choices=("recalls", "signals"), help="one of the two grids")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--before", type=Path, help="JSON with coverage and width of the grid of recalls, by cell")
     parser.add_argument("--tried", type=Path, help="markdown to put at the end: what else was tried")
     parser.add_argument("--result", type=Path, required=True, help="path of the result, without its ending")
     options = parser.parse_args()
-    started, cells = time.perf_counter(), grid(options.quick)
+    started = time.perf_counter()
+    first = [] if options.only == "signals" else recall_grid()
+    cells = [] if options.only == "recalls" else grid(options.quick)
     populations = list(dict.fromkeys(map(population_of, cells)))
     with multiprocessing.Pool(options.processes) as pool:
+        found = pool.starmap(study_recalls, [(cell, options.studies, options.seed) for cell in first], chunksize=1)
+        recalls = list(zip(first, found, strict=True))
         truths = dict(zip(populations, pool.map(truth_of, populations, chunksize=1), strict=True))
         bootstrapped = [options.bootstrap if cell.n <= 300 else 0 for cell in cells]
         jobs = [(c, truths[population_of(c)], options.studies, b) for c, b in zip(cells, bootstrapped, strict=True)]
+        jobs = [(*job, options.seed) for job in jobs]
         results = list(zip(cells, pool.starmap(study_cell, jobs, chunksize=1), strict=True))
     seconds = time.perf_counter() - started
-    page = written(results, options, seconds)
+    page = written(recalls, results, options, seconds)
     if options.tried:
         page += "\n" + options.tried.read_text(encoding="utf-8")
     options.result.with_suffix(".md").write_text(page, encoding="utf-8")
-    options.result.with_suffix(".json").write_text(as_json(results, options, seconds), encoding="utf-8")
+    options.result.with_suffix(".json").write_text(as_json(recalls, results, options, seconds), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -218,7 +218,7 @@ def test_evaluate_as_json_has_one_form_for_the_test_part_and_for_a_file(secondco
     assert (of_file["model"]["n"], of_test["model"]["n"]) == (2, 24)
 
 
-def test_one_group_is_said_to_give_no_interval(secondcoder, run_folder, tmp_path):
+def test_intervals_of_few_groups_are_said_to_hold_for_these_only(secondcoder, run_folder, tmp_path):
     path = tmp_path / "new.csv"
 
     def told(n_groups: int) -> str:
@@ -228,13 +228,12 @@ def test_one_group_is_said_to_give_no_interval(secondcoder, run_folder, tmp_path
         assert code == 0
         return out
 
-    one = told(1)
-    assert "All texts come from one group, which gives no interval" in one
-    assert "In brackets" not in one
-    assert "[" not in one
-    several = told(5)
-    assert "In brackets: 95 % intervals, over 5 groups. With so few" in several
-    assert "[" in several
+    for n_groups, which in ((1, "this 1 group"), (2, "these 2 groups")):
+        few = told(n_groups)
+        assert f"In brackets: 95 % intervals. Intervals hold for other texts of {which} only." in few
+        assert f"For other groups it is not known from {which[5:].strip()}. See evaluate --folds." in few
+        assert "[" in few
+    assert "In brackets: 95 % intervals. Intervals hold for other groups like these 5. With so few" in told(5)
 
 
 def test_evaluate_shows_which_new_texts_are_nearly_those_learned(secondcoder, run_folder, tmp_path):

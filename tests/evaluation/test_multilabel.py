@@ -88,7 +88,8 @@ def test_intervals_hold_the_figures_and_an_evaluation_of_sets_survives_json(case
             assert interval.low - 1e-9 <= value <= interval.high + 1e-9, name
             assert interval.low < interval.high, name
     if n_groups == 1:
-        assert not any(found.intervals.values())
+        alone = evaluate(as_sets(gold, names), p, names, task="multi-label")
+        assert found.intervals == alone.intervals
     assert found.risk_coverage.points[-1].error == pytest.approx(1 - found.figure("exact-match"))
     stored = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert Evaluation.from_dict(stored) == found
@@ -125,7 +126,7 @@ def test_texts_are_the_unit_where_decisions_on_one_text_hang_together():
     plain = intervals_of(gold, p >= 0.5)
     twice = intervals_of(np.tile(gold, 2), np.tile(p >= 0.5, 2))
     widths = [found["micro-f1"].high - found["micro-f1"].low for found in (plain, twice)]
-    assert widths[1] == pytest.approx(widths[0], rel=0.03)
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
     macro = [found["macro-f1"].high - found["macro-f1"].low for found in (plain, twice)]
     assert macro[1] == pytest.approx(macro[0], rel=0.15)  # a few texts of a class count somewhat more
 

@@ -39,7 +39,9 @@ def test_kappa_and_mean_absolute_error_are_scikit_learns_and_their_intervals_hol
     for name in ("quadratic-kappa", "mean-absolute-error"):
         interval = found.interval(name)
         assert interval is None or interval.low <= found.figure(name) <= interval.high
-        assert interval is None or n_groups != 1
+    if n_groups == 1:
+        alone = evaluate([names[i] for i in gold], np.eye(k)[said], names, task="ordinal")
+        assert found.intervals == alone.intervals
     assert sum(found.distances) == n
     assert found.distances[0] == sum(gold == said)
     assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False))) == found
@@ -100,7 +102,7 @@ def test_a_threshold_of_the_positive_class_decides_everywhere():
 
 
 def test_intervals_end_where_figures_do_and_who_always_says_the_same_has_none_of_kappa():
-    gold, groups = np.array([0, 2, 2, 0, 1, 2, 0, 2]), list("aaaabbbb")
+    gold, groups = np.array([0, 2, 2, 0, 1, 2, 0, 2]), list("aabcdeee")
     for given_groups in (None, groups):
         found = evaluate(
             [NAMES[i] for i in gold], np.eye(3)[np.ones(8, int)], NAMES[:3], task="ordinal", groups=given_groups

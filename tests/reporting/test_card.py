@@ -16,7 +16,7 @@ def test_the_hub_reads_the_metadata() -> None:
     assert [result["dataset"]["split"] for result in results] == ["test", "folds"]
     macro, accuracy = results[0]["metrics"]
     assert (macro["type"], macro["value"]) == ("f1", 0.88)
-    assert macro["name"].startswith("macro-F1, 95 % interval [0.")
+    assert macro["name"].startswith("macro-F1, 95 % interval for these documents only [0.")
     assert (accuracy["type"], accuracy["value"]) == ("accuracy", 0.88)
 
 
@@ -47,7 +47,8 @@ def test_the_card_says_what_speaks_against_its_figures() -> None:
     leaks = Finding("leaks-allowed", "warning", "23 test texts are nearly the same as one in train.")
     evaluations = {"test": {"model": judged(88, n_groups=3)}}
     card = render_card(content(evaluations=evaluations, findings=[leaks], test_openings=4))
-    assert "come from 3 groups (manifesto): the figures are for these only" in card
+    assert "come from 3 groups (manifesto). The figures are for these only." in card
+    assert "Intervals hold for other texts of these 3 groups only." in card
     assert "opened 4 times" in card
     assert "Leaks were allowed. 23 test texts" in card
     assert "has not been opened" in render_card(content(evaluations={"dev": compared(90, 80)}, test_openings=0))

@@ -6,6 +6,7 @@ import pytest
 from secondcoder.corpus.findings import Finding
 from secondcoder.evaluation.evaluate import evaluate
 from secondcoder.evaluation.multiclass import compare
+from secondcoder.reporting.card import render_card
 from secondcoder.reporting.content import PartContent
 from secondcoder.reporting.formatting import format_duration, format_metric, format_value
 from secondcoder.reporting.page import render
@@ -198,10 +199,13 @@ def test_settings_are_shown_as_text(value: object, shown: str) -> None:
 
 def test_folds_are_offered_where_groups_are_few_and_not_where_they_are_there_or_groups_are_many() -> None:
     offer = "secondcoder evaluate runs/area --folds 5"
-    few = content(evaluations={"test": {"model": judged(88, n_groups=9)}})
-    many = content(evaluations={"test": {"model": judged(88, n_groups=10)}})
+    few = content(evaluations={"test": {"model": judged(88, n_groups=19)}})
+    many = content(evaluations={"test": {"model": judged(88, n_groups=20)}})
     assert offer in Page(render(few)).text
-    assert "For these documents only" not in Page(render(many)).text
+    assert "Few documents. The test texts come from 19 groups" in Page(render(few)).text
+    assert "intraclass correlation" in Page(render(few)).text
+    for absent in ("For these documents only", "Few documents", offer):
+        assert absent not in Page(render(many)).text
     assert offer not in Page(render(content(evaluations={**few.evaluations, "folds": few.evaluations["test"]}))).text
 
 
@@ -228,3 +232,17 @@ def test_a_lead_that_may_be_chance_is_not_sold_as_certain():
         page = Page(render(content(evaluations={"test": figures}, leads={"test": {"majority": lead}}))).text
         assert ("may be chance" not in page) == certain
         assert "interval of the lead" in page
+
+
+def test_a_class_that_no_test_text_has_is_said_beside_the_headline() -> None:
+    lacking = evaluate(["economic"] * 50, [[0.9, 0.1]] * 50, ["economic", "social"])
+    text = Page(render(content(evaluations={"test": {"model": lacking}}))).text
+    at = text.index("No text judged here is “social”: macro-F1 is the mean over the other classes")
+    assert at < text.index("There is no baseline to compare with")
+    assert "No text judged here is “social”" in render_card(content(evaluations={"test": {"model": lacking}}))
+
+
+def test_that_a_baseline_says_the_same_of_every_text_is_told_with_its_exact_figures() -> None:
+    majority = evaluate(["economic"] * 30 + ["social"] * 20, [[0.6, 0.4]] * 50, ["economic", "social"])
+    text = Page(render(content(evaluations={"test": {"model": judged(44, 50), "majority": majority}}))).text
+    assert "Majority class says the same of every text: its figures without brackets are exact." in text

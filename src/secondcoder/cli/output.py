@@ -56,7 +56,7 @@ def print_evaluation(
     more
         What else belongs to them.
     """
-    by_who = {who: evaluation.to_dict() for who, evaluation in figures.items()}
+    by_who = {who: {**evaluation.to_dict(), "notes": evaluation.notes} for who, evaluation in figures.items()}
     print_json({**rows, "findings": list(findings), **(more or {}), **by_who})
 
 
@@ -117,8 +117,13 @@ def print_figures(figures: Mapping[str, "Evaluation"], *, title: str) -> None:
     if first.calibration is not None:
         cells.append(["calibration error", *(_calibration_error(e) for e in figures.values())])
     print_table(["", *names], cells, title=title)
-    if first.n_groups is not None:
-        say(_unit(first.n_groups, any_interval=any(first.interval(name) is not None for name in rows)))
+    notes = [first.headline_note, _unit(first) if any(first.interval(name) for name in rows) else ""]
+    constant = [who for who, e in figures.items() if e.constant]
+    if constant:
+        notes.append(f"{', '.join(constant)}: the same for every text, so that figures without brackets are exact.")
+    for note in filter(None, notes):
+        say(note)
+    if any(notes):
         say()
 
 
@@ -152,14 +157,12 @@ def print_classes(evaluation: "Evaluation") -> None:
         print_table(columns, rows, title=title)
 
 
-def _unit(n_groups: int, *, any_interval: bool) -> str:
-    """Return the sentence on what the intervals go over, or why there are none."""
-    if n_groups == 1:
-        return "All texts come from one group, which gives no interval; see evaluate --folds."
-    few = " With so few, they speak for these groups only; see evaluate --folds." if n_groups < 10 else ""
-    if not any_interval:
-        return f"No interval can be given over these {n_groups:,} groups."
-    return f"In brackets: 95 % intervals, over {n_groups:,} groups.{few}"
+def _unit(evaluation: "Evaluation") -> str:
+    """Return what the intervals speak of where texts come in groups, with the command that judges every group."""
+    if not evaluation.scope_note:
+        return ""
+    few = " See evaluate --folds." if evaluation.scope == "these documents" else ""
+    return f"In brackets: 95 % intervals. {evaluation.scope_note}{few}"
 
 
 def _calibration_error(evaluation: "Evaluation") -> str:

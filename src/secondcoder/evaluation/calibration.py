@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation.count_intervals import LIKENESS, moderated, share_interval
-from secondcoder.evaluation.intervals import LEVEL, Interval, mean_interval
+from secondcoder.evaluation.count_intervals import share_interval
+from secondcoder.evaluation.intervals import FEWEST_GROUPS, LEVEL, Interval, mean_interval
+from secondcoder.evaluation.likeness import worth_of
 from secondcoder.storage import Stored
 
 MOST_BINS = 10
 ROWS_A_BIN = 20
 """Fewer rows make fewer bins: of so few, a share right is hardly known."""
-FEWEST_GROUPS = 4
-"""Fewer have no interval: that of 2 or 3 groups would say next to nothing, and still miss the truth too often."""
 _DRAWS = 1000
 _IMAGINED = 4
 _HALVINGS = 20
@@ -84,7 +83,7 @@ def calibration_error(
     grouped = groups is not None and unit.max() > 0
     noise = _row_noise(confidence, pattern, bins)
     if grouped:
-        noise = _grouped_noise(noise, right - confidence, bins, unit)
+        noise = _grouped_noise(noise, confidence, right, bins, unit)
 
     def shown(s: float, pattern: Floats) -> Floats:
         sizes: Floats = np.abs(s * pattern + noise(s)).sum(axis=1)
@@ -158,28 +157,26 @@ def _row_noise(confidence: Floats, pattern: Floats, bins: NDArray[np.int64]) -> 
 
 
 def _grouped_noise(
-    of_rows: Callable[[float], Floats], differences: Floats, bins: NDArray[np.int64], unit: NDArray[np.int64]
+    of_rows: Callable[[float], Floats],
+    confidence: Floats,
+    right: NDArray[np.bool_],
+    bins: NDArray[np.int64],
+    unit: NDArray[np.int64],
 ) -> Callable[[float], Floats]:
     """Return draws of the weighted gaps' chance part, shape (draws, bins), with groups as the units.
 
     To what independent rows vary by, never less, comes what groups do: on the whole they are harder or easier, and all
-    bins move together. How much of that there is, few groups hardly show; it is moderated as for shares. Where the
-    jackknife over groups sees the bins vary more than that, it counts.
+    bins move together. How much of that there is, few groups hardly show; it is drawn from what rows of groups may be
+    worth, as for shares. Where the jackknife over groups sees the bins vary more than that, it counts.
     """
     n, n_bins, g = len(bins), int(bins.max()) + 1, int(unit.max()) + 1
-    left = 1 - np.bincount(unit) / n
-    centred = differences - differences.mean()
-    alone = float(np.square(centred).sum()) / n**2
-    moved = np.bincount(unit, centred) / n / left
-    weights = 1 - left
-    size = max(n * float(np.square(weights).sum()), 1.0)
-    expected = np.array([1 + LIKENESS * (size - 1)])
-    seen = np.array([(g - 1) / g * np.square(moved).sum() / alone]) if alone > 0 else expected
-    effect, freedom = moderated(seen, expected, np.array([size]), weights[:, np.newaxis])
-    random = np.random.default_rng(1)
-    scale = np.sqrt(freedom / random.chisquare(freedom, _DRAWS))  # Student's t
-    together = scale * random.standard_normal(_DRAWS)
-    shift = np.sqrt(effect - 1) * together[:, np.newaxis] * np.bincount(bins) / n
+    sizes = np.bincount(unit).astype(np.float64)
+    differences, left = right - confidence, 1 - sizes / n
+    worth = worth_of(np.bincount(unit, right).astype(np.float64), sizes)
+    effects, random = n / worth.rows, np.random.default_rng(1)
+    effect = random.choice(effects, _DRAWS, p=worth.weights)
+    together = np.sqrt(effect - 1) * random.standard_normal(_DRAWS)
+    shift = together[:, np.newaxis] * np.bincount(bins) / n
 
     def drawn(s: float) -> Floats:
         rows = of_rows(s)
@@ -192,7 +189,7 @@ def _grouped_noise(
     by_bin = float((g - 1) / g * np.square(sums / left[:, np.newaxis] / n).sum())
     plain = float(np.abs(np.bincount(bins, differences)).sum() / n)
     rows = np.square(of_rows(plain)).mean(axis=0).sum()
-    ours = float(rows * (1 + (effect[0] - 1) * np.square(np.bincount(bins) / n).sum()))
+    ours = float(rows * (1 + (effects @ worth.weights - 1) * np.square(np.bincount(bins) / n).sum()))
     more = np.sqrt(max(1.0, by_bin / ours)) if ours > 0 else 1.0
     return lambda s: more * drawn(s)
 

@@ -21,20 +21,15 @@ from secondcoder.evaluation.intervals import (
     Counts,
     Interval,
     Limits,
-    expected_parts,
-    freedom_of,
     group_codes,
     mean_interval,
     quantile_of,
-    wilson,
-    wilson_limits,
+    share_limits,
 )
+from secondcoder.evaluation.likeness import Worth, mixed_limits, ratio_limits, worth_of
 from secondcoder.evaluation.metrics import SMALLEST_PROBABILITY
 
 Floats = NDArray[np.float64]
-# How alike rows of a group are in being right, before anything is known: the intraclass correlation, and its doubt as a
-# standard deviation.
-LIKENESS, LIKENESS_DOUBT = 0.05, 0.15
 
 
 class Tallies(NamedTuple):
@@ -48,6 +43,10 @@ class Tallies(NamedTuple):
         ndarray of shape (..., u). How often a unit occurs: rows of a pair, 1 for a group.
     grouped
         Whether units are groups.
+    rows
+        ndarray of shape (..., u). Rows, or decisions, of one unit; asked for where units are groups.
+    constant
+        Whether all rows are given the same, whatever they are, and each class has rows: then some figures are exact.
     """
 
     hits: Floats
@@ -55,6 +54,8 @@ class Tallies(NamedTuple):
     predicted: Floats
     times: Floats
     grouped: bool
+    rows: Floats
+    constant: bool = False
 
 
 class Shares(NamedTuple):
@@ -66,41 +67,32 @@ class Shares(NamedTuple):
         ndarray of shape (..., k); 0 where undefined.
     known
         ndarray of shape (..., k). Whether the ratio is defined.
-    units
-        ndarray of shape (..., k). Number of units that it is made of.
     influence
         ndarray of shape (..., u, k). By how much a unit moves the ratio.
     variance
         ndarray of shape (..., k). The squared influences, summed.
-    spread
-        ndarray of shape (..., u, k). The part of the variance that a unit is expected to cause; sums to 1 over units.
-    effect
-        ndarray of shape (..., k). The variance as a multiple of that of independent rows: the design effect.
     rows
-        ndarray of shape (..., k). The rows that a ratio is a share of, divided by that effect.
+        ndarray of shape (..., k). The rows that a ratio is a share of.
     of_row
         ndarray of shape (..., k). The variance that a single row would have.
-    quantile
-        ndarray of shape (..., k). How many standard errors the limits are away, of the normal or of a t distribution.
     limits
         0 and 1 where undefined.
+    worth
+        What the rows of groups are worth, of a share of all rows; None of other ratios, and where rows are independent.
     """
 
     value: Floats
     known: NDArray[np.bool_]
-    units: NDArray[np.int64]
     influence: Floats
     variance: Floats
-    spread: Floats
-    effect: Floats
     rows: Floats
     of_row: Floats
-    quantile: Floats
     limits: Limits
+    worth: Worth | None = None
 
 
 def figure_limits(tallies: Tallies, level: float) -> dict[str, Limits]:
-    """Return the limits of every figure made of counts.
+    """Return the limits of every figure made of counts; not-a-number where there is no interval.
 
     Returns
     -------
@@ -108,105 +100,131 @@ def figure_limits(tallies: Tallies, level: float) -> dict[str, Limits]:
         ``"accuracy"``, ``"balanced-accuracy"``, ``"macro-f1"`` … with limits of shape (...,); ``"precision"``,
         ``"recall"`` and ``"f1"`` with limits of shape (..., k).
     """
-    hits, support, predicted = tallies.hits, tallies.support, tallies.predicted
-    pooled = shares_of(tallies, hits.sum(axis=-1, keepdims=True), support.sum(axis=-1, keepdims=True), level)
-    likeness = likeness_of(tallies, pooled)
-    figures = {
-        "precision": shares_of(tallies, hits, predicted, level, likeness),
-        "recall": shares_of(tallies, hits, support, level, likeness),
-        "f1": as_f1(shares_of(tallies, hits, support + predicted - hits, level, likeness)),
-    }
-    of_gold, of_predicted = (np.einsum("...uk,...u->...k", part, tallies.times) for part in (support, predicted))
+    pooled = shares_of(tallies, tallies.hits.sum(axis=-1, keepdims=True), tallies.rows[..., np.newaxis], level)
+    figures = class_shares(tallies, level)
     accuracy = Limits(*(limit[..., 0] for limit in pooled.limits))
-    found = {
-        "accuracy": accuracy,
-        "balanced-accuracy": average_limits(tallies, figures["recall"], equal_weights(of_gold > 0), level),
-    }
+    of_gold = np.einsum("...uk,...u->...k", tallies.support, tallies.times)
+    found = {"accuracy": accuracy}
     for name, shares in figures.items():
-        found[f"macro-{name}"] = average_limits(tallies, shares, equal_weights(of_gold + of_predicted > 0), level)
+        found[f"macro-{name}"] = average_limits(tallies, shares, pooled, None, level)
         found[f"micro-{name}"] = accuracy
-        found[f"weighted-{name}"] = accuracy if name == "recall" else average_limits(tallies, shares, None, level)
-        given = shares.known & (shares.units > (1 if tallies.grouped else 0))
-        found[name] = Limits(*(np.where(given, limit, np.nan) for limit in shares.limits))
-    if tallies.grouped and support.shape[-2] < 2:
-        return {name: Limits(*(np.full_like(limit, np.nan) for limit in limits)) for name, limits in found.items()}
+        found[f"weighted-{name}"] = (
+            accuracy if name == "recall" else average_limits(tallies, shares, pooled, of_gold, level)
+        )
+        found[name] = shown_limits(shares)
+    found["balanced-accuracy"] = found["macro-recall"]
     return found
 
 
-def equal_weights(present: NDArray[np.bool_]) -> Floats:
-    """Return the same weight for each class that is there, shape (..., k); they sum to 1, or are 0 where none is."""
-    shares: Floats = present / np.maximum(present.sum(axis=-1, keepdims=True), 1)
-    return shares
+def class_shares(tallies: Tallies, level: float) -> dict[str, Shares]:
+    """Return precision, recall and F1 of the classes."""
+    hits, support, predicted = tallies.hits, tallies.support, tallies.predicted
+    found, wrongly, missed, both = None, None, None, None
+    if tallies.grouped:
+        of_class = (support.sum(axis=-2) + 1) / (tallies.rows.sum(axis=-1)[..., np.newaxis] + 2)
+        # A class is taken to be given wrongly at most twice as often as it is there.
+        too_many = np.minimum(2 * of_class, 1 - of_class)
+        found, missed = _part(tallies, hits, level, of_class), _part(tallies, support - hits, level, of_class)
+        wrongly = _part(tallies, predicted - hits, level, too_many)
+        both = _part(tallies, support + predicted - 2 * hits, level, of_class + too_many, skewed=True)
+    precision = shares_of(tallies, hits, predicted, level, (found, wrongly))
+    recall = shares_of(tallies, hits, support, level, (found, missed))
+    f1 = as_f1(shares_of(tallies, hits, support + predicted - hits, level, (found, both)))
+    if tallies.constant:
+        given = precision.known
+        # What is given to no text has no hit; what is given to all misses none.
+        precision = _exact(precision, ~given)
+        recall, f1 = _exact(recall, recall.known), _exact(f1, recall.known & ~given)
+    return {"precision": precision, "recall": recall, "f1": f1}
 
 
-def shares_of(tallies: Tallies, part: Floats, whole: Floats, level: float, likeness: Floats | None = None) -> Shares:
-    """Return ratios of summed counts with Wilson's limits, for groups at their effective number of rows.
+def _exact(shares: Shares, certain: NDArray[np.bool_]) -> Shares:
+    """Return the shares without doubt where they are certain."""
+    limits = Limits(*(np.where(certain, shares.value, limit) for limit in shares.limits))
+    return shares._replace(known=shares.known | certain, limits=limits)
+
+
+def shown_limits(shares: Shares) -> Limits:
+    """Return the limits of the figures of classes, not-a-number where they are undefined or exact."""
+    given = shares.known & (shares.limits.high > shares.limits.low)
+    return Limits(*(np.where(given, limit, np.nan) for limit in shares.limits))
+
+
+class Part(NamedTuple):
+    """A share of all rows of groups, with its limits, and by how much each group moves it, scaled to a length of 1."""
+
+    share: Floats
+    limits: Limits
+    moved: Floats
+    worth: Worth
+
+
+def shares_of(
+    tallies: Tallies,
+    part: Floats,
+    whole: Floats,
+    level: float,
+    of_all: tuple[Part | None, Part | None] = (None, None),
+) -> Shares:
+    """Return ratios of summed counts with their limits.
+
+    Independent rows: those of a share. Groups: a share of all their rows counts at what these are worth. Of other
+    ratios the denominator depends on the hits: where a model errs much, much is given to a rare class. So hits and
+    misses are each taken as a share of all rows, and their limits joined; how the two go together is seen over groups.
 
     For groups the variance is that of the leave-one-group-out jackknife. A group with the share w of the rows moves the
-    ratio by ``(part - ratio * whole) / (sum(whole) (1 - w))`` when it is left out: no refitting is needed. The
-    effective number of rows is ``n / effect``, and never more than n.
+    ratio by ``(part - ratio * whole) / (sum(whole) (1 - w))`` when it is left out: no refitting is needed.
+
+    Parameters
+    ----------
+    part, whole
+        ndarray of shape (..., u, k).
+    of_all
+        Of groups, `part` and the rest of `whole` as shares of all rows; not asked for where `whole` is all rows.
 
     References
     ----------
     MacKinnon, Nielsen & Webb (2023), Journal of Applied Econometrics 38(5), 671–694. doi:10.1002/jae.2969
-    Korn & Graubard (1998), Survey Methodology 24(2), 193–201.
-    Dean & Pagano (2015), Journal of Survey Statistics and Methodology 3(4), 484–503. doi:10.1093/jssam/smv024
     """
     times = tallies.times[..., np.newaxis]
     n = (whole * times).sum(axis=-2)
     safe = np.where(n > 0, n, 1.0)
     value = (part * times).sum(axis=-2) / safe
     influence = (part - value[..., np.newaxis, :] * whole) / safe[..., np.newaxis, :]
-    weights = whole * times / safe[..., np.newaxis, :]
+    of_row = value * (1 - value)
     if not tallies.grouped:
         variance = (np.square(influence) * times).sum(axis=-2)
-        quantile = np.broadcast_to(quantile_of(level), n.shape)
-        limits = wilson_limits(value, n, quantile)
-        units, none = (whole * times > 0).sum(axis=-2), np.ones(n.shape)
-        of_row = value * (1 - value)
-        return Shares(value, n > 0, units, influence, variance, weights, none, n, of_row, quantile, limits)
+        return Shares(value, n > 0, influence, variance, n, of_row, share_limits(value, n, level))
     units = (whole > 0).sum(axis=-2)
-    # Scaled such that the variance is the plain sum of squares, as it is for independent rows.
-    scale = np.sqrt(np.maximum(units - 1, 0) / np.maximum(units, 1))
-    influence = influence / np.where(weights < 1, 1 - weights, 1.0) * scale[..., np.newaxis, :]
+    scale = np.sqrt(np.maximum(units - 1, 0) / np.maximum(units, 1))[..., np.newaxis, :]
+    influence = _left_out(influence, whole / safe[..., np.newaxis, :]) * scale
     variance = np.square(influence).sum(axis=-2)
-    alone = value * (1 - value) / safe
-    size = np.maximum(np.square(whole).sum(axis=-2) / safe, 1.0)  # the mean size of the group that a row is in
-    expected = 1 + (LIKENESS if likeness is None else likeness[..., np.newaxis]) * (size - 1)
-    seen = np.where((alone > 0) & (units > 1), variance / np.where(alone > 0, alone, 1.0), expected)
-    effect, freedom = moderated(seen, expected, size, weights)
-    spread = expected_parts(weights, effect, axis=-2)
-    quantile = quantile_of(level, freedom)
-    limits = wilson_limits(value, n / effect, quantile)
-    rows, of_row = n / effect, value * (1 - value)
-    return Shares(value, n > 0, units, influence, variance, spread, effect, rows, of_row, quantile, limits)
+    rows = np.clip(of_row / np.where(variance > 0, variance, np.inf), 0.0, n)
+    rows = np.where(variance > 0, rows, n)
+    hits, misses = of_all
+    if hits is None or misses is None:
+        hits = _part(tallies, part, level, np.ones(n.shape), skewed=True)
+        return Shares(value, n > 0, influence, variance, rows, of_row, hits.limits, hits.worth)
+    correlation = (hits.moved * misses.moved).sum(axis=-2)
+    limits = ratio_limits((hits.share, misses.share), (hits.limits, misses.limits), correlation)
+    return Shares(value, n > 0, influence, variance, rows, of_row, limits)
 
 
-def moderated(seen: Floats, expected: Floats, size: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the design effect to count with, and its degrees of freedom, from the one seen and the one expected.
-
-    What few groups show of the effect is uncertain; what can be expected of groups of this size is so too, but the less
-    the smaller they are: rows that are each of another group are independent, whatever the likeness. The two are
-    weighted by their degrees of freedom, as is done for variances of few samples, and these add up.
-
-    References
-    ----------
-    Smyth (2004), Statistical Applications in Genetics and Molecular Biology 3(1), 3. doi:10.2202/1544-6115.1027
-    """
-    own = freedom_of(expected_parts(weights, np.maximum(seen, 1.0), axis=-2), axis=-2)
-    # A scaled inverse chi-squared with d degrees of freedom has the squared coefficient of variation 2 / d, about.
-    doubt = np.square(LIKENESS_DOUBT * (size - 1) / expected)
-    share = 1 / (1 + own * doubt / 2)  # of what is expected
-    freedom = own / np.where(share < 1, 1 - share, 1e-9)
-    return np.maximum(share * expected + (1 - share) * seen, 1.0), freedom
+def _left_out(influence: Floats, weights: Floats) -> Floats:
+    """Return by how much a ratio moves without each group; the weights are its shares of the rows."""
+    moved: Floats = influence / np.where(weights < 1, 1 - weights, 1.0)
+    return moved
 
 
-def likeness_of(tallies: Tallies, pooled: Shares) -> Floats:
-    """Return how alike rows of one group are in being right, from 0 to 1: the intraclass correlation."""
-    sizes = tallies.support.sum(axis=-1)  # (..., u)
-    size = np.square(sizes).sum(axis=-1) / np.maximum(sizes.sum(axis=-1), 1.0)
-    found = (pooled.effect[..., 0] - 1) / np.where(size > 1, size - 1, 1.0)
-    return np.clip(found, 0.0, 1.0)
+def _part(tallies: Tallies, counts: Floats, level: float, most: Floats, *, skewed: bool = False) -> Part:
+    sizes = np.broadcast_to(tallies.rows[..., np.newaxis], counts.shape)
+    n = sizes.sum(axis=-2)
+    share = counts.sum(axis=-2) / n
+    worth = worth_of(np.moveaxis(counts, -1, -2), np.moveaxis(sizes, -1, -2), most)
+    moved = _left_out(counts - share[..., np.newaxis, :] * sizes, sizes / n[..., np.newaxis, :])
+    length = np.sqrt(np.square(moved).sum(axis=-2, keepdims=True))
+    limits = mixed_limits(share, worth, level, skewed=skewed)
+    return Part(share, limits, moved / np.where(length > 0, length, 1.0), worth)
 
 
 def as_f1(jaccard: Shares) -> Shares:
@@ -230,61 +248,73 @@ def _f1(jaccard: Floats) -> Floats:
     return 2 * jaccard / (1 + jaccard)
 
 
-def average_limits(tallies: Tallies, shares: Shares, weights: Floats | None, level: float) -> Limits:
-    """Return the limits of a weighted mean over the classes; weights None: by gold rows, which are uncertain too.
+def average_limits(tallies: Tallies, shares: Shares, whole: Shares, of_gold: Floats | None, level: float) -> Limits:
+    """Return the limits of a mean over the classes: each counts the same, or by its gold rows, which are uncertain too.
 
-    Two intervals, and the wider at each end:
+    Two intervals of the mean over the classes that have the figure, and the wider at each end:
 
-    - Wilson's at the effective number of rows, that is, the variance of a single row divided by that of the mean. The
-      latter is that of the summed influences, in which classes vary together as they do in the data, with each class's
-      own part replaced by the one that its Wilson interval stands for: of a class with three rows, all right, the
+    - that of a share at the effective number of rows, that is, the variance of a single row divided by that of the
+      mean. The latter is that of the summed influences, in which classes vary together as they do in the data, with
+      each class's own part replaced by the one that its interval stands for: of a class with three rows, all right, the
       influences tell nothing.
     - MOVER, which adds up the distances from each class's figure to its limits. It counts for a mean in which each
       class weighs the same, where one with few rows can be far off to one side.
+
+    A class that does not have the figure, for want of rows, may have any value from 0 to 1: the interval includes all.
+
+    Parameters
+    ----------
+    whole
+        The share of all rows that are right, of which groups say what their rows are worth.
+    of_gold
+        ndarray of shape (..., k), or None for the same weight.
 
     References
     ----------
     Zou & Donner (2008), Statistics in Medicine 27(10), 1693–1702. doi:10.1002/sim.3095
     """
-    equal = weights is not None
-    of_gold = np.einsum("...uk,...u->...k", tallies.support, tallies.times)
-    n = of_gold.sum(axis=-1)
-    w = of_gold / n[..., np.newaxis] if weights is None else weights
+    support = np.where(shares.known[..., np.newaxis, :], tallies.support, 0.0)
+    n = np.einsum("...uk,...u->...", tallies.support, tallies.times)
+    weight = np.full(shares.value.shape, 1 / shares.value.shape[-1])
+    if of_gold is not None:
+        weight = of_gold / of_gold.sum(axis=-1, keepdims=True)
+    defined = np.where(shares.known, weight, 0.0)
+    share = defined.sum(axis=-1)
+    w = defined / np.where(share > 0, share, 1.0)[..., np.newaxis]
     mean = (w * shares.value).sum(axis=-1)
     influence = np.einsum("...uk,...k->...u", shares.influence, w)
-    if not equal:
-        moved = np.einsum("...uk,...k->...u", tallies.support, shares.value) - tallies.support.sum(-1) * mean[..., None]
-        influence = influence + moved / n[..., np.newaxis]
+    if of_gold is not None:
+        moved = np.einsum("...uk,...k->...u", support, shares.value) - support.sum(axis=-1) * mean[..., np.newaxis]
+        influence = influence + moved / np.maximum(np.where(shares.known, of_gold, 0.0).sum(-1), 1.0)[..., np.newaxis]
     variance = (np.square(influence) * tallies.times).sum(axis=-1)
-    z = quantile_of(level)
     half = (shares.limits.high - shares.limits.low) / 2
-    own = np.square(half / np.where(shares.known, shares.quantile, z))
+    plain = shares.variance * shares.rows / np.maximum(shares.rows - 1, 1.0)
+    own = np.maximum(np.square(half / quantile_of(level)), 0.0 if tallies.grouped else plain)
     variance = np.maximum(variance + (np.square(w) * (own - shares.variance)).sum(axis=-1), variance / 2)
-    quantile: Floats = np.broadcast_to(z, n.shape)
-    if tallies.grouped:
-        parts = np.square(w) * np.maximum(own, shares.variance) * shares.known
-        total = parts.sum(axis=-1, keepdims=True)
-        parts = np.where(total > 0, parts / np.where(total > 0, total, 1.0), equal_weights(np.ones(parts.shape)))
-        quantile = quantile_of(level, freedom_of(np.einsum("...uk,...k->...u", shares.spread, parts), axis=-1))
-    # An undefined figure counts as 0 in the mean, but is not known to be 0: the interval reaches from where the mean
-    # with it may lie to where that of the others may.
-    defined = np.where(shares.known, w, 0.0)
-    weight = defined.sum(axis=-1)
-    centre = np.where(weight > 0, (defined * shares.value).sum(axis=-1) / np.where(weight > 0, weight, 1.0), mean)
-    # The variance of a single row is taken as Wilson's intervals of the classes have it: at 0 and 1 it is not 0.
-    more = (defined * (own * shares.rows - shares.of_row)).sum(axis=-1)
-    both = []
-    for middle in (centre, mean):
-        effective = (middle * (1 - middle) + more) / np.where(variance > 0, variance, np.inf)
-        both.append(wilson_limits(middle, np.clip(effective, 0.0, n), quantile))
-    low, high = np.minimum(both[0].low, both[1].low), np.maximum(both[0].high, both[1].high)
-    if equal:
-        below, above = _recovered(tallies, shares, w)
+    # The variance of a single row is taken as the intervals of the classes have it: at 0 and 1 it is not 0.
+    of_row = mean * (1 - mean) + (w * (own * shares.rows - shares.of_row)).sum(axis=-1)
+    effective = np.clip(of_row / np.where(variance > 0, variance, np.inf), 0.0, n)
+    low, high = _at_worth(mean, effective, whole, level)
+    if of_gold is None:
+        reach = np.sqrt(0.0 if tallies.grouped else plain) * quantile_of(level)
+        below, above = _recovered(tallies, shares, w, reach)
         low, high = np.minimum(low, mean - below), np.maximum(high, mean + above)
-    return Limits(np.clip(np.minimum(low, mean), 0.0, 1.0), np.clip(np.maximum(high, mean), 0.0, 1.0))
+    low, high = (np.where(variance > 0, np.clip(limit, 0.0, 1.0), mean) for limit in (low, high))
+    low, high = share * np.minimum(low, mean), share * np.maximum(high, mean) + 1 - share
+    return Limits(*(np.where(high > low, limit, np.nan) for limit in (low, high)))
 
 
-def _recovered(tallies: Tallies, shares: Shares, w: Floats) -> tuple[Floats, Floats]:
+def _at_worth(mean: Floats, effective: Floats, whole: Shares, level: float) -> Limits:
+    """Return the limits of a mean that varies as a share of so many rows; over groups, for all these may be worth."""
+    if whole.worth is None:
+        return share_limits(mean, effective, level)
+    # Both as the jackknife over the same groups sees them: their ratio is known better than either.
+    ratio = np.clip(effective / np.maximum(whole.rows[..., 0], 1e-9), 1e-9, 1.0)[..., np.newaxis]
+    rows, weights = (part[..., 0, :] for part in whole.worth)
+    return mixed_limits(mean, Worth(rows * ratio, weights), level, skewed=True)
+
+
+def _recovered(tallies: Tallies, shares: Shares, w: Floats, least: Floats) -> tuple[Floats, Floats]:
     """Return how far below and above a mean its limits lie by MOVER.
 
     ``sqrt(sum_cd w_c w_d r_cd (m_c - low_c) (m_d - low_d))``, likewise above, with r the correlation of two classes'
@@ -294,8 +324,11 @@ def _recovered(tallies: Tallies, shares: Shares, w: Floats) -> tuple[Floats, Flo
     deviation = np.sqrt(np.where(known, shares.variance, 1.0))
     unit = shares.influence / deviation[..., np.newaxis, :]
     found = []
-    for distance in (shares.value - shares.limits.low, shares.limits.high - shares.value):
-        reach = w * distance
+    for distance, most in (
+        (shares.value - shares.limits.low, shares.value),
+        (shares.limits.high - shares.value, 1 - shares.value),
+    ):
+        reach = w * np.maximum(distance, np.minimum(least, most))
         together = np.einsum("...uk,...k->...u", unit, np.where(known, reach, 0.0))
         square = (np.square(together) * tallies.times).sum(axis=-1) + np.square(np.where(known, 0.0, reach)).sum(-1)
         found.append(np.sqrt(square))
@@ -318,16 +351,17 @@ def share_interval(
     level
         Confidence.
     """
-    if groups is None or not len(hits):
-        return wilson(int(hits.sum()), len(hits), level)
+    if not len(hits):
+        return None
+    if groups is None:
+        limits = share_limits(np.asarray(np.mean(hits)), np.asarray(float(len(hits))), level)
+        return Interval(float(limits.low), float(limits.high), "wilson")
     _, unit = np.unique(np.asarray(groups), return_inverse=True)
     of_unit: NDArray[np.float64] = np.bincount(unit).astype(np.float64)
     if len(of_unit) < 2:
         return None
-    # An accuracy is the share of hits, in a task of one class.
-    hits_of_unit: NDArray[np.float64] = np.bincount(unit, hits).astype(np.float64)
-    tallies = Tallies(hits_of_unit[:, None], of_unit[:, None], of_unit[:, None], np.ones(len(of_unit)), grouped=True)
-    limits = figure_limits(tallies, level)["accuracy"]
+    worth = worth_of(np.bincount(unit, hits).astype(np.float64), of_unit)
+    limits = mixed_limits(np.asarray(np.mean(hits)), worth, level, skewed=True)
     return Interval(float(limits.low), float(limits.high), "grouped-wilson")
 
 
@@ -361,15 +395,15 @@ def intervals(
     Returns
     -------
     dict
-        By each name of `FigureNames.of`. None where a figure is undefined, where there is but one group, and, for
-        a figure of a class, where all its rows are of one group. An interval holds the figure itself, and is never that
-        point alone.
+        By each name of `FigureNames.of`. None where a figure is undefined, where it is exact, as it does not
+        depend on which rows were drawn, and where there is but one group. An interval holds the figure itself, and is
+        never that point alone.
 
     Notes
     -----
-    Shares: Wilson. F1 of a class: Wilson on TP / (TP + FP + FN), carried over (arXiv 2309.14621). Averages over
-    classes: `average_limits`. Log loss: `mean_interval`. With groups: the same with variances of the jackknife over
-    groups and t for the normal distribution.
+    Shares: the wider of Wilson's and Jeffreys' limits. F1 of a class: those of TP / (TP + FP + FN), carried over (arXiv
+    2309.14621). Averages over classes: `average_limits`. Log loss: `mean_interval`. With groups: shares at what
+    their rows are worth, see `secondcoder.evaluation.likeness`.
 
     Raises
     ------
@@ -381,8 +415,11 @@ def intervals(
     predicted = probabilities.argmax(axis=1) if given is None else given
     k = len(label_names)
     codes = None if groups is None else group_codes(groups, len(gold))
+    if codes is not None and not codes.any():
+        return dict.fromkeys(metrics.ONE_LABEL.of(label_names))
     tallies = _pairs(gold, predicted, k) if codes is None else _by_group(gold, predicted, codes, k)
-    limits = figure_limits(tallies, level)
+    constant = metrics.is_constant(probabilities) and len(np.unique(gold)) == k
+    limits = figure_limits(tallies._replace(constant=constant), level)
     found: dict[str, Interval | None] = {}
     for name in metrics.ONE_LABEL.of(label_names):
         figure, colon, label = name.partition(":")
@@ -407,7 +444,7 @@ def _pairs(gold: Counts, predicted: Counts, k: int) -> Tallies:
     """Return tallies of independent rows: a unit is a pair (gold, predicted) that occurs."""
     pairs, times = np.unique(gold * k + predicted, return_counts=True)
     of_gold, of_predicted = np.eye(k)[pairs // k], np.eye(k)[pairs % k]
-    return Tallies(of_gold * of_predicted, of_gold, of_predicted, times.astype(np.float64), grouped=False)
+    return Tallies(of_gold * of_predicted, of_gold, of_predicted, times.astype(np.float64), False, np.ones(len(pairs)))
 
 
 def _by_group(gold: Counts, predicted: Counts, codes: Counts, k: int) -> Tallies:
@@ -416,7 +453,8 @@ def _by_group(gold: Counts, predicted: Counts, codes: Counts, k: int) -> Tallies
     def count(classes: Counts, rows: NDArray[np.bool_] | slice = slice(None)) -> Floats:
         return np.bincount(codes[rows] * k + classes[rows], minlength=g * k).reshape(g, k).astype(np.float64)
 
-    return Tallies(count(gold, gold == predicted), count(gold), count(predicted), np.ones(g), grouped=True)
+    sizes = np.bincount(codes, minlength=g).astype(np.float64)
+    return Tallies(count(gold, gold == predicted), count(gold), count(predicted), np.ones(g), True, sizes)
 
 
 def _interval(limits: Limits, method: str) -> Interval | None:

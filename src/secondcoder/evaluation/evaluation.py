@@ -7,14 +7,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import TaskName
 from secondcoder.evaluation.calibration import Calibration
-from secondcoder.evaluation.intervals import Interval
+from secondcoder.evaluation.intervals import Interval, units_of
+from secondcoder.evaluation.likeness import LIKENESS, LIKENESS_DOUBT
 from secondcoder.evaluation.metrics import ONE_LABEL, ORDERED, SETS, FigureNames, PerClass
 from secondcoder.evaluation.selective import RiskCoverage
 from secondcoder.evaluation.thresholds import Thresholds
@@ -111,12 +112,21 @@ def figures_by_class(classes: PerClass, names: Sequence[str]) -> dict[str, Class
     }
 
 
+def _listed(labels: Sequence[str]) -> str:
+    return " or ".join(f"“{label}”" for label in labels)
+
+
 def _defined(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
+Scope = Literal["texts", "these documents", "documents"]
+"""What intervals speak of: other texts; other texts of the same few documents (groups); other documents."""
+FEW_GROUPS = 20
+"""With fewer groups, what is assumed of how alike texts of one group are counts, and is told."""
+
 # Left out where they say nothing, so that what is stored of other tasks stays as it was.
-_OF_SOME_TASKS = ("thresholds", "sets", "order")
+_OF_SOME_TASKS = ("thresholds", "sets", "order", "constant", "scope")
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +155,18 @@ class Predictions:
     positive: str | None = None
     thresholds: Thresholds | None = None
     groups: Sequence[str] | None = None
+
+    @property
+    def units(self) -> Sequence[str] | None:
+        """The groups that intervals take as their units; None where these are the texts."""
+        return units_of(self.groups)
+
+    @property
+    def scope(self) -> "Scope":
+        """What the intervals of all figures speak of."""
+        if self.groups is None:
+            return "texts"
+        return "these documents" if self.units is None else "documents"
 
 
 @dataclass(frozen=True)
@@ -179,8 +201,7 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
         95 % intervals by the figure's name, as `figure` knows it; None where none can be given. Empty where none were
         asked for.
     n_groups
-        Number of groups that the texts come from, which are then the unit of the intervals; None where texts are taken
-        as independent.
+        Number of groups that the texts come from; None where texts are taken as independent.
     calibration
         Whether probabilities mean what they say; None where intervals were not asked for.
     uncalibrated
@@ -191,6 +212,12 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
         By class, from which probability on it is given; empty where the most probable class is.
     sets, order
         What belongs to tasks with several classes a text, or with ordered classes; else None.
+    scope
+        What the intervals of all figures speak of: ``"texts"`` like these, which are independent; ``"documents"`` like
+        these, from which groups of texts come; with fewer than five ``"these documents"`` alone, on other texts of
+        them. None: not asked for, or as version 0.1 had it, over any two groups.
+    constant
+        Whether the same was predicted of every text, whatever it is. Figures without an interval are then exact.
     """
 
     n: int
@@ -210,6 +237,52 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
     thresholds: dict[str, float] = field(default_factory=dict)
     sets: SetFigures | None = None
     order: OrderFigures | None = None
+    scope: Scope | None = None
+    constant: bool = False
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The classes that none of the texts has."""
+        return tuple(label for label, figures in self.per_class.items() if not figures.support)
+
+    @property
+    def headline_note(self) -> str:
+        """What has to be known with the headline figure, as a sentence; empty where there is nothing."""
+        name = self.headline[0]
+        if not self.absent or (name != "macro-f1" and name.partition(":")[2] not in self.absent):
+            return ""
+        which = _listed(self.absent)
+        if name != "macro-f1":
+            return f"No text judged here is {which}: its F1 cannot be known."
+        known = " and its interval includes all that theirs may be" if self.intervals else ""
+        return f"No text judged here is {which}: macro-F1 is the mean over the other classes{known}."
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be known to read the figures and their intervals, in sentences."""
+        found = [self.headline_note, self.scope_note]
+        if self.constant:
+            found.append("The same is predicted for every text, so that figures without an interval are exact.")
+        return tuple(filter(None, found))
+
+    @property
+    def scope_note(self) -> str:
+        """What the intervals speak of where texts come in groups, as a sentence; else empty."""
+        if not self.intervals or self.n_groups is None:
+            return ""
+        groups = f"{self.n_groups:,} {'group' if self.n_groups == 1 else 'groups'}"
+        if self.scope == "these documents":
+            which = "this 1 group" if self.n_groups == 1 else f"these {groups}"
+            return f"Intervals hold for other texts of {which} only. For other groups it is not known from {groups}."
+        if self.scope is None:
+            return "" if self.n_groups < 2 else f"Intervals are over {groups}."
+        if self.n_groups >= FEW_GROUPS:
+            return f"Intervals hold for other groups like these {self.n_groups:,}."
+        return (
+            f"Intervals hold for other groups like these {self.n_groups}. With so few, an assumption counts: before "
+            "looking, texts of one group are taken to be alike in being right by an intraclass correlation of "
+            f"{LIKENESS:g} ± {LIKENESS_DOUBT:g}."
+        )
 
     @property
     def names(self) -> FigureNames:
@@ -332,9 +405,10 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
         )
         name, value = self.headline
         whole = self.names.whole
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
         return (
             f"<p><b>Evaluation</b> on {self.n:,} texts: {escape(name)} {self.shown(name, value)}, "
             f"{whole.replace('-', ' ')} {self.shown(whole, self.accuracy)}, "
-            f"log loss {self.shown('log-loss', self.log_loss)}</p>"
+            f"log loss {self.shown('log-loss', self.log_loss)}</p>{notes}"
             f"<table><tr><th>label</th><th>precision</th><th>recall</th><th>F1</th><th>texts</th></tr>{rows}</table>"
         )

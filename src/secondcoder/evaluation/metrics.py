@@ -272,6 +272,16 @@ def mean_absolute_error(matrix: Counts) -> float:
     return float((np.abs(np.arange(k)[:, np.newaxis] - np.arange(k)) * matrix).sum() / matrix.sum())
 
 
+def is_constant(probabilities: Floats) -> bool:
+    """Return whether the same is said of every text, whatever it is, as by a majority baseline.
+
+    Two texts or more with the same probabilities, shape (n, k), show it. Ones and zeros do not: a coder who gave all
+    of some texts one label may give another to the next.
+    """
+    first = probabilities[0]
+    return len(probabilities) > 1 and not np.isin(first, (0, 1)).all() and bool((probabilities == first).all())
+
+
 def is_better(name: str, new: float, old: float | None) -> bool:
     """Return whether a figure improved; equal is not better, anything is better than None; losses are to be low."""
     if old is None:

@@ -427,20 +427,22 @@ class MultiClass:
 
     def evaluate(self, said: Predictions, temperature: float) -> Evaluation:
         """Return the figures of classes with their intervals."""
-        gold, groups = said.gold, said.groups
+        gold, units = said.gold, said.units
         given = self.decide(said.probabilities, said.thresholds, said.names, said.positive)
         found = class_points(said, given)
         p = said.probabilities / said.probabilities.sum(axis=1, keepdims=True)
         before = None
         if temperature != 1.0:
-            before = calibration(gold, at_temperature(p, 1 / temperature), groups=groups, given=given)
+            before = calibration(gold, at_temperature(p, 1 / temperature), groups=units, given=given)
         return replace(
             found,
-            intervals=intervals(gold, p, said.names, groups=groups, given=given),
-            n_groups=None if groups is None else len(set(groups)),
-            calibration=calibration(gold, p, groups=groups, given=given),
+            intervals=intervals(gold, p, said.names, groups=units, given=given),
+            n_groups=None if said.groups is None else len(set(said.groups)),
+            calibration=calibration(gold, p, groups=units, given=given),
             uncalibrated=before,
-            risk_coverage=risk_coverage(gold, p, groups=groups, given=given),
+            risk_coverage=risk_coverage(gold, p, groups=units, given=given),
+            scope=said.scope,
+            constant=metrics.is_constant(p) and not found.absent,
         )
 
     def macro_f1(self, gold: NDArray[Any], given: NDArray[Any], k: int) -> float:

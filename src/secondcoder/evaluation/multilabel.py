@@ -32,46 +32,34 @@ Floats = NDArray[np.float64]
 Sets = NDArray[np.bool_]
 
 
-def evaluate_sets(
-    gold: Sets,
-    probabilities: Floats,
-    thresholds: Floats,
-    label_names: Sequence[str],
-    *,
-    groups: Sequence[str] | None = None,
-    temperature: float = 1.0,
-) -> Evaluation:
+def evaluate_sets(said: Predictions, temperature: float = 1.0) -> Evaluation:
     """Return the figures of sets of labels, with their intervals.
 
     Parameters
     ----------
-    gold
-        ndarray of shape (n, k): which classes each text has.
-    probabilities
-        ndarray of shape (n, k): of each class by itself.
-    thresholds
-        ndarray of shape (k,), or (n, k) where texts were judged by several models: from which probability on a class
-        is given.
-    label_names
-        The k classes.
-    groups
-        The group of each text, or None where texts are independent.
+    said
+        Gold of shape (n, k): which classes each text has; the probability of each class by itself.
     temperature
         What the model's logits were divided by.
     """
+    gold, probabilities, units = said.gold, said.probabilities, said.units
+    thresholds = set_thresholds_of(said.thresholds, said.names)
     given = decide_set(probabilities, thresholds)
     of_texts = {"samples-f1": f1_of_texts(gold, given), "log-loss": losses_of_texts(gold, probabilities)}
     before = None
     if temperature != 1.0:
-        before = calibration_of_sets(gold, expit(logit(probabilities) * temperature), groups=groups)
+        before = calibration_of_sets(gold, expit(logit(probabilities) * temperature), groups=units)
     sure = np.where(given, probabilities, 1 - probabilities).min(axis=1)
+    constant = metrics.is_constant(probabilities) and bool(gold.any(axis=0).all())
     return replace(
-        set_points(gold, probabilities, thresholds, label_names),
-        intervals=set_intervals(gold, given, of_texts, label_names, groups=groups),
-        n_groups=None if groups is None else len(set(groups)),
-        calibration=calibration_of_sets(gold, probabilities, groups=groups),
+        set_points(gold, probabilities, thresholds, said.names),
+        intervals=set_intervals(gold, given, of_texts, said.names, groups=units, constant=constant),
+        n_groups=None if said.groups is None else len(set(said.groups)),
+        calibration=calibration_of_sets(gold, probabilities, groups=units),
         uncalibrated=before,
-        risk_coverage=risk_coverage_of(sure, (gold == given).all(axis=1), groups=groups),
+        risk_coverage=risk_coverage_of(sure, (gold == given).all(axis=1), groups=units),
+        scope=said.scope,
+        constant=constant,
     )
 
 
@@ -497,10 +485,7 @@ class MultiLabel:
 
     def evaluate(self, said: Predictions, temperature: float) -> Evaluation:
         """Return the figures of sets with their intervals."""
-        limits = set_thresholds_of(said.thresholds, said.names)
-        return evaluate_sets(
-            said.gold, said.probabilities, limits, said.names, groups=said.groups, temperature=temperature
-        )
+        return evaluate_sets(said, temperature)
 
     def macro_f1(self, gold: NDArray[Any], given: NDArray[Any], k: int) -> float:
         """Return macro-F1 of sets; 0 where no class is there or given."""

@@ -83,7 +83,7 @@ def kappa_interval(
         # A group without which kappa is undefined moves it by nothing that could be counted.
         over_groups = float(np.nan_to_num(paired_tests.jackknife(_kappa, sums, np.ones(len(sums)))[0]))
         effect = (over_groups / error) ** 2 if error > 0 else 1.0
-        freedom = np.asarray(degrees_of_freedom(sizes / n, np.asarray(effect)))
+        freedom = np.asarray(degrees_of_freedom(sizes / n, effect))
         error = max(error, over_groups)
     if error < _NONE:
         return None
@@ -175,7 +175,7 @@ class Ordinal(MultiClass):
         return replace(
             found,
             order=order_figures(found.confusion_matrix),
-            intervals=found.intervals | order_intervals(said.gold, given, len(said.names), groups=said.groups),
+            intervals=found.intervals | order_intervals(said.gold, given, len(said.names), groups=said.units),
         )
 
     def compare(self, pair: Pair) -> Comparison:

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation import metrics
-from secondcoder.evaluation.count_intervals import Tallies, as_f1, average_limits, equal_weights, likeness_of, shares_of
+from secondcoder.evaluation.count_intervals import (
+    Tallies,
+    average_limits,
+    class_shares,
+    shares_of,
+    shown_limits,
+)
 from secondcoder.evaluation.intervals import LEVEL, Interval, Limits, mean_interval
 
 Floats = NDArray[np.float64]
@@ -58,41 +64,28 @@ def set_limits(tallies: SetTallies, level: float) -> dict[str, Limits]:
         ``"recall"`` and ``"f1"`` with limits of shape (..., k).
     """
     own = tallies.classes
-    hits, support, predicted = own[:3]
-    together = own._replace(grouped=True)
-    pooled_hits, pooled_support, pooled_predicted = (part.sum(axis=-1, keepdims=True) for part in own[:3])
-    pooled = {
-        "precision": shares_of(together, pooled_hits, pooled_predicted, level),
-        "recall": shares_of(together, pooled_hits, pooled_support, level),
-        "f1": as_f1(shares_of(together, pooled_hits, pooled_support + pooled_predicted - pooled_hits, level)),
-    }
-    likeness = likeness_of(own, pooled["recall"])
-    figures = {
-        "precision": shares_of(own, hits, predicted, level, likeness),
-        "recall": shares_of(own, hits, support, level, likeness),
-        "f1": as_f1(shares_of(own, hits, support + predicted - hits, level, likeness)),
-    }
-    right, texts = tallies.right[..., np.newaxis], tallies.texts[..., np.newaxis]
-    wrong = pooled_support + pooled_predicted - 2 * pooled_hits
+    k = own.hits.shape[-1]
+    texts = tallies.texts[..., np.newaxis]
+    decisions = own._replace(grouped=True, rows=tallies.texts * k)
+    hits, support, predicted = (part.sum(axis=-1, keepdims=True) for part in own[:3])
+    pooled = decisions._replace(hits=hits, support=support, predicted=predicted, constant=False)
+    exact = shares_of(own, tallies.right[..., np.newaxis], texts, level)
     whole = {
-        "exact-match": shares_of(own, right, texts, level),
-        "hamming-loss": shares_of(together, wrong, texts * hits.shape[-1], level),
-        **{f"micro-{name}": shares for name, shares in pooled.items()},
+        "exact-match": exact,
+        "hamming-loss": shares_of(decisions, support + predicted - 2 * hits, texts * k, level),
+        **{f"micro-{name}": shares for name, shares in class_shares(pooled, level).items()},
     }
     found = {
         name: Limits(*(np.where(shares.known, limit, np.nan)[..., 0] for limit in shares.limits))
         for name, shares in whole.items()
     }
-    present = (support + predicted).sum(axis=-2) > 0
-    for name, shares in figures.items():
-        found[f"macro-{name}"] = average_limits(own, shares, equal_weights(present), level)
+    of_gold = np.einsum("...uk,...u->...k", own.support, own.times)
+    for name, shares in class_shares(own, level).items():
+        found[f"macro-{name}"] = average_limits(own, shares, exact, None, level)
         found[f"weighted-{name}"] = found["micro-recall"]
         if name != "recall":
-            found[f"weighted-{name}"] = average_limits(own, shares, None, level)
-        given = shares.known & (shares.units > (1 if own.grouped else 0))
-        found[name] = Limits(*(np.where(given, limit, np.nan) for limit in shares.limits))
-    if support.shape[-2] < 2 and own.grouped:
-        return {name: Limits(*(np.full_like(limit, np.nan) for limit in limits)) for name, limits in found.items()}
+            found[f"weighted-{name}"] = average_limits(own, shares, exact, of_gold, level)
+        found[name] = shown_limits(shares)
     return found
 
 
@@ -103,7 +96,7 @@ def set_intervals(
     label_names: Sequence[str],
     *,
     groups: Sequence[str] | None = None,
-    level: float = LEVEL,
+    constant: bool = False,
 ) -> dict[str, Interval | None]:
     """Return the interval of every figure.
 
@@ -117,6 +110,8 @@ def set_intervals(
         The k classes.
     groups
         The group of each text, or None where texts are independent.
+    constant
+        Whether all texts are given the same, whatever they are, and each class has a text.
 
     Returns
     -------
@@ -131,7 +126,9 @@ def set_intervals(
     """
     if groups is not None and len(groups) != len(gold):
         raise DataError(f"{len(gold):,} rows, but {len(groups):,} groups.", "Give the group of each row.")
-    limits = set_limits(_tally(gold, given, groups), level) if gold.any() else {}
+    if groups is not None and len(set(groups)) < 2:
+        return dict.fromkeys(metrics.SETS.of(label_names))
+    limits = set_limits(_tally(gold, given, groups, constant=constant), LEVEL) if gold.any() else {}
     found: dict[str, Interval | None] = {}
     for name in metrics.SETS.of(label_names):
         figure, colon, label = name.partition(":")
@@ -139,7 +136,7 @@ def set_intervals(
         if groups is not None:
             method = f"grouped-{method}"
         if name in of_texts:
-            mean = mean_interval(of_texts[name], groups, level=level, lowest=0.0)
+            mean = mean_interval(of_texts[name], groups, lowest=0.0)
             most = 1.0 if name == "samples-f1" else np.inf
             found[name] = None if mean is None else replace(mean, high=min(mean.high, most))
         elif not limits:
@@ -151,14 +148,14 @@ def set_intervals(
     return found
 
 
-def _tally(gold: Sets, given: Sets, groups: Sequence[str] | None) -> SetTallies:
+def _tally(gold: Sets, given: Sets, groups: Sequence[str] | None, *, constant: bool) -> SetTallies:
     hits, support, predicted = (part.astype(np.float64) for part in (gold & given, gold, given))
     texts, right = np.ones(len(gold)), (gold == given).all(axis=1).astype(np.float64)
     if groups is not None:
         _, unit = np.unique(np.asarray(groups), return_inverse=True)
         hits, support, predicted = (_summed(part, unit) for part in (hits, support, predicted))
         texts, right = np.bincount(unit).astype(np.float64), np.bincount(unit, right)
-    own = Tallies(hits, support, predicted, np.ones(len(texts)), grouped=groups is not None)
+    own = Tallies(hits, support, predicted, np.ones(len(texts)), groups is not None, texts, constant)
     return SetTallies(own, texts, right)
 
 

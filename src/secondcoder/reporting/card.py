@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.evaluation import FEW_GROUPS, Evaluation
 from secondcoder.evaluation.tasks import task_rules
-from secondcoder.reporting.content import FEW_GROUPS, ReportContent, Shown, read
+from secondcoder.reporting.content import ReportContent, Shown, read
 from secondcoder.reporting.formatting import MODEL, format_metric, format_share, format_value, joined, name_of
 from secondcoder.reporting.methods import methods
 
@@ -67,7 +67,8 @@ def _leading(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 def _limits_of(evaluation: Evaluation, name: str) -> str:
     interval = evaluation.interval(name)
-    return f", 95 % interval [{interval.low:.3f}, {interval.high:.3f}]" if interval else ""
+    only = " for these documents only" if evaluation.scope == "these documents" else ""
+    return f", 95 % interval{only} [{interval.low:.3f}, {interval.high:.3f}]" if interval else ""
 
 
 def _title(c: ReportContent) -> str:
@@ -102,7 +103,8 @@ def _figures(c: ReportContent, shown: Shown) -> str:
         [
             "## How good it is",
             f"On {_PARTS[shown.judged_on]}: {model.n:,} texts{groups} that it did not learn from."
-            + (" In brackets 95 % intervals." if model.intervals else ""),
+            + (" In brackets 95 % intervals." if model.intervals else "")
+            + (f" {_plain(model.headline_note)}" if model.headline_note else ""),
             _table(["", *(_plain(name_of(who, c.task)) for who in shown.main)], rows),
             _table(["class", "precision", "recall", "F1", "texts"], classes),
             *([f"Expected calibration error {calibration.error:.3f}, Brier score {calibration.brier:.3f}."]
@@ -116,9 +118,10 @@ def _limits(c: ReportContent, shown: Shown) -> str:
     if shown.judged_on == "dev":
         said.append("The test part has not been opened; dev chose the epoch, so these figures are optimistic.")
     if shown.judged_on and (n := shown.main[MODEL].n_groups) is not None and n < FEW_GROUPS:
+        only = "" if shown.main[MODEL].scope == "documents" else " The figures are for these only."
         said.append(
             f"The texts that it was judged on come from {n} {'group' if n == 1 else 'groups'} "
-            f"({_plain(c.group_column or 'group')}): the figures are for these only."
+            f"({_plain(c.group_column or 'group')}).{only} {_plain(shown.main[MODEL].scope_note)}".rstrip()
         )
     if c.test_openings > 1:
         said.append(f"The test part was opened {c.test_openings} times: treat its figures as those of dev.")

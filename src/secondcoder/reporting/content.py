@@ -164,8 +164,6 @@ class ReportContent:
     seconds: float | None = None
 
 
-FEW_GROUPS = 10
-"""With fewer groups than these an interval speaks for the groups at hand, and hardly for others."""
 PARTS = ("test", "folds", "dev")
 """The order in which they lead: what judged once, what was not learned from, what chose."""
 

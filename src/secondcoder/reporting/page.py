@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import jinja2
 
 from secondcoder.evaluation.comparison import Comparison, Difference
-from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.evaluation import FEW_GROUPS, Evaluation
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.reporting import formatting as form
-from secondcoder.reporting.content import FEW_GROUPS, ReportContent, Shown, read
+from secondcoder.reporting.content import ReportContent, Shown, read
 from secondcoder.reporting.formatting import MODEL, format_figure
 from secondcoder.reporting.methods import methods
 
@@ -114,7 +114,6 @@ def render(content: ReportContent) -> str:
             main=shown.main,
             judged_on=judged_on,
             verdict=verdict(shown.main, content.leads.get(judged_on, {})) if judged_on else None,
-            few_groups=_few_groups(shown),
             methods=methods(content, shown),
             history_columns=list(dict.fromkeys(name for entry in content.history for name in entry)),
             n_labelled=sum(part.rows for part in content.parts.values()),
@@ -150,12 +149,6 @@ def verdict(by_who: Mapping[str, Evaluation], leads: Mapping[str, Comparison] | 
     return Verdict("wins" if is_better(metric, model, baseline) else "loses", rival, model, baseline, lead)
 
 
-def _few_groups(shown: Shown) -> int | None:
-    """Return the number of groups that the main figures rest on, if they are few."""
-    n = shown.main[MODEL].n_groups if shown.main else None
-    return n if n is not None and n < FEW_GROUPS else None
-
-
 @jinja2.pass_context
 def _who(context: jinja2.runtime.Context, name: str) -> str:
     return form.name_of(name, context["c"].task)
@@ -188,6 +181,7 @@ def _environment() -> jinja2.Environment:
         "column": lambda name: form.HISTORY_NAMES.get(name, form.format_metric(name)),
     }
     environment.globals["is_better"] = is_better
+    environment.globals["few"] = FEW_GROUPS
     return environment
 
 
