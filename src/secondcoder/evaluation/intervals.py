@@ -205,9 +205,8 @@ def _straightened(error: float, third: float, quantile: float) -> tuple[float, f
     With T the mean's error in standard errors and a its skewness, ``T + a T^2 / 3 + a^2 T^3 / 27 + a / 6`` is closer to
     symmetric than T is; its inverse is taken at the quantiles. `third` is the mean's third cumulant.
     """
-    if error == 0:
-        return 0.0, 0.0
-    skew = float(np.clip(third / error**3, -1.0, 1.0))
+    cube = error**3
+    skew = float(np.clip(third / cube, -1.0, 1.0)) if cube else 0.0
     if abs(skew) < 1e-6:  # the inverse divides by it
         return quantile * error, quantile * error
     high, low = (3 / skew * (np.cbrt(1 + skew * (q - skew / 6)) - 1) for q in (quantile, -quantile))

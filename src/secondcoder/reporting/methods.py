@@ -33,10 +33,11 @@ from secondcoder.reporting.references import REFERENCES
 
 GROUPED = "grouped-"
 """Begins the key of an interval that takes groups as the units."""
-GROUPED_REFERENCES = ("crowder1978", "kish1965", "mackinnon2023", "satterthwaite1946")
+GROUPED_REFERENCES = ("crowder1978", "kish1965", "newcombe2016", "mackinnon2023", "satterthwaite1946")
+WILSON = "at each end the wider of Wilson’s (1927) score interval and that of Jeffreys (Brown et al. 2001)"
 INTERVALS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "wilson": ("Wilson’s (1927) score interval", ("wilson1927",)),
-    "wilson-f1": ("Wilson’s interval of TP/(TP+FP+FN), carried over to F1 (Lam et al. 2023)", ("lam2023",)),
+    "wilson": (WILSON, ("wilson1927", "brown2001")),
+    "wilson-f1": ("the same of TP/(TP+FP+FN), carried over to F1 (Lam et al. 2023)", ("lam2023",)),
     "wilson-effective": ("Wilson’s interval at the effective number of texts", ("wilson1927",)),
     "wilson-decisions": (
         "Wilson’s interval at the effective number of decisions, those on one text hanging together",
@@ -286,8 +287,10 @@ def _over_groups(n: int) -> str:
     text = (
         f"Their unit is the group ({n:,}). How alike texts of one group are in being classified correctly was "
         "estimated by a beta-binomial model (Crowder 1978) with a prior intraclass correlation of "
-        f"{LIKENESS:g} (standard deviation {LIKENESS_DOUBT:g}); shares have Wilson’s limits averaged over the numbers of independent texts that follow "
-        "(Kish 1965), other figures the leave-one-group-out jackknife (MacKinnon et al. 2023) with Student’s t at "
+        f"{LIKENESS:g} (standard deviation {LIKENESS_DOUBT:g}); shares have Wilson’s limits averaged over the numbers of "
+        "independent texts that follow (Kish 1965), precision, recall and F1 join those of hits and misses (MOVER for "
+        "ratios; Newcombe 2016), and other figures have the leave-one-group-out jackknife (MacKinnon et al. 2023) with "
+        "Student’s t at "
         "Satterthwaite’s (1946) degrees of freedom"
     )
     return f"{text}." if n >= _MANY_GROUPS else f"{text}; with {n} groups the prior decides much of the width."

@@ -12,6 +12,8 @@ METHODS = {
     "then test: Calibrating predictive algorithms to achieve risk control. arXiv:2110.01052",
     "cohen1968": "Cohen, J. (1968). Weighted kappa: Nominal scale agreement with provision for scaled disagreement or "
     "partial credit. Psychological Bulletin, 70(4), 213–220. doi:10.1037/h0026256",
+    "brown2001": "Brown, L. D., Cai, T. T., & DasGupta, A. (2001). Interval estimation for a binomial proportion. "
+    "Statistical Science, 16(2), 101–133. doi:10.1214/ss/1009213286",
     "crowder1978": "Crowder, M. J. (1978). Beta-binomial anova for proportions. Applied Statistics, 27(1), 34–37. "
     "doi:10.2307/2346223",
     "fleiss1969": "Fleiss, J. L., Cohen, J., & Everitt, B. S. (1969). Large sample standard errors of kappa and "
@@ -35,6 +37,8 @@ METHODS = {
     "naeini2015": "Naeini, M. P., Cooper, G. F., & Hauskrecht, M. (2015). Obtaining well calibrated probabilities "
     "using Bayesian binning. Proceedings of the AAAI Conference on Artificial Intelligence, 29(1). "
     "doi:10.1609/aaai.v29i1.9602",
+    "newcombe2016": "Newcombe, R. G. (2016). MOVER-R confidence intervals for ratios and products of two independently "
+    "estimated quantities. Statistical Methods in Medical Research, 25(5), 1774–1778. doi:10.1177/0962280213502144",
     "northcutt2021": "Northcutt, C. G., Jiang, L., & Chuang, I. L. (2021). Confident learning: Estimating uncertainty "
     "in dataset labels. Journal of Artificial Intelligence Research, 70, 1373–1411. doi:10.1613/jair.1.12125",
     "wilson1927": "Wilson, E. B. (1927). Probable inference, the law of succession, and statistical inference. "
