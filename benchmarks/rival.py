@@ -3,7 +3,7 @@
 In: a file with texts and labels, and perhaps groups. For each seed the groups (else the rows) are divided into train,
 dev and test (60, 20, 20 % of the rows), and so many rows of train are drawn; 0 is all of them. Out: macro-F1 on test
 and processor seconds of each, in a JSON file to which other data may be added under another name, and a Markdown table
-of the means over the seeds beside it.
+of the means over the seeds on standard output.
 
     python benchmarks/rival.py --data FILE --text text --label label [--group COLUMN] --name NAME \
         --sizes 300 1000 0 --seeds 0 1 2 --result FILE.json [--arms former words rival] [--table]
@@ -71,7 +71,7 @@ def main() -> None:
             else:
                 stored["cells"].append(cell)
             options.result.write_text(json.dumps(stored, indent=1) + "\n")
-    options.result.with_suffix(".md").write_text(table(stored["cells"]), encoding="utf-8")
+    print(table(stored["cells"]))
 
 
 def read(path: Path, text: str, label: str, group: str | None) -> Rows:
@@ -242,7 +242,7 @@ def table(cells: list[dict[str, Any]]) -> str:
         these = [cell for cell in cells if (cell["data"], cell["size"]) == (data, size)]
 
         def mean(arm: str, name: str, these: list[dict[str, Any]] = these) -> float | None:
-            found = [cell[arm][name] for cell in these if arm in cell]
+            found = [cell[arm][name] for cell in these if name in cell.get(arm, {})]
             return float(np.mean(found)) if len(found) == len(these) else None
 
         macro = [mean(arm, "macro-f1") for arm in ARMS]
