@@ -6,12 +6,16 @@ away. Counted are the columns that a finding points out. Of labels with fewer th
 
     python benchmarks/column_leaks.py --result benchmarks/results/2026-11-29-column-leaks
 
+Each cell is written when it is done, and the same command goes on after the last one; --noise and --planted name cells,
+as 1000:0.03 for 1,000 rows and a share of 3 %.
+
 Columns of noise: decimal numbers; whole numbers from 0 to 99; three categories; categories of five rows each on
 average; dates; ids with a running number; addresses with a section, a number and a query. Columns that give the label
-away: a number above a cut, and one whose area under the ROC curve is 0.98; the end of an address, and the middle; a
-second coder who errs on 3 % of all texts; one who finds 75 or 85 % of the label's texts and next to no others. And two
-which do not give it away: a second coder who finds half of the label's texts and as many others as he misses; a flag
-that all of the label's texts have, and 17 % of the others.
+away: a number above a cut, and one whose area under the ROC curve is 0.98; a second coder who errs on 3 % of all
+texts; one who finds 85 or 75 % of the label's texts and takes a fifth as many others for them. And two which hardly do:
+a second coder who finds half of the label's texts and takes as many others for them; a flag that all of the label's
+texts have, and 17 % of the others. (A token in an address gives a label away as exactly as the cut does; tests have
+that.)
 """
 
 import argparse
@@ -27,9 +31,8 @@ from secondcoder.corpus.column_leaks import most_revealing, readings_of, rules_o
 from secondcoder.environment import machine, versions
 
 Random = np.random.Generator
-SHARES = (0.03, 0.1, 0.25, 0.5)
-NOISE_ROWS = (200, 1_000, 5_000)
-PLANTED_ROWS, PLANTED_SHARES = (400, 1_000), (0.03, 0.1)
+NOISE_CELLS = [f"{n}:{share}" for n in (200, 1_000, 5_000) for share in (0.03, 0.1, 0.25, 0.5)]
+PLANTED_CELLS = [f"{n}:{share}" for n in (400, 1_000) for share in (0.03, 0.1)]
 LABELS = 25  # draws of labels for each column of noise; each is a study
 
 
@@ -39,19 +42,21 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--result", type=Path, required=True)
+    parser.add_argument("--noise", nargs="*", default=NOISE_CELLS)
+    parser.add_argument("--planted", nargs="*", default=PLANTED_CELLS)
     options = parser.parse_args()
-    started = time.process_time()
     about: dict = {"machine": machine(), "versions": versions(), "studies": options.studies, "seed": options.seed}
-    cells: list[dict] = []
-    for share in SHARES:
-        for cell, rows in ((noise_cell, NOISE_ROWS), (planted_cell, PLANTED_ROWS if share in PLANTED_SHARES else ())):
-            for n in rows:
-                cells.append(cell(n, share, options))
-                # The processor's: the machine may be busy.
-                about["processor_seconds"] = round(time.process_time() - started)
-                stored = json.dumps(about | {"cells": cells}, indent=1) + "\n"
-                options.result.with_suffix(".json").write_text(stored, "utf-8")
-                options.result.with_suffix(".md").write_text(render(about, cells), "utf-8")
+    path = options.result.with_suffix(".json")
+    cells: list[dict] = json.loads(path.read_text("utf-8"))["cells"] if path.exists() else []
+    done = {(cell["what"], cell["rows"], cell["share"]) for cell in cells}
+    for what, draw, wanted in (("noise", noise_cell, options.noise), ("planted", planted_cell, options.planted)):
+        for rows, share in ((int(n), float(share)) for n, share in (cell.split(":") for cell in wanted)):
+            if (what, rows, share) not in done:
+                started = time.process_time()  # the processor's: the machine may be busy
+                cell = draw(rows, share, options)
+                cells.append(cell | {"seed": options.seed, "processor_seconds": round(time.process_time() - started)})
+                path.write_text(json.dumps(about | {"cells": cells}, indent=1) + "\n", "utf-8")
+                path.with_suffix(".md").write_text(render(about, cells), "utf-8")
 
 
 def noise_cell(n: int, share: float, options: argparse.Namespace) -> dict:
@@ -121,13 +126,6 @@ NOISE: dict[str, Callable[[int, Random], list]] = {
 }
 
 
-def _address(pattern: str) -> Callable[[np.ndarray, Random], list]:
-    return lambda has, rng: [
-        pattern.format(number=number, label=int(own))
-        for number, own in zip(rng.integers(10**6, 10**7, len(has)).tolist(), has.tolist(), strict=True)
-    ]
-
-
 def _coder(finds: float, also: Callable[[float], float]) -> Callable[[np.ndarray, Random], list]:
     def plant(has: np.ndarray, rng: Random) -> list:
         chance = np.where(has, finds, also(float(has.mean())))
@@ -141,13 +139,11 @@ PLANTED: dict[str, Callable[[np.ndarray, Random], list]] = {
         has, 0.9 + 0.1 * rng.random(len(has)), 0.9 * rng.random(len(has))
     ).tolist(),
     "number, area 0.98": lambda has, rng: (rng.normal(size=len(has)) + 2.9 * has).tolist(),
-    "end of an address": _address("https://example.org/a/{number}?lab={label}"),
-    "middle of an address": _address("https://example.org/a/{number}?lab={label}&from=home"),
     "coder who errs on 3 %": _coder(0.97, lambda share: 0.03),
     "coder who finds 85 %": _coder(0.85, lambda share: 0.2 * share / (1 - share)),
     "coder who finds 75 %": _coder(0.75, lambda share: 0.2 * share / (1 - share)),
-    "coder who finds 50 % (no leak)": _coder(0.5, lambda share: 0.5 * share / (1 - share)),
-    "all, and 17 % of the others (no leak)": _coder(1.0, lambda share: 0.17),
+    "coder who finds 50 %": _coder(0.5, lambda share: 0.5 * share / (1 - share)),
+    "all, and 17 % of the others": _coder(1.0, lambda share: 0.17),
 }
 
 
@@ -165,18 +161,19 @@ def render(about: dict, cells: list[dict]) -> str:
         "# Columns that give a label away",
         "",
         f"`benchmarks/column_leaks.py --studies {about['studies']} --seed {about['seed']}`, "
-        f"{about['processor_seconds']} s of the processor; {with_versions}; {about['machine']['processor']}.",
+        f"{sum(cell['processor_seconds'] for cell in cells)} s of the processor; {with_versions}; "
+        f"{about['machine']['processor']}.",
         "",
-        "## Columns of noise that are pointed out, in 1,000",
+        "## Columns of noise, by how many in 1,000 are pointed out",
         "",
         f"{alarms} of {looked:,} columns in all; the worst cell has {1000 * worst[0]:.1f} in 1,000 ({worst[1]}, "
         f"{worst[2]:,} rows, {worst[3]:.0%}).",
         "",
         *table(noise, list(NOISE), lambda rate: f"{1000 * rate:.1f}"),
         "",
-        "## Columns that give the label away and are pointed out, in 100",
+        "## Columns that give the label away, by how many in 100 are pointed out",
         "",
-        "The last two do not give it away.",
+        "The last two hardly do.",
         "",
         *table(planted, list(PLANTED), lambda rate: f"{100 * rate:.1f}"),
     ]
