@@ -10,6 +10,7 @@ from scipy import stats
 from secondcoder.errors import DataError
 from secondcoder.evaluation.count_intervals import intervals
 from secondcoder.evaluation.error_analysis import JudgedRows, Mistakes, find_mistakes
+from secondcoder.evaluation.intervals import units_of
 
 NAMES = ("left", "centre", "right")
 
@@ -103,7 +104,7 @@ def test_the_error_rate_has_the_interval_of_the_accuracy(n_groups):
     groups = None if n_groups is None else [f"g{i * n_groups // 1900}" for i in range(1900)]
     wrong = random.random(1900) < np.repeat([0.05, 0.11], 950)
     rows = make_rows(wrong.tolist(), groups=groups)
-    accuracy = intervals(rows.gold, rows.probabilities, NAMES, groups=groups)["accuracy"]
+    accuracy = intervals(rows.gold, rows.probabilities, NAMES, groups=units_of(groups))["accuracy"]
     found = find_mistakes(rows)
     error = found.overall.interval
     assert (error.low, error.high) == pytest.approx((1 - accuracy.high, 1 - accuracy.low), abs=1e-9)

@@ -111,7 +111,7 @@ def test_from_the_first_file_with_a_figure_on_it_counts(copied, monkeypatch):
 
 
 def test_an_error_before_a_figure_is_written_down_and_is_told_itself(copied, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as failing:

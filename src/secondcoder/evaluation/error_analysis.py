@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from secondcoder.corpus.corpus import label_text
 from secondcoder.errors import DataError
 from secondcoder.evaluation.count_intervals import share_interval
-from secondcoder.evaluation.intervals import Interval, wilson
+from secondcoder.evaluation.intervals import Interval, units_of, wilson
 from secondcoder.evaluation.tasks import Task, task_rules
 from secondcoder.storage import Stored
 
@@ -247,7 +247,7 @@ def find_mistakes(rows: JudgedRows, *, most: int = MOST_SHOWN) -> Mistakes:
 def _count(rows: JudgedRows, own: NDArray[np.int64]) -> tuple[int, int, Interval | None]:
     """Return how many texts these rows are, how many of them are wrong, and the interval of that share."""
     wrong = rows.wrong[own]
-    groups = None if rows.groups is None else np.asarray(rows.groups)[own]
+    groups = None if (units := units_of(rows.groups)) is None else np.asarray(units)[own]
     return len(own), int(wrong.sum()), share_interval(wrong, groups)
 
 

@@ -287,11 +287,10 @@ def _over_groups(n: int) -> str:
     text = (
         f"Their unit is the group ({n:,}). How alike texts of one group are in being classified correctly was "
         "estimated by a beta-binomial model (Crowder 1978) with a prior intraclass correlation of "
-        f"{LIKENESS:g} (standard deviation {LIKENESS_DOUBT:g}); shares have Wilson’s limits averaged over the numbers of "
-        "independent texts that follow (Kish 1965), precision, recall and F1 join those of hits and misses (MOVER for "
-        "ratios; Newcombe 2016), and other figures have the leave-one-group-out jackknife (MacKinnon et al. 2023) with "
-        "Student’s t at "
-        "Satterthwaite’s (1946) degrees of freedom"
+        f"{LIKENESS:g} (standard deviation {LIKENESS_DOUBT:g}); shares have Wilson’s limits averaged over the "
+        "numbers of independent texts that follow (Kish 1965), precision, recall and F1 join those of hits and misses "
+        "(MOVER for ratios; Newcombe 2016), and other figures have the leave-one-group-out jackknife (MacKinnon et al. "
+        "2023) with Student’s t at Satterthwaite’s (1946) degrees of freedom"
     )
     return f"{text}." if n >= _MANY_GROUPS else f"{text}; with {n} groups the prior decides much of the width."
 

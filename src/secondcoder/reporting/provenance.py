@@ -11,7 +11,7 @@ from typing import Any
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.families import BY_TYPE
 from secondcoder.reporting.content import OpeningContent, ReportContent
-from secondcoder.reporting.formatting import counted, format_duration, format_metric, joined
+from secondcoder.reporting.formatting import counted, format_metric, joined
 from secondcoder.reporting.references import MODELS, cited_for, cited_for_kind
 
 FILL_IN = "[Fill in: "
@@ -276,8 +276,7 @@ def computing_told(c: ReportContent) -> str:
     processor, cores, device = (c.machine.get(name) for name in ("processor", "cores", "device"))
     if processor and cores:
         where = "a CPU" if device == "cpu" else f"a GPU ({device}) beside a CPU"
-        took = "" if c.seconds is None else f", and took {format_duration(c.seconds)}"
-        told.append(f"Training ran on {where} ({processor}, {counted(cores, 'core')}){took}.")
+        told.append(f"Training ran on {where} ({processor}, {counted(cores, 'core')}).")
     used = _PACKAGES | ({"openvino": "OpenVINO"} if backend == "openvino" else {})
     packages = [f"{shown} {c.versions[name]}" for name, shown in used.items() if name in c.versions]
     if packages:

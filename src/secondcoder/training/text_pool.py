@@ -48,7 +48,7 @@ class TextPool:
 
     def __exit__(self, *_: object) -> None:
         self._kept = None
-        if self._path is not None:
+        if self._path is not None and self._path.exists():
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
 
