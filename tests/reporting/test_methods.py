@@ -91,7 +91,7 @@ def test_a_list_of_classes_ends_as_a_sentence_does() -> None:
 def test_the_population_is_told_or_left_open_for_the_author() -> None:
     text, _ = said(content())
     assert "The hand-labelled texts are [Fill in: what they were drawn from, how, when, and by whom" in text
-    assert 'secondcoder report runs/area --population "…"' in text
+    assert 'secondcoder report RUN --population "…"' in text
     page = render(content())
     assert '<mark class="gap">[Fill in: what they were drawn from' in page
     assert "What is marked only you can say" in Page(page).text

@@ -45,7 +45,7 @@ def population_told(c: ReportContent, cited: list[str]) -> str:
         return f"The hand-labelled texts are {told}."
     return (
         f"The hand-labelled texts are {FILL_IN}what they were drawn from, how, when, and by whom they were coded; "
-        f'secondcoder report {c.run} --population "…" puts it here].'
+        'secondcoder report RUN --population "…" puts it here].'
     )
 
 
