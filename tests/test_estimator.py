@@ -245,6 +245,7 @@ def test_cross_validation_by_group_takes_dev_by_group_too(tiny: Tiny, parts: dic
     assert not set(parts["train"].groups or ()) & set(parts["dev"].groups or ())
 
 
+@pytest.mark.slow
 def test_a_search_over_epochs_takes_numpy_s_whole_numbers_and_refits_the_best(tiny: Tiny) -> None:
     texts, labels = zip(*make_rows(120), strict=True)
     search = GridSearchCV(tiny(), {"epochs": np.array([1, 12])}, cv=2, error_score="raise").fit(texts, labels)

@@ -97,10 +97,12 @@ NUMBERS = OnNumbers(model="tiny", epochs=2, batch_size=8, learning_rate=0.003, d
 
 
 def checks_of(estimator: OnNumbers) -> list[Any]:
-    """Return scikit-learn's checks; those that repeat another one with other arrays are slow."""
+    """Return scikit-learn's checks; that of learning, and those that repeat another one, are slow."""
     checks = estimator_checks_generator(estimator, expected_failed_checks=NOT_FOR_TEXT, mark="xfail")
     return [
-        pytest.param(*check, marks=pytest.mark.slow) if type(check) is tuple and check[1].keywords else check
+        pytest.param(*check, marks=pytest.mark.slow)
+        if type(check) is tuple and (check[1].keywords or check[1].func.__name__ == "check_classifiers_train")
+        else check
         for check in checks
     ]
 

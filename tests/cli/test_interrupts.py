@@ -8,7 +8,17 @@ import pytest
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process alone")
-@pytest.mark.parametrize("imported", ["secondcoder.errors", "cyclopts", "numpy", "torch._C", "torch", "transformers"])
+@pytest.mark.parametrize(
+    "imported",
+    [
+        "secondcoder.errors",
+        "cyclopts",
+        "numpy",
+        "torch._C",
+        "torch",
+        pytest.param("transformers", marks=pytest.mark.slow),
+    ],
+)
 def test_ctrl_c_while_the_program_starts_leaves_with_130_and_no_traceback(imported, labelled_file, tmp_path):
     words = ["label", str(tmp_path / "no-run"), str(labelled_file), "--output", str(tmp_path / "out.csv")]
     process = subprocess.Popen(

@@ -20,7 +20,7 @@ FEW = 6
 N = 20
 
 
-@pytest.mark.parametrize("name", ["out.csv", "out"])
+@pytest.mark.parametrize("name", ["out.csv", pytest.param("out", marks=pytest.mark.slow)])
 def test_labelling_is_whole_or_goes_on_after_faults_at_some_calls(tmp_path: Path, name: str) -> None:
     run_with_faults(__file__, name, "few", folder=tmp_path, timeout=280)
 

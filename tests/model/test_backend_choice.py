@@ -75,6 +75,7 @@ def test_int8_that_labels_otherwise_is_tried_two_ways_and_dropped(model, monkeyp
 
 
 @pytest.mark.usefixtures("openvino")
+@pytest.mark.slow
 def test_where_even_plain_arithmetic_labels_otherwise_torch_does(model, monkeypatch):
     given, before = all_second(judges(model)), model.backend
     off_by(monkeypatch, 0.5, 0.5, 0.5)

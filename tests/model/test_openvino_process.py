@@ -30,6 +30,7 @@ with same_signal_stack():
 
 @pytest.mark.usefixtures("openvino")
 @pytest.mark.skipif(sys.platform != "linux", reason="signal stacks are looked after on Linux")
+@pytest.mark.slow
 def test_ctrl_c_is_heard_after_plugins_that_came_and_went_out_of_order():
     code = CODE.format(openvino=TWO_OUT_OF_ORDER)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})

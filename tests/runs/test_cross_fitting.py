@@ -182,6 +182,7 @@ def test_stopped_in_a_fold_and_between_folds_it_goes_on_to_the_same_end(folded, 
     assert (again.info["test_openings"], len(book_of(again))) == (1, 1)
 
 
+@pytest.mark.slow
 def test_frozen_layers_and_token_ids_are_computed_once_for_all_folds_to_the_same_bits(
     encoder_folder, tmp_path, monkeypatch
 ):

@@ -38,6 +38,7 @@ def weights(run):
     return json.loads((run.model_folder / "secondcoder.json").read_text())["weights_sha256"]
 
 
+@pytest.mark.slow
 def test_a_run_with_few_labels_is_one_of_the_recipe_that_did_best_on_train(quick, parts, encoder_folder, tmp_path):
     said = []
 

@@ -94,11 +94,9 @@ class Draw:
         return Order(signal.SIGKILL, place, nth, delay=float(self.generator.uniform(1e-6, np.mean(times[place]))))
 
 
-def test_two_kills_change_no_bit(commands, words, tmp_path):
+def test_a_kill_changes_no_bit(commands, words, tmp_path):
     draw = Draw(seed=3)
-    one, other, _ = RECIPES
-    assert len(kill_and_resume(commands, words, tmp_path, one, 1, draw)) == 1
-    assert len(kill_and_resume(commands, words, tmp_path, other, 1, draw)) == 1
+    assert len(kill_and_resume(commands, words, tmp_path, next(iter(RECIPES)), 1, draw)) == 1
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def expected(trainings):
     [
         pytest.param(signal.SIGINT, "step", 7, 7, id="Ctrl-C in a step"),
         pytest.param(signal.SIGINT, "dev", 1, 5, id="Ctrl-C in dev", marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, "step", 2, 2, id="SIGTERM in a step"),
+        pytest.param(signal.SIGTERM, "step", 2, 2, id="SIGTERM in a step", marks=pytest.mark.slow),
     ],
 )
 def test_stopped_training_saves_everything_and_goes_on(trainings, expected, number, place, nth, step):
@@ -103,6 +103,7 @@ def test_ctrl_c_in_the_last_checkpoint_of_a_seed_is_not_forgotten(trainings):
     assert Run(folder).status == "interrupted"
 
 
+@pytest.mark.slow
 def test_stopped_before_the_first_step_it_starts_again(trainings, expected):
     ended, folder = trainings("early", orders=[Order(signal.SIGINT, "frozen layers")])
     assert ended.code == INTERRUPTED, ended.said
@@ -112,6 +113,7 @@ def test_stopped_before_the_first_step_it_starts_again(trainings, expected):
     assert Run(folder).model.sha256 == expected
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_was_stopped_while_it_cleared_away_is_cleared_by_the_next(trainings):
     ended, folder = trainings("clearing", orders=[Order(signal.SIGINT, "clearing away")])
     assert ended.code == INTERRUPTED, ended.said
