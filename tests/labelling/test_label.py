@@ -74,7 +74,9 @@ def test_every_format_is_labelled_into_every_format(tmp_path: Path, ending_in: s
     assert [cell in (True, "true") for cell in back["truncated"].to_pylist()] == [text == LONG for text in texts]
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    "ending", [ENDINGS[0], *(pytest.param(ending, marks=pytest.mark.slow) for ending in ENDINGS[1:])]
+)
 @settings(deadline=None)
 @given(
     texts=st.lists(st.none() | st.text(st.characters(codec="utf-8"), max_size=5), min_size=1, max_size=12),

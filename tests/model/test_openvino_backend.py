@@ -243,6 +243,7 @@ def test_other_families_convert_too(encoder_folder, kind):
             assert np.allclose(backend.logits(inputs), network(**inputs).logits.numpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_importing_openvino_and_nncf_opens_no_connection():
     code = (
         "import socket, sys\n"

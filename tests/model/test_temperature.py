@@ -68,7 +68,7 @@ def model(encoder_folder) -> Model:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("temperature", [0.05, 1.7])
+@pytest.mark.parametrize("temperature", [0.05, pytest.param(1.7, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_logits_are_divided_whatever_the_kind_of_network(name, temperature, precision):
     """Alike in bf16, as the layer that gives the logits computes in fp32 there too."""

@@ -20,6 +20,7 @@ def test_pictures_are_drawn_of_what_there_is() -> None:
     assert set(show(content(evaluations={}, history=[])).pictures) == {"shares"}
 
 
+@pytest.mark.slow
 def test_what_only_labels_imports_no_matplotlib() -> None:
     code = "import sys, secondcoder.runs.train, secondcoder.reporting.card; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

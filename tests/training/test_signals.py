@@ -66,7 +66,11 @@ def test_stopped_training_saves_everything_and_goes_on(trainings, expected, numb
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, -signal.SIGTERM)], ids=["Ctrl-C", "SIGTERM"]
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, INTERRUPTED, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, -signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow),
+    ],
 )
 def test_the_second_signal_ends_it_at_once_and_what_was_saved_before_counts(trainings, expected, number, code):
     """The second one comes while the first one's checkpoint is written, after those of eight steps and an epoch."""
