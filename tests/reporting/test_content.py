@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from secondcoder.reporting.content import read
 from secondcoder.reporting.page import show
 from tests.reporting.made import compared, content, full_content, judged
