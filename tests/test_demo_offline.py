@@ -63,7 +63,7 @@ def test_the_guard_catches_a_connection(tmp_path):
 @pytest.mark.parametrize(
     ("code", "epochs", "least", "lead"),
     [
-        pytest.param(SMALLER, 4, 0.15, 0.05, id="small"),
+        pytest.param(SMALLER, 8, 0.15, 0.05, id="small"),
         pytest.param(RUN, 1, 0.85, 0.5, id="whole", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
     ],
 )

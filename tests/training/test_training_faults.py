@@ -21,7 +21,7 @@ from tests.tiny import make_encoder, make_rows
 
 KILLED = "SIGKILL"
 FAULTS = ["ENOSPC", "EROFS", "EIO", KILLED]
-FEW = 1
+FEW = 2
 WHOLE = {
     ".lock",
     "data.parquet",
