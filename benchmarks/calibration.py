@@ -17,15 +17,13 @@ confidence lies from Wilson's interval of the accuracy, which sees only errors o
 """
 
 import argparse
-import json
-import multiprocessing
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from secondcoder.environment import machine, versions
+from cells import made_with, run_cells
 from secondcoder.evaluation.calibration import bins_of, calibration_error
 
 SIZES = (50, 100, 300, 1000)
@@ -129,18 +127,15 @@ def narrowest(result: dict) -> float | None:
     return min(widths, default=None)
 
 
-def written(results: list[dict], options: argparse.Namespace, seconds: float) -> str:
+def written(results: list[dict], options: argparse.Namespace, jobs: int) -> str:
     """Return the page."""
-    info, known = machine(), versions()
-    used = ", ".join(f"{name} {known[name]}" for name in ("python", "numpy", "scipy") if name in known)
     least = min(results, key=lambda r: r[OURS]["coverage"])
     ratios = [(r[OURS]["width"] / narrowest(r), r) for r in results if narrowest(r)]
     ratio, widest = max(ratios, key=lambda pair: pair[0])
     lines = [
         "# How often the interval of the calibration error holds the truth",
         "",
-        f"`benchmarks/calibration.py --studies {options.studies} --seed {options.seed}`, {len(results)} cells, "
-        f"{seconds:,.0f} s, {used}; {info.get('processor') or 'processor unknown'}, {info.get('cores')} cores. "
+        f"`benchmarks/calibration.py --studies {options.studies} --seed {options.seed}`, {made_with(results, jobs)}. "
         "What the models and the other methods are stands in the script.",
         "",
         f"Lowest coverage {least[OURS]['coverage']:.1%} ({least['kind']}, {least['n']} texts); width at most "
@@ -169,15 +164,14 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="leave the other methods out")
     parser.add_argument("--result", type=Path, required=True, help="without an ending: .md and .json are written")
     options = parser.parse_args()
-    started = time.perf_counter()
-    jobs = [(kind, n, options.studies, options.seed, options.alone) for kind in KINDS for n in SIZES]
-    with multiprocessing.Pool(options.processes) as pool:
-        results = []
-        for result in pool.imap(study_cell, jobs):  # written down as they come: all of them take an hour
-            results.append(result)
-            options.result.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-            page = written(results, options, time.perf_counter() - started)
-            options.result.with_suffix(".md").write_text(page, encoding="utf-8")
+    cells = [(kind, n, options.studies, options.seed, options.alone) for kind in KINDS for n in SIZES]
+    jobs = {f"{job[0].name}, {job[1]}": job for job in cells}
+    about = {"studies": options.studies, "seed": options.seed, "alone": options.alone}
+
+    def write(results: Sequence[dict]) -> str:
+        return written(list(results), options, len(jobs))
+
+    run_cells(jobs, study_cell, about=about, write=write, result=options.result, processes=options.processes)
 
 
 if __name__ == "__main__":

@@ -16,16 +16,13 @@ it.
 """
 
 import argparse
-import json
-import multiprocessing
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from secondcoder.environment import machine, versions
+from cells import made_with, run_cells
 from secondcoder.evaluation.learning_curve import fit_power_law
 
 ERROR = 0.45
@@ -156,10 +153,8 @@ def table(results: list[dict]) -> list[str]:
     return lines
 
 
-def written(results: list[dict], options: argparse.Namespace, seconds: float) -> str:
+def written(results: list[dict], options: argparse.Namespace, jobs: int) -> str:
     """Return the page."""
-    info, known = machine(), versions()
-    used = ", ".join(f"{name} {known[name]}" for name in ("python", "numpy", "scipy") if name in known)
     laws = [r for r in results if r["truth"].startswith("power") and r.get("forecasts")]
     low = {k: min(laws, key=lambda r, i=i: r["coverage"][i]) for i, k in enumerate(GAINS)}
     lowest = "; ".join(
@@ -176,8 +171,7 @@ def written(results: list[dict], options: argparse.Namespace, seconds: float) ->
         "# What a learning curve's forecast holds",
         "",
         f"`benchmarks/learning_curve.py --studies {options.studies} --forecasts {options.forecasts or options.studies} "
-        f"--seed {options.seed}`, {len(results)} cells, "
-        f"{seconds:,.0f} s, {used}; {info.get('processor') or 'processor unknown'}, {info.get('cores')} cores. "
+        f"--seed {options.seed}`, {made_with(results, jobs)}. "
         "Of simulated studies: how often there is no forecast and why, and of those with one, how often the nominal "
         "95 % interval of a gain holds the truth. What the truths and the noise are stands in the script.",
         "",
@@ -201,16 +195,15 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--result", type=Path, required=True, help="without an ending: .md and .json are written")
     options = parser.parse_args()
-    started = time.perf_counter()
     slow = options.forecasts or options.studies
-    jobs = [(cell, options.studies if cell.truth in QUICK else slow, options.seed) for cell in grid()]
-    with multiprocessing.Pool(options.processes) as pool:
-        results = []
-        for result in pool.imap(study_cell, jobs):  # written down as they come: all of them take an hour
-            results.append(result)
-            options.result.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-            page = written(results, options, time.perf_counter() - started)
-            options.result.with_suffix(".md").write_text(page, encoding="utf-8")
+    cells = [(cell, options.studies if cell.truth in QUICK else slow, options.seed) for cell in grid()]
+    jobs = {" | ".join(job[0]): job for job in cells}
+    about = {"studies": options.studies, "forecasts": slow, "seed": options.seed}
+
+    def write(results: Sequence[dict]) -> str:
+        return written(list(results), options, len(jobs))
+
+    run_cells(jobs, study_cell, about=about, write=write, result=options.result, processes=options.processes)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,12 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from secondcoder.errors import DataError, RunError, SecondcoderError, StorageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TEMPORARY_MARK = ".partial-"
 LOCK_FILE = ".lock"
@@ -154,6 +157,37 @@ def sha256_file(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise StorageError(f"Cannot read {path}: {error.strerror or error}.", "Check the path.") from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, "NDArray[Any]"], about: str = "") -> None:
+    """Write arrays by name as one safetensors file, with something that is said about them and a hash of all."""
+    import safetensors.numpy
+
+    with atomic_path(path) as temporary, storage_errors(path):
+        said = {"about": about, "sha256": _hash_of(arrays, about)}
+        safetensors.numpy.save_file(dict(arrays), temporary, metadata=said)
+
+
+def read_arrays(path: Path) -> "tuple[dict[str, NDArray[Any]], str] | None":
+    """Return what `write_arrays` wrote; None where the file is missing, damaged or of another form."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy") as stored:
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  # not a dict
+            said = stored.metadata() or {}
+    except (OSError, safetensors.SafetensorError):
+        return None
+    about = said.get("about", "")
+    return (arrays, about) if said.get("sha256") == _hash_of(arrays, about) else None
+
+
+def _hash_of(arrays: Mapping[str, "NDArray[Any]"], about: str) -> str:
+    digest = hashlib.sha256(about.encode())
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 def sha256_strings(*columns: Iterable[str | None]) -> str:

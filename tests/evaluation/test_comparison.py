@@ -171,17 +171,24 @@ def test_texts_without_a_group_stand_for_themselves():
     assert alone.differences == own.differences
 
 
-def test_of_few_groups_all_swaps_are_many_and_one_has_no_interval():
+def test_of_five_groups_all_swaps_are_many():
     gold, first, second = make()
     five = compare(gold, first, second, NAMES, groups=[f"g{i % 5}" for i in range(200)])
     assert min(d.p_value for d in five.differences) >= 2 / 2**5
     assert five.difference("accuracy").interval is not None
     assert "only 5 groups" in five.notes[0]
-    one = compare(gold, first, second, NAMES, groups=["g"] * 200)
-    assert {(d.interval, d.p_value) for d in one.differences} == {(None, None)}
-    assert one.difference("accuracy").reason == "one group has no spread to judge by"
-    assert "cannot be said" in one.verdict
     assert compare(gold, first, second, NAMES, groups=[f"g{i % 10}" for i in range(200)]).notes == ()
+
+
+@pytest.mark.parametrize(("n_groups", "which"), [(1, "this 1 group"), (2, "these 2 groups"), (4, "these 4 groups")])
+def test_of_fewer_than_five_groups_a_comparison_speaks_of_these_texts_only(n_groups: int, which: str) -> None:
+    gold, first, second = make()
+    alone = compare(gold, first, second, NAMES)
+    found = compare(gold, first, second, NAMES, groups=[f"g{i % n_groups}" for i in range(200)])
+    assert (found.n_groups, found.differences, found.mcnemar) == (n_groups, alone.differences, alone.mcnemar)
+    assert found.mcnemar is not None
+    assert which in found.notes[0]
+    assert f"For other groups it is not known from {n_groups} group" in found.notes[0]
 
 
 def test_groups_that_hold_one_opinion_make_the_interval_wider():

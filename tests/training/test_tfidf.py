@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score
 
 from secondcoder.corpus.corpus import Corpus, Source
 from secondcoder.evaluation.thresholds import tune_threshold
-from secondcoder.training import baselines, tfidf
+from secondcoder.training import tfidf
 from secondcoder.training.baselines import TfidfLogistic, fit_baselines
 from secondcoder.training.tfidf import TfidfSettings, choose_settings, described, terms_a_kind
 
@@ -214,21 +214,6 @@ def test_a_threshold_is_chosen_on_dev_where_the_models_is():
     assert f"'social' from a probability of {expected:.2f} on" in tuned.description
 
 
-def test_settings_of_before_are_not_chosen_again(monkeypatch):
-    train, dev = noisy()
-    first = fit_baselines(train, dev, tune_threshold=True)
-    given = {name: baseline.given for name, baseline in first.items() if baseline.given}
-
-    def never(*args, **named):
-        raise AssertionError("chosen again")
-
-    monkeypatch.setattr(baselines, "choose_settings", never)
-    again = fit_baselines(train, dev, tune_threshold=True, given=given)
-    assert again["tfidf-logistic"].given == given["tfidf-logistic"]
-    for name, baseline in first.items():
-        np.testing.assert_array_equal(again[name].predict_proba(dev.texts), baseline.predict_proba(dev.texts))
-
-
 def several(n: int, seed: int) -> Corpus:
     """Texts of none, one or two of the classes; ``never`` is of none, ``always`` of all."""
     random, texts, labels = Random(seed), [], []
@@ -238,6 +223,43 @@ def several(n: int, seed: int) -> Corpus:
         texts.append(" ".join([*random.choices(FILLER, k=3), *words]))
         labels.append(";".join(["always", *own]))
     return corpus_of(texts, labels, ("always", "economic", "never", "social"), task="multi-label")
+
+
+def labelled(n: int, seed: int) -> Corpus:
+    texts, labels = answers(n, seed)
+    return corpus_of(texts, labels)
+
+
+def without_words(n: int, seed: int) -> Corpus:
+    return corpus_of(["?!"] * n, ["economic", "social"] * (n // 2), ("economic", "social"))
+
+
+@pytest.mark.parametrize("make", [labelled, several, without_words])
+def test_what_was_kept_is_not_learned_again(make, tmp_path, monkeypatch):
+    train, dev, kept = make(120, 0), make(80, 1), tmp_path / "tfidf.safetensors"
+    first = fit_baselines(train, dev, kept=kept)
+    with monkeypatch.context() as patched:
+        patched.setattr(TfidfLogistic, "fit", lambda *args, **named: pytest.fail("learned again"))
+        again = fit_baselines(train, dev, kept=kept)
+    assert list(again) == list(first)
+    for name, baseline in first.items():
+        assert again[name].given == baseline.given
+        np.testing.assert_array_equal(again[name].predict_proba(dev.texts), baseline.predict_proba(dev.texts))
+
+
+@pytest.mark.parametrize("damage", ["cut", "other byte", "gone"])
+def test_what_was_kept_and_is_damaged_is_learned_again(damage, tmp_path):
+    train, dev, kept = labelled(120, 0), labelled(80, 1), tmp_path / "tfidf.safetensors"
+    first = fit_baselines(train, dev, kept=kept)["tfidf-logistic"]
+    whole = kept.read_bytes()
+    other = bytearray(whole)
+    other[-3] ^= 1
+    kept.write_bytes({"cut": whole[: len(whole) // 2], "other byte": bytes(other), "gone": b""}[damage])
+    if damage == "gone":
+        kept.unlink()
+    again = fit_baselines(train, dev, kept=kept)["tfidf-logistic"]
+    np.testing.assert_array_equal(again.predict_proba(dev.texts), first.predict_proba(dev.texts))
+    assert kept.read_bytes() == whole
 
 
 def test_of_several_labels_each_class_has_its_threshold_chosen_on_dev():

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.errors import DataError, nearest
-from secondcoder.evaluation.intervals import Interval
+from secondcoder.evaluation.intervals import FEWEST_GROUPS, Interval
 from secondcoder.evaluation.metrics import LOWER_IS_BETTER
 from secondcoder.evaluation.paired_tests import McNemar
 from secondcoder.evaluation.permutation import FEWEST_UNITS
@@ -113,8 +113,11 @@ def notes_on_groups(n_groups: int) -> tuple[str, ...]:
     """Return what is to be said of few groups."""
     if n_groups >= _FEW_GROUPS:
         return ()
-    many = "is only 1 group" if n_groups == 1 else f"are only {n_groups} groups"
-    return (f"There {many}: what is said here holds for these texts, hardly for those of other groups.",)
+    if n_groups >= FEWEST_GROUPS:
+        return (f"There are only {n_groups} groups to judge others by: only large differences can show.",)
+    groups = "1 group" if n_groups == 1 else f"{n_groups} groups"
+    which = "this 1 group" if n_groups == 1 else f"these {groups}"
+    return (f"What is said here holds for other texts of {which} only. For other groups it is not known from {groups}.",)
 
 
 @dataclass(frozen=True)

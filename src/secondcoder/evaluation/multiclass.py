@@ -185,7 +185,7 @@ def compare(
     names = tuple(label_names)
     _check(gold, first, second, names, groups)
     labels = given or (decide_class(first), decide_class(second))
-    places = None if groups is None else paired_tests.group_places(groups)
+    places, n_groups = paired_figures.units_of(groups)
     right = labels[0] == gold, labels[1] == gold
     exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), len(gold))
     losses = paired_tests.losses(gold, first), paired_tests.losses(gold, second)
@@ -197,14 +197,13 @@ def compare(
     found |= paired_figures.undefined(is_gold, names, reasons)
     main = metrics.ONE_LABEL.resolve("auto", positive, names)
     order = dict.fromkeys((main, "accuracy", "macro-f1", *(f"f1:{name}" for name in names), "log-loss"))
-    n_groups = None if places is None else int(places.max()) + 1
     return Comparison(
         n=len(gold),
         label_names=names,
         main=main,
         differences=tuple(found[name] for name in order),
         agreement=float((labels[0] == labels[1]).mean()),
-        mcnemar=exact if groups is None else None,
+        mcnemar=exact if places is None else None,
         n_groups=n_groups,
         notes=() if n_groups is None else notes_on_groups(n_groups),
     )

@@ -166,7 +166,7 @@ def compare_sets(
             )
     if groups is not None and len(groups) != n:
         raise DataError(f"There are {len(groups)} groups for {n} texts.", "Give one group for each text.")
-    places = None if groups is None else paired_tests.group_places(groups)
+    places, n_groups = paired_figures.units_of(groups)
     right = (gold == given[0]).all(axis=1), (gold == given[1]).all(axis=1)
     exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
     averages = {
@@ -182,14 +182,13 @@ def compare_sets(
     )
     found |= paired_figures.undefined(gold, names, reasons)
     order = ("macro-f1", "micro-f1", "exact-match", *(f"f1:{name}" for name in names), "hamming-loss", "log-loss")
-    n_groups = None if places is None else int(places.max()) + 1
     return Comparison(
         n=n,
         label_names=names,
         main="macro-f1",
         differences=tuple(found[name] for name in order),
         agreement=float((given[0] == given[1]).all(axis=1).mean()),
-        mcnemar=exact if groups is None else None,
+        mcnemar=exact if places is None else None,
         n_groups=n_groups,
         notes=() if n_groups is None else notes_on_groups(n_groups),
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from secondcoder.evaluation import paired_tests
 from secondcoder.evaluation.comparison import ALPHA, Difference
-from secondcoder.evaluation.intervals import LEVEL, Interval, quantile_of
+from secondcoder.evaluation.intervals import FEWEST_GROUPS, LEVEL, Interval, quantile_of
 from secondcoder.evaluation.paired_tests import Counts, Floats, McNemar
 from secondcoder.evaluation.permutation import Statistic, swap_test
 
@@ -69,6 +69,19 @@ class PairedFigures:
         return found
 
 
+def units_of(groups: Sequence[str] | None) -> tuple[Counts | None, int | None]:
+    """Return the group of each text where differences go by groups, else None; and how many groups there are.
+
+    As in `secondcoder.evaluation.intervals.units_of`, of fewer than five groups nothing is said on others: texts are the
+    units then. ``""`` is a group of its own each time.
+    """
+    if groups is None:
+        return None, None
+    places = paired_tests.group_places(groups)
+    n = int(places.max()) + 1
+    return (places if n >= FEWEST_GROUPS else None), n
+
+
 def differences(
     figures: PairedFigures,
     places: Counts | None = None,
@@ -90,7 +103,7 @@ def differences(
     figures
         What is compared.
     places
-        ndarray of shape (n,): the group of each text, see `paired_tests.group_places`; None if texts are independent.
+        ndarray of shape (n,): the group of each text, see `units_of`; None if texts are the units.
     exact
         Name of the figure that is a share of texts, and its exact test, which takes texts as independent. Where they
         are, it stands for both tests, beside Tango's interval.
@@ -120,7 +133,7 @@ def differences(
             continue
         first, second = (float(value) for value in values[:, i])
         d = Difference(name, first, second, second - first, differing=int(tested.differing[i]))
-        why = (reasons or {}).get(name) or _no_spread(error, second - first, int(of_kind.sum()), places is not None)
+        why = (reasons or {}).get(name) or _no_spread(error, second - first, len(figures.kind))
         if why:
             found[name] = replace(d, reason=why)
             continue
@@ -265,10 +278,10 @@ def _errors(figures: PairedFigures, counts: Counts) -> Floats:
     return paired_tests.jackknife(figures.difference, kinds, of_kind, step=figures.step)
 
 
-def _no_spread(error: float, difference: float, units: int, grouped: bool) -> str:
+def _no_spread(error: float, difference: float, n: int) -> str:
     """Return why there is no spread to judge by; nothing where there is some."""
-    if units < 2:
-        return f"one {'group' if grouped else 'text'} has no spread to judge by"
+    if n < 2:
+        return "one text has no spread to judge by"
     # a difference that is the same in every text, to the last digit
     return "it is the same in every text" if error < 1e-9 * abs(difference) else ""
 

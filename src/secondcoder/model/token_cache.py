@@ -5,20 +5,16 @@ that it depends on. The ids spell out the texts: the folder belongs where texts 
 """
 
 import contextlib
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors
-import safetensors.numpy
 import tokenizers
 from numpy.typing import NDArray
 
 from secondcoder.errors import StorageError
 from secondcoder.model.tokenisation import Encoded, TextEncoder
-from secondcoder.storage import atomic_path, sha256_strings, storage_errors
+from secondcoder.storage import read_arrays, sha256_strings, write_arrays
 
 _KEPT = 20
 _ENDING = ".safetensors"
@@ -70,14 +66,10 @@ class TokenCache:
 
 
 def _read(path: Path) -> Encoded | None:
-    try:
-        with safetensors.safe_open(path, framework="numpy") as stored:
-            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  # not a dict
-            expected = (stored.metadata() or {}).get("sha256")
-    except (OSError, safetensors.SafetensorError):
+    kept = read_arrays(path)
+    if kept is None:
         return None
-    if expected != _hash(arrays):
-        return None
+    arrays, _ = kept
     return Encoded(arrays["ids"], arrays["offsets"], arrays["full_lengths"], arrays.get("starts"))
 
 
@@ -88,13 +80,4 @@ def _write(path: Path, encoded: Encoded) -> None:
         "full_lengths": encoded.full_lengths,
         **({} if encoded.starts is None else {"starts": encoded.starts}),
     }
-    with atomic_path(path) as temporary, storage_errors(path):
-        safetensors.numpy.save_file(arrays, temporary, metadata={"sha256": _hash(arrays)})
-
-
-def _hash(arrays: dict[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(arrays[name]).data)
-    return digest.hexdigest()
+    write_arrays(path, arrays)

@@ -9,7 +9,7 @@ from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.progress import Progress, default_progress
 from secondcoder.reporting.card import render_card
 from secondcoder.reporting.page import render
-from secondcoder.runs.folder import MODEL_NAME, RunFolder, judge_part
+from secondcoder.runs.folder import BASELINE_FILE, MODEL_NAME, RunFolder, judge_part
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
 from secondcoder.runs.openings import opening
 from secondcoder.runs.report import report_content
@@ -65,7 +65,7 @@ class Run(RunFolder):
         return self.evaluations["test"][MODEL_NAME]
 
     def _fit_baselines(self) -> dict[str, Baseline]:
-        """Return the baselines as they were set at the end of training; chosen now where an earlier version trained."""
+        """Return the baselines as they were at the end of training; fitted now where they were not kept."""
         settings, dev = self.info["settings"]["train"], self.part("dev")
         if settings.get("max_error") is not None:
             dev, _, _ = set_aside(dev, seed=self.info["seed"])
@@ -73,7 +73,7 @@ class Run(RunFolder):
             self.part("train"),
             dev,
             tune_threshold=settings.get("tune_threshold", False),
-            given=self.baselines.get("dev"),
+            kept=self.folder / BASELINE_FILE,
         )
 
     def write_report(self) -> Path:

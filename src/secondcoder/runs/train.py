@@ -22,7 +22,7 @@ from secondcoder.model.token_cache import TokenCache
 from secondcoder.model.tokenisation import describe_lengths
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.create import as_begun, finish_run, recorded, require_ours, since, start_run
-from secondcoder.runs.folder import ACTIVATIONS, CHECKPOINTS, TOKENS, RunFolder, now
+from secondcoder.runs.folder import ACTIVATIONS, BASELINE_FILE, CHECKPOINTS, TOKENS, RunFolder, now
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
 from secondcoder.runs.run import Run
 from secondcoder.settings import DEFAULT_SEED, Device, TrainOptions, TrainSettings, check_seed
@@ -112,7 +112,8 @@ def keep(run: Run, model: Model, result: Fit, *, parts: LearnedFrom, progress: P
     temperature, thresholds = model.card.temperature, model.card.thresholds
     run.store_model(model)
     _compare_saved(run, model, dev)
-    baselines = fit_baselines(parts.train, dev, tune_threshold=settings.tune_threshold)
+    kept = run.folder / BASELINE_FILE
+    baselines = fit_baselines(parts.train, dev, tune_threshold=settings.tune_threshold, kept=kept)
     run.store_evaluation(
         "dev", dev, scores.probabilities, baselines=baselines, temperature=temperature, thresholds=thresholds
     )

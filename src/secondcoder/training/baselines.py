@@ -3,12 +3,15 @@
 Where a text may have several classes, these are the most frequent set, and a regression for each class by itself.
 
 In: the train part, and dev, which chooses for them what it chooses for the transformer. Out: two small models with
-`predict_proba`. They learn from the rows that the transformer is trained on and no others, are made in seconds, and
-live in memory only. Neither depends on chance, so there is no seed.
+`predict_proba`. They learn from the rows that the transformer is trained on and no others, and are made in seconds.
+Neither depends on chance, so there is no seed. What the second has learned is kept beside the model, so that test is
+judged without learning it again.
 """
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -18,6 +21,7 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.environment import one_blas_thread
 from secondcoder.errors import DataError
 from secondcoder.evaluation.tasks import gold_of, task_rules
+from secondcoder.storage import read_arrays, write_arrays
 from secondcoder.training.ngrams import Terms, has_words
 from secondcoder.training.tfidf import Regressions, TfidfSettings, choose_settings, terms_a_kind
 
@@ -96,18 +100,12 @@ class TfidfLogistic:
     thresholds are chosen there, by the rules that the transformer's are made by, and where the transformer has any.
 
     Where train has only one class or no words, it gives the shares of the classes in train.
-
-    Parameters
-    ----------
-    settings
-        What was chosen before, on the same rows; None: `fit` chooses.
     """
 
     name = "tfidf-logistic"
 
-    def __init__(self, settings: TfidfSettings | None = None) -> None:
-        self._before = settings
-        self.settings = settings or TfidfSettings()
+    def __init__(self) -> None:
+        self.settings = TfidfSettings()
 
     def fit(self, train: Corpus, dev: Corpus | None = None, *, tune_threshold: bool = False) -> Self:
         """Learn the terms of `train`; return itself.
@@ -117,8 +115,7 @@ class TfidfLogistic:
         train
             Rows without a text or a label teach nothing.
         dev
-            What fits the temperature and chooses thresholds; None: neither. It is not looked at where settings were
-            given.
+            What fits the temperature and chooses thresholds; None: neither.
         tune_threshold
             Whether the threshold of the positive class is chosen, of a two-class task.
 
@@ -133,13 +130,14 @@ class TfidfLogistic:
         if len(set(labels)) < 2 or not has_words(texts):
             return self
         train, k = train.take(train.usable()), len(train.label_names)
-        if self._before is None:
-            self.settings = choose_settings(train, tune_threshold=tune_threshold)
+        self.settings = choose_settings(train, tune_threshold=tune_threshold)
         self._terms = Terms(self.settings.kind, terms_a_kind(k))
         terms = self._terms.fit_transform(texts)  # (n, terms), sparse
         self._regressions = Regressions(task_rules(train.task), balanced=self.settings.balanced)
         self._regressions.fit(terms, gold_of(train, train.label_names), k, strength=self.settings.strength)
-        if self._before is None and dev is not None and dev.usable():
+        # In single precision from the beginning, so that dev and test are judged by the same weights.
+        self._regressions.restore(self._regressions.learned, joint=self._regressions.joint)
+        if dev is not None and dev.usable():
             self._choose_on(dev.take(dev.usable()), self._regressions, dev.positive if tune_threshold else None)
         return self
 
@@ -149,6 +147,30 @@ class TfidfLogistic:
         if self._regressions is None or not texts:
             return self._fallback.predict_proba(texts)
         return self._regressions.probabilities(self._terms.transform(texts), self.temperature)
+
+    def save(self, path: Path) -> None:
+        """Write what was learned as one safetensors file, from which `load` makes the same again."""
+        learned, joint = {}, None
+        if self._regressions is not None:
+            learned, joint = self._terms.learned | self._regressions.learned, self._regressions.joint
+        write_arrays(path, learned, json.dumps({"settings": self.settings.to_dict(), "joint": joint}))
+
+    @classmethod
+    def load(cls, path: Path, train: Corpus) -> Self | None:
+        """Return what `save` wrote, of the same rows of train; None where the file is missing or damaged."""
+        kept = read_arrays(path)
+        if kept is None:
+            return None
+        learned, about = kept[0], json.loads(kept[1])
+        found = cls()
+        found.settings = TfidfSettings.from_dict(about["settings"])
+        found._fallback, found._regressions = MajorityClass().fit(train), None
+        if about["joint"] is not None:
+            found._terms = Terms(found.settings.kind, terms_a_kind(len(train.label_names)))
+            found._terms.restore(learned)
+            found._regressions = Regressions(task_rules(train.task), balanced=found.settings.balanced)
+            found._regressions.restore(learned, joint=about["joint"])
+        return found
 
     @property
     def description(self) -> str:
@@ -183,11 +205,7 @@ class TfidfLogistic:
 
 
 def fit_baselines(
-    train: Corpus,
-    dev: Corpus | None = None,
-    *,
-    tune_threshold: bool = False,
-    given: Mapping[str, Mapping[str, Any]] | None = None,
+    train: Corpus, dev: Corpus | None = None, *, tune_threshold: bool = False, kept: Path | None = None
 ) -> dict[str, Baseline]:
     """Return the baselines by name, trained on the rows of `train` that have a text and a label.
 
@@ -199,22 +217,23 @@ def fit_baselines(
         What fits temperatures and chooses thresholds; None: there are none.
     tune_threshold
         Whether the threshold of the positive class is chosen, of a two-class task.
-    given
-        What they were given before (`Baseline.given`), by name: that is not chosen again.
+    kept
+        A file with what was learned from the same rows, which is read, or written if it is not there; None: nothing is
+        kept.
 
     Raises
     ------
     DataError
         If there is no such row.
     """
-    before = (given or {}).get(TfidfLogistic.name)
-    tfidf = TfidfLogistic(None if before is None else TfidfSettings.from_dict(before["settings"]))
     with one_blas_thread():
-        baselines: tuple[Baseline, ...] = (
-            MajorityClass().fit(train),
-            tfidf.fit(train, dev, tune_threshold=tune_threshold),
-        )
-    return {baseline.name: baseline for baseline in baselines}
+        majority = MajorityClass().fit(train)
+        tfidf = None if kept is None else TfidfLogistic.load(kept, train)
+        if tfidf is None:
+            tfidf = TfidfLogistic().fit(train, dev, tune_threshold=tune_threshold)
+            if kept is not None:
+                tfidf.save(kept)
+    return {majority.name: majority, tfidf.name: tfidf}
 
 
 def _learnable(train: Corpus) -> tuple[list[str], list[str]]:

@@ -4,7 +4,7 @@ In: texts. Out: sparse matrices with a row of unit length for each text and a co
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -28,13 +28,55 @@ _COMMON = 0.05
 
 
 class Counter(Protocol):
-    """Counts terms; as scikit-learn's `CountVectorizer` does."""
+    """Counts terms; as scikit-learn's `CountVectorizer` does.
+
+    Attributes
+    ----------
+    learned
+        The learned terms as an array, from which `restore` makes the counter again.
+    """
+
+    @property
+    def learned(self) -> NDArray[Any]: ...  # noqa: D102
+
+    def restore(self, learned: NDArray[Any]) -> None:
+        """Take over terms that were learned before."""
 
     def fit_transform(self, texts: Sequence[str]) -> Any:
         """Learn the terms of texts; return how often each has each, sparse, of shape (n, terms)."""
 
     def transform(self, texts: Sequence[str]) -> Any:
         """Return how often each text has each learned term, sparse, of shape (n, terms)."""
+
+
+class Words:
+    """Counts words and pairs of words, by scikit-learn's `CountVectorizer`.
+
+    Parameters
+    ----------
+    most
+        Only so many are kept, the most frequent ones.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._counter = CountVectorizer(ngram_range=(1, 2), max_features=most, token_pattern=_WORD)
+
+    def fit_transform(self, texts: Sequence[str]) -> Any:
+        """Learn the words of texts, of which one has any; return how often each text has each, sparse, (n, words)."""
+        return self._counter.fit_transform(texts)
+
+    def transform(self, texts: Sequence[str]) -> Any:
+        """Return how often each text has each learned word, sparse, of shape (n, words)."""
+        return self._counter.transform(texts)
+
+    @property
+    def learned(self) -> NDArray[np.uint8]:
+        """The learned words in the order of their columns, a line each."""
+        return np.frombuffer("\n".join(self._counter.get_feature_names_out()).encode(), np.uint8)
+
+    def restore(self, learned: NDArray[Any]) -> None:
+        """Take over words that were learned before."""
+        self._counter.set_params(vocabulary=learned.tobytes().decode().split("\n"))
 
 
 class Characters:
@@ -66,6 +108,15 @@ class Characters:
         """Return how often each text has each learned run, sparse, of shape (n, runs)."""
         words, counts = _words(texts)
         return self._count(counts, *_runs(words))
+
+    @property
+    def learned(self) -> NDArray[np.uint64]:
+        """The hashes of the learned runs, rising."""
+        return self._known
+
+    def restore(self, learned: NDArray[Any]) -> None:
+        """Take over runs that were learned before."""
+        self._known = learned
 
     def _count(self, counts: Any, of_word: NDArray[np.int64], keys: NDArray[np.uint64]) -> Any:
         """Return how often each text has each known run, sparse, from how often it has each word."""
@@ -106,9 +157,8 @@ def _words(texts: Sequence[str]) -> tuple[list[str], Any]:
 
 def counters(kind: Kind, most: int) -> list[Counter]:
     """Return what counts the terms of a kind, at most so many of words and of characters; nothing is learned yet."""
-    words = CountVectorizer(ngram_range=(1, 2), max_features=most, token_pattern=_WORD)
-    by_kind: dict[Kind, list[Counter]] = {"words": [words], "characters": [Characters(most)]}
-    return by_kind.get(kind) or [words, Characters(most)]
+    by_kind: dict[Kind, list[Counter]] = {"words": [Words(most)], "characters": [Characters(most)]}
+    return by_kind.get(kind) or [Words(most), Characters(most)]
 
 
 class Terms:
@@ -135,6 +185,21 @@ class Terms:
         return sparse.hstack(
             [weights.transform(counter.transform(texts)) for counter, weights in self._parts], format="csr"
         )
+
+
+    @property
+    def learned(self) -> dict[str, NDArray[Any]]:
+        """What was learned, as arrays by name, from which `restore` makes the same again."""
+        found: dict[str, NDArray[Any]] = {}
+        for i, (counter, weights) in enumerate(self._parts):
+            found |= {f"terms{i}": counter.learned, f"idf{i}": weights.idf_}
+        return found
+
+    def restore(self, learned: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what was learned before, for the same kind."""
+        for i, (counter, weights) in enumerate(self._parts):
+            counter.restore(learned[f"terms{i}"])
+            weights.idf_ = learned[f"idf{i}"]
 
 
 def has_words(texts: Iterable[str]) -> bool:

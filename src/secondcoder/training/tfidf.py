@@ -136,6 +136,31 @@ class Regressions:
                 self._fitted.setdefault(i, new).set_params(C=strength).fit(features, target)
 
     @property
+    def learned(self) -> dict[str, NDArray[Any]]:
+        """What was learned, as arrays by name, from which `restore` makes the same again.
+
+        Weights are single precision.
+        """
+        every = [self._fitted[i] for i in sorted(self._fitted, key=lambda i: -1 if i is None else i)]
+        return {
+            "shares": self._shares,
+            "known": self.known,
+            "weights": np.concatenate([one.coef_ for one in every]).astype(np.float32),
+            "intercepts": np.concatenate([one.intercept_ for one in every]),
+        }
+
+    def restore(self, learned: Mapping[str, NDArray[Any]], *, joint: bool) -> None:
+        """Take over what was learned before; whether in one regression of all classes."""
+        self._shares, known = learned["shares"], learned["known"]
+        weights, intercepts = learned["weights"], learned["intercepts"]
+        each = {None: slice(None)} if joint else {i: slice(row, row + 1) for row, i in enumerate(known.tolist())}
+        for i, rows in each.items():
+            one = LogisticRegression()
+            one.coef_, one.intercept_ = weights[rows], intercepts[rows]
+            one.classes_ = known if joint else np.arange(2)
+            self._fitted[i] = one
+
+    @property
     def known(self) -> NDArray[np.int64]:
         """The classes of which something was learned, as positions."""
         if None in self._fitted:
