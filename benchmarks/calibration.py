@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-
 from cells import made_with, run_cells
+
 from secondcoder.evaluation.calibration import bins_of, calibration_error
 
 SIZES = (50, 100, 300, 1000)

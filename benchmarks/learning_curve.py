@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-
 from cells import made_with, run_cells
+
 from secondcoder.evaluation.learning_curve import fit_power_law
 
 ERROR = 0.45

@@ -78,6 +78,7 @@ def test_a_run_leaves_what_the_architecture_promises(run):
         "evaluation.json",
         "mistakes.json",
         "leads.json",
+        "tfidf.safetensors",
         "report.html",
     }
     assert (run.status, Run(run.folder).info) == ("complete", run.info)

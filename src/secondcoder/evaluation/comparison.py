@@ -116,8 +116,14 @@ def notes_on_groups(n_groups: int) -> tuple[str, ...]:
     if n_groups >= FEWEST_GROUPS:
         return (f"There are only {n_groups} groups to judge others by: only large differences can show.",)
     groups = "1 group" if n_groups == 1 else f"{n_groups} groups"
-    which = "this 1 group" if n_groups == 1 else f"these {groups}"
-    return (f"What is said here holds for other texts of {which} only. For other groups it is not known from {groups}.",)
+    return (
+        f"What is said here holds for other texts of {_these(n_groups)} only. For other groups it is not known from "
+        f"{groups}.",
+    )
+
+
+def _these(n_groups: int) -> str:
+    return "this 1 group" if n_groups == 1 else f"these {n_groups} groups"
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,11 @@ class Comparison(Stored, name="a comparison", cure="Compare the runs again."):
         return any(d.name == "exact-match" for d in self.differences)
 
     @property
+    def of_these_groups(self) -> bool:
+        """Whether groups are too few to say anything of others, so that texts are the units."""
+        return self.n_groups is not None and self.n_groups < FEWEST_GROUPS
+
+    @property
     def verdict(self) -> str:
         """A sentence on the main figure."""
         main = self.difference(self.main)
@@ -191,14 +202,15 @@ class Comparison(Stored, name="a comparison", cure="Compare the runs again."):
         said = f"{main.name} {main.difference:+.3f} [{main.interval.low:.3f}, {main.interval.high:.3f}]"
         if main.shown:
             winner = self.names[0 if main.better == "first" else 1]
-            return f"The difference is real beyond chance: {said}, in favour of {winner}."
-        if self.n_groups is not None and self.n_groups < FEWEST_UNITS:
+            where = f" for other texts of {_these(self.n_groups or 0)}" if self.of_these_groups else ""
+            return f"The difference is real beyond chance{where}: {said}, in favour of {winner}."
+        if self.n_groups is not None and not self.of_these_groups and self.n_groups < FEWEST_UNITS:
             return f"Whether they differ cannot be said: {self.n_groups} groups are too few to tell ({said})."
         if self.agreement == 1:
             same = "the same set of labels" if self.of_sets else "the same label"
             return f"No difference can be shown: both give every text {same} ({said})."
         if main.differing is not None and main.differing < FEWEST_UNITS:
-            one = "text" if self.n_groups is None else "group"
+            one = "text" if self.n_groups is None or self.of_these_groups else "group"
             rests = f"{main.differing} {one}{'' if main.differing == 1 else 's'}"
             few = f"it would rest on {rests}, and fewer than {FEWEST_UNITS} cannot rule out chance"
             return f"No difference can be shown: {few} ({said})."

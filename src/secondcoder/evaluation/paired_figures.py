@@ -72,8 +72,8 @@ class PairedFigures:
 def units_of(groups: Sequence[str] | None) -> tuple[Counts | None, int | None]:
     """Return the group of each text where differences go by groups, else None; and how many groups there are.
 
-    As in `secondcoder.evaluation.intervals.units_of`, of fewer than five groups nothing is said on others: texts are the
-    units then. ``""`` is a group of its own each time.
+    As in `secondcoder.evaluation.intervals.units_of`, of fewer than five groups nothing is said on others: texts are
+    the units then. ``""`` is a group of its own each time.
     """
     if groups is None:
         return None, None

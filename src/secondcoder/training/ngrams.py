@@ -186,7 +186,6 @@ class Terms:
             [weights.transform(counter.transform(texts)) for counter, weights in self._parts], format="csr"
         )
 
-
     @property
     def learned(self) -> dict[str, NDArray[Any]]:
         """What was learned, as arrays by name, from which `restore` makes the same again."""

@@ -4,7 +4,7 @@ In: texts, gold labels and groups of train. Out: `TfidfSettings`, and the logist
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
