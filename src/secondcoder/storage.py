@@ -165,7 +165,8 @@ def write_arrays(path: Path, arrays: Mapping[str, "NDArray[Any]"], about: str = 
 
     with atomic_path(path) as temporary, storage_errors(path):
         said = {"about": about, "sha256": _hash_of(arrays, about)}
-        safetensors.numpy.save_file(dict(arrays), temporary, metadata=said)
+        # Not `save_file`, whose files only their owner may read.
+        temporary.write_bytes(safetensors.numpy.save(dict(arrays), metadata=said))
 
 
 def read_arrays(path: Path) -> "tuple[dict[str, NDArray[Any]], str] | None":
