@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from secondcoder.training.ngrams import Terms, counters, has_words, likeness
+from secondcoder.training.ngrams import Terms, counters, gram_matrix, has_words
 
 TEXTS = ["We cut taxes, we cut them!", "a  b\tc\n", "Ünïcode — „Größe“", "1234567 sevens", "", "no\u00a0break"]
 NEW = ["they cut the Grösse", "zzz", " "]
@@ -30,12 +30,12 @@ def test_only_the_most_frequent_terms_are_kept(kind) -> None:
     assert not found[1].any()
 
 
-def test_likeness_is_that_of_terms_learned_from_some_of_the_texts() -> None:
+def test_the_gram_matrix_is_that_of_terms_learned_from_some_of_the_texts() -> None:
     texts = [f"{'common ' * (i % 2)}only{i} few{i // 30}" for i in range(90)]  # columns that are dense, and others
     learned = np.arange(0, 90, 2)
     theirs = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit([texts[i] for i in learned]).transform(texts)
     (counter,) = counters("words", 10**6)
-    found = likeness(counter.fit_transform(texts), learned)
+    found = gram_matrix(counter.fit_transform(texts), learned)
     np.testing.assert_allclose(found, (theirs @ theirs.T).toarray(), atol=1e-12)
 
 

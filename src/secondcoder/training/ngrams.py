@@ -27,7 +27,7 @@ _WORD = r"(?u)\b\w+\b"  # words of one letter too
 _COMMON = 0.05
 
 
-class Counter(Protocol):
+class TermCounter(Protocol):
     """Counts terms; as scikit-learn's `CountVectorizer` does.
 
     Attributes
@@ -155,9 +155,9 @@ def _words(texts: Sequence[str]) -> tuple[list[str], Any]:
     return list(position) or [""], counts
 
 
-def counters(kind: Kind, most: int) -> list[Counter]:
+def counters(kind: Kind, most: int) -> list[TermCounter]:
     """Return what counts the terms of a kind, at most so many of words and of characters; nothing is learned yet."""
-    by_kind: dict[Kind, list[Counter]] = {"words": [Words(most)], "characters": [Characters(most)]}
+    by_kind: dict[Kind, list[TermCounter]] = {"words": [Words(most)], "characters": [Characters(most)]}
     return by_kind.get(kind) or [Words(most), Characters(most)]
 
 
@@ -206,7 +206,7 @@ def has_words(texts: Iterable[str]) -> bool:
     return any(re.search(_WORD, text) for text in texts)
 
 
-def likeness(counts: Any, learned: NDArray[np.int64]) -> NDArray[np.float64]:
+def gram_matrix(counts: Any, learned: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the inner products of all pairs of texts, ndarray of shape (n, n), as TF-IDF learned from some has them.
 
     Columns that many texts have in common are multiplied as dense ones.

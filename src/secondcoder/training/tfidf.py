@@ -19,7 +19,7 @@ from secondcoder.evaluation.evaluation import Predictions
 from secondcoder.evaluation.tasks import Task, gold_of, task_rules
 from secondcoder.reporting.formatting import format_metric
 from secondcoder.storage import Stored, sha_key
-from secondcoder.training.ngrams import KINDS, Kind, counters, likeness
+from secondcoder.training.ngrams import KINDS, Kind, counters, gram_matrix
 
 STRENGTHS = (1.0, 10.0), (3.0, 30.0)
 """Values of C: those at which kinds of terms are compared, and more for the best kind; the larger, the freer."""
@@ -294,10 +294,10 @@ def _features(
         found = {"words": []}
     for fold in folds:
         learned = np.setdiff1d(np.arange(len(texts)), fold)
-        alike = likeness(words, learned)
+        alike = gram_matrix(words, learned)
         found["words"].append(_root(alike))
         if "both" in found:
-            runs = likeness(characters, learned)
+            runs = gram_matrix(characters, learned)
             found["characters"].append(_root(runs))
             found["both"].append(_root(alike + runs))
     return found
