@@ -25,6 +25,10 @@ def test_only_the_most_frequent_terms_are_kept(kind) -> None:
     terms = Terms(kind, 3)
     width = terms.fit_transform(["aa aa aa ab", "aa ab aa", "xyz"]).shape[1]
     assert width == {"words": 3, "characters": 3, "both": 6}[kind]
+    assert terms.full
+    wide = Terms(kind, 1000)
+    wide.fit_transform(["aa aa aa ab", "aa ab aa", "xyz"])
+    assert not wide.full
     found = terms.transform(["aa", "zzz"]).toarray()
     assert (found[0] > 0).any()
     assert not found[1].any()
@@ -37,6 +41,12 @@ def test_the_gram_matrix_is_that_of_terms_learned_from_some_of_the_texts() -> No
     (counter,) = counters("words", 10**6)
     found = gram_matrix(counter.fit_transform(texts), learned)
     np.testing.assert_allclose(found, (theirs @ theirs.T).toarray(), atol=1e-12)
+
+
+def test_texts_have_nothing_in_common_where_no_term_was_learned() -> None:
+    (counter,) = counters("words", 10**6)
+    found = gram_matrix(counter.fit_transform(["😀", "🎉", "good"]), np.array([0, 1]))
+    np.testing.assert_array_equal(found, np.zeros((3, 3)))
 
 
 @pytest.mark.parametrize(
