@@ -255,8 +255,8 @@ def _between(openings: list[OpeningContent], n: int) -> str:
         said.append(f"then for “{one.run}” ({one.time[:10]}{_of_folds(one)}) {what}")
     if not (missing := n - len(openings)):
         return f": {'; '.join(said)}"
-    one = "1 of these openings is" if missing == 1 else f"{missing} of these openings are"
-    return f". {one} not recorded {FILL_IN}when, and what was changed]; the recorded ones: {'; '.join(said)}"
+    which = "1 of these openings is" if missing == 1 else f"{missing} of these openings are"
+    return f". {which} not recorded {FILL_IN}when, and what was changed]; the recorded ones: {'; '.join(said)}"
 
 
 def _of_folds(one: OpeningContent) -> str:

@@ -125,7 +125,7 @@ def described(each: Sequence[TfidfSettings]) -> str:
     counts = Counter(settings.terms for settings in learned)
     terms = " or ".join(f"{kind} ({n} of {len(each)})" for kind, n in counts.most_common())
     strengths = " or ".join(f"{c:g}" for c in sorted({settings.strength for settings in learned}))
-    chosen, balanced = (sum(found) for found in zip(*((bool(s.folds), s.balanced) for s in learned), strict=True))
+    chosen, balanced = sum(settings.folds > 0 for settings in learned), sum(settings.balanced for settings in learned)
     how = "chosen anew in each fold" if chosen == len(each) else f"chosen anew in {chosen} of {len(each)} folds"
     said = f"{terms} ({_INVERSE.format(strengths)}), {how}; balanced class weights in {balanced} of {len(each)} folds"
     if len(learned) < len(each):
@@ -344,13 +344,14 @@ def _features(
     found: dict[Kind, list[NDArray[np.float32]]] = {kind: [] for kind in kinds}
     for fold in folds:
         learned = np.setdiff1d(np.arange(len(texts)), fold)
-        products = {}
+        products: dict[Kind, NDArray[np.float64]] = {}
         if "words" in found:
             products["words"] = gram_matrix(words, learned)
         if "characters" in found:
             products["characters"] = gram_matrix(characters, learned)
         for kind in kinds:
-            found[kind].append(_root(sum(products.values()) if kind == "both" else products[kind]))
+            both = kind == "both"
+            found[kind].append(_root(products["words"] + products["characters"] if both else products[kind]))
     return found
 
 
