@@ -1,9 +1,12 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from secondcoder.evaluation.comparison import Comparison, Difference
+from secondcoder.evaluation.evaluate import evaluate
 from secondcoder.evaluation.intervals import Interval
+from secondcoder.evaluation.selective import Guarantee
 from secondcoder.reporting.content import AgreementContent, OpeningContent, ReportContent, read
 from secondcoder.reporting.methods import INTERVALS, methods
 from secondcoder.reporting.page import render
@@ -54,6 +57,7 @@ def test_rows_that_are_independent_are_not_said_to_come_in_groups() -> None:
 def test_every_kind_of_interval_that_is_given_has_its_words_and_its_paper() -> None:
     evaluations = [judged(88), judged(88, n_groups=12), judged(70, names=(*NAMES, "other"))]
     given = {i.method.removeprefix("grouped-") for e in evaluations for i in e.intervals.values() if i}
+    assert len(given) > 4
     assert given <= set(INTERVALS)
     assert all(key in REFERENCES for _, keys in INTERVALS.values() for key in keys)
 
@@ -131,17 +135,81 @@ def test_the_lead_is_told_text_by_text_and_not_as_two_figures(compared_with: Com
     assert "For comparison" not in text
 
 
+def with_lead(method: str, differing: int | None) -> tuple[str, str]:
+    found = Difference("macro-f1", 0.814, 0.891, 0.077, Interval(0.03, 0.12, method), 0.01, differing=differing)
+    leads = {"test": {"tfidf-logistic": Comparison(100, NAMES, "macro-f1", (found,), 0.9, None)}}
+    evaluations = {"test": {who: e for who, e in compared(88, 80).items() if who != "majority"}}
+    return said(content(evaluations=evaluations, leads=leads))
+
+
+def test_the_test_of_the_lead_is_named_and_cited() -> None:
+    text, references = with_lead("paired-t", 20)
+    assert "Compared text by text with baselines" in text
+    assert (
+        "The p value is the larger of two: that of the paired permutation test, which swaps what both predicted for a "
+        "text (Yeh 2000; Dror et al. 2018; Phipson and Smyth 2010), and that of Student’s t with the standard error of "
+        "the delta method, which takes in half a text on either side for each class (after Agresti and Min 2005)."
+    ) in text
+    for author, cited in (("Yeh", True), ("Dror", True), ("Phipson", True), ("Agresti", True), ("Canay", False)):
+        assert (f"{author}, " in references) is cited
+    text, references = with_lead("paired-t", 8)  # all swaps are tried
+    assert "(Yeh 2000; Dror et al. 2018), and that" in text
+    assert "Phipson, " not in references
+
+
+def test_where_whole_groups_are_swapped_that_is_said() -> None:
+    text, references = with_lead("paired-jackknife-t", 9)
+    assert "Compared group by group with baselines" in text
+    assert "for all texts of a group (Yeh 2000; Dror et al. 2018; Canay et al. 2017)" in text
+    assert "standard error of the jackknife over groups (MacKinnon et al. 2023;" in text
+    for author in ("Canay", "MacKinnon", "Carter"):
+        assert f"{author}, " in references
+
+
+def test_without_a_test_no_test_is_named() -> None:
+    evaluations = {"test": {who: e for who, e in compared(88, 80).items() if who != "majority"}}
+    text, references = said(content(evaluations=evaluations))
+    assert "permutation" not in text
+    assert "Yeh, " not in references
+
+
 def test_what_is_assumed_of_few_groups_is_disclosed() -> None:
     few, many = (said(content(evaluations={"test": {"model": judged(88, n_groups=n)}}))[0] for n in (12, 25))
     for text in (few, many):
         for expected in (
-            "Student’s t at Satterthwaite’s (1946) degrees of freedom",
+            "Student’s t at Satterthwaite’s (1946) degrees of freedom, corrected for skewness (Hall 1992)",
             "a prior intraclass correlation of 0.08 (standard deviation 0.12)",
             "(Crowder 1978)",
         ):
             assert expected in text
-    assert "with 12 groups the prior decides much of the width" in few
+    assert "With 12 groups the prior decides much of the width" in few
     assert "the prior decides" not in many
+
+
+def test_over_groups_nothing_is_said_of_how_independent_texts_are_counted() -> None:
+    text, references = said(content(evaluations={"test": {"model": judged(88, n_groups=12)}}))
+    for wrong in ("Jeffreys", "TP/(TP+FP+FN)", "effective number of texts", "independent draws"):
+        assert wrong not in text
+    for expected in (
+        "shares of all texts have Wilson’s (1927) limits averaged over the numbers of independent texts that follow",
+        "precision, recall and F1 join such limits of hits and of misses (MOVER for ratios; Newcombe 2016)",
+        "averages over classes have such limits at the number of texts",
+    ):
+        assert expected in text
+    for author, cited in (("Crowder", True), ("Wilson", True), ("Zou", True), ("Brown", False), ("Lam", False)):
+        assert (f"{author}, " in references) is cited
+    assert "kappa" not in text
+
+
+def test_decisions_on_one_text_have_limits_of_what_they_may_be_worth() -> None:
+    random = np.random.default_rng(0)
+    gold = random.random((90, 2)) < 0.4
+    p = np.where(gold ^ (random.random((90, 2)) < 0.1), 0.8, 0.2)
+    labels = [tuple(name for name, has in zip(NAMES, row, strict=True) if has) for row in gold]
+    made = sets_content(names=NAMES, evaluations={"test": {"model": evaluate(labels, p, NAMES, task="multi-label")}})
+    text, references = said(made)
+    assert "Wilson’s limits averaged over the numbers of independent decisions that those on one text may be" in text
+    assert "Crowder, " in references
 
 
 def test_intervals_that_take_no_groups_hold_for_these_documents_only() -> None:
@@ -155,7 +223,9 @@ def test_intervals_that_take_no_groups_hold_for_these_documents_only() -> None:
 
 def test_averages_are_said_to_have_the_wider_of_two_intervals() -> None:
     text, _ = said(content(evaluations={"test": {"model": judged(88)}}))
-    assert "at each end the wider of Wilson’s interval at the effective number of texts and of recovering" in text
+    assert (
+        "at each end the widest of Wilson’s and Jeffreys’ limits at the effective number of texts and of those" in text
+    )
     assert "Texts are taken as independent draws." in text
     assert "holds on average over the values that a true figure may have" in text
 
@@ -189,10 +259,30 @@ def test_the_page_says_how_far_counted_labels_are_off() -> None:
     page = Page(render(content(evaluations={"test": by_who}))).text
     label = max(model.per_class, key=lambda name: abs(model.per_class[name].predicted - model.per_class[name].support))
     found = model.per_class[label]
-    if found.predicted == found.support:
-        assert "Its errors cancel on test, which is chance." in page
-    else:
-        assert f"it gives {label} to {found.predicted / model.n:.1%} of the texts, people to" in page
+    assert found.predicted == found.support
+    assert "Its errors cancel on test, which is chance." in page
+
+
+def shares_told(right: int, of: int = 100) -> str:
+    text = Page(render(content(evaluations={"test": {"model": judged(right, of)}}))).text
+    start = text.index("Shares of the model’s labels are no estimates. ")
+    return text[start : text.index("Labelling more texts", start)]
+
+
+def test_where_there_is_no_error_none_is_said_to_cancel() -> None:
+    assert "It makes no error on test" in shares_told(100)
+    assert "cancel on test" not in shares_told(100)
+    assert "Its errors cancel on test" in shares_told(98)
+
+
+def test_shares_that_look_the_same_in_per_cent_are_told_apart_by_their_counts() -> None:
+    expected = "it gives economic to 1,201 of the 2,400 texts (50.0%), people to 1,200 (50.0%)."
+    assert expected in shares_told(2399, 2400)
+
+
+def test_one_group_is_no_groups() -> None:
+    kept = Guarantee(0.1, 0.05, 0.871, 33 / 35, 0.0, bound=0.087, n=35, n_groups=1, chance=0.31)
+    assert "taken as independent, though they come from 1 group)." in said(full_content(guarantee=kept))[0]
 
 
 def test_a_calibration_error_without_an_interval_has_a_reason() -> None:
@@ -231,6 +321,16 @@ def test_several_openings_are_told_with_what_changed_and_how_to_read_the_figures
 def test_openings_of_which_nothing_is_known_are_left_open() -> None:
     text, _ = said(content(test_openings=4))
     assert "opened 4 times [Fill in: what was changed between the openings]. What was changed" in text
+    known = [
+        OpeningContent("area", "2026-11-20T10:00:00+00:00"),
+        OpeningContent("area-2", "2026-11-21T10:00:00+00:00", changed=()),
+    ]
+    text, _ = said(content(test_openings=4, openings=known))
+    assert (
+        "The test part was opened 4 times. 2 of these openings are not recorded [Fill in: when, and what was changed]; "
+        "the recorded ones: first for the run “area” (2026-11-20); then for “area-2” (2026-11-21) with the same "
+    ) in text
+    assert "1 of these openings is not recorded" in said(content(test_openings=3, openings=known))[0]
     many = tuple(f"option {i} 1 (before: 0)" for i in range(12))
     openings = [OpeningContent("a", "2026-11-20"), OpeningContent("b", "2026-11-21", changed=many)]
     assert "option 7 1 (before: 0) and 4 more settings. What" in said(content(test_openings=2, openings=openings))[0]

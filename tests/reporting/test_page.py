@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from secondcoder.corpus.findings import Finding
+from secondcoder.evaluation.comparison import Comparison, Difference
 from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.intervals import Interval
 from secondcoder.evaluation.multiclass import compare
 from secondcoder.reporting.card import render_card
 from secondcoder.reporting.content import PartContent
@@ -240,6 +242,17 @@ def test_a_lead_that_may_be_chance_is_not_sold_as_certain():
         assert "interval of the lead" in page
 
 
+@pytest.mark.parametrize(("method", "by"), [("paired-t", "text by text"), ("paired-jackknife-t", "group by group")])
+def test_the_lead_is_said_to_be_paired_by_what_was_swapped(method: str, by: str) -> None:
+    figures = {who: evaluation for who, evaluation in compared(88, 60).items() if who != "majority"}
+    found = Difference("macro-f1", 0.6, 0.88, 0.28, Interval(0.1, 0.4, method), 0.001)
+    leads = {"test": {"tfidf-logistic": Comparison(100, ("economic", "social"), "macro-f1", (found,), 0.7, None)}}
+    assert (
+        f"interval of the lead, {by}: +0.100 to +0.400"
+        in Page(render(content(evaluations={"test": figures}, leads=leads))).text
+    )
+
+
 def test_a_lead_on_a_part_that_lacks_a_class_is_not_judged():
     gold = np.zeros(40, dtype=np.int64)
     right, worse = np.tile([0.9, 0.1], (40, 1)), np.tile([0.9, 0.1], (40, 1))
@@ -266,4 +279,7 @@ def test_a_class_that_no_test_text_has_is_said_beside_the_headline() -> None:
 def test_that_a_baseline_says_the_same_of_every_text_is_told_with_its_exact_figures() -> None:
     majority = evaluate(["economic"] * 30 + ["social"] * 20, [[0.6, 0.4]] * 50, ["economic", "social"])
     text = Page(render(content(evaluations={"test": {"model": judged(44, 50), "majority": majority}}))).text
-    assert "Majority class says the same of every text: its figures without brackets are exact." in text
+    assert (
+        "Majority class labels every text alike, so that its figures without brackets do not depend on which texts "
+        "were drawn."
+    ) in text

@@ -29,6 +29,11 @@ def test_every_paper_is_of_a_model_that_is_listed_and_is_named_as_it_is_referred
     assert all(re.search(r"doi:10\.\d+/|arXiv:\d{4}\.\d{5}|OpenAI|Wiley", r) for r in REFERENCES.values())
 
 
+def test_sentence_models_in_many_languages_have_the_paper_that_made_them() -> None:
+    name = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+    assert cited_for(name, "bert") == ("wang2020", "reimers2020")
+
+
 def test_weights_of_another_kind_are_not_cited_by_a_name_that_is_alike() -> None:
     assert cited_for("camembert-base", "camembert") == ("martin2020",)
     assert cited_for("albert-base-v2", "albert") == ("lan2020",)

@@ -70,7 +70,8 @@ def test_the_card_and_the_methods_of_sets():
     assert "any number of which a text may have" in text
     assert "0.40 to 0.44" in text
     assert "of the probabilities of all classes" in text
-    assert "effective number of decisions" in text
+    assert "Their unit is the group (12)" in text
+    assert "shares of all texts or decisions have Wilson’s (1927) limits" in text
     assert "most probable class" not in text
     assert "the most frequent set" in text
     assert any("Lipton" in reference for reference in found.references)

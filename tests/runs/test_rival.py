@@ -91,7 +91,7 @@ def test_it_is_shown(copied, capsys):
     told = " ".join((copied.folder / "report.html").read_text(encoding="utf-8").split())
     said = described.replace("'", "&#39;")
     assert f"TF-IDF + logistic regression: {said}." in told  # under the heading of the baselines
-    assert f"TF-IDF + logistic regression is {said}." in told  # in the methods paragraph
+    assert f"TF-IDF + logistic regression uses {said}." in told  # in the methods paragraph
     with pytest.raises(SystemExit):
         main(["evaluate", str(copied.folder), "--json"])
     assert json.loads(capsys.readouterr().out)["baselines"] == copied.baselines["dev"]

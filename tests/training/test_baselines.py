@@ -65,13 +65,8 @@ def test_a_class_unknown_to_train_gives_a_finite_log_loss() -> None:
         assert judged.log_loss == pytest.approx(-np.log(np.finfo(float).eps))
 
 
-@pytest.mark.parametrize(
-    ("texts", "labels"),
-    [(["taxes", "schools"], ["economic", "economic"]), (["!?", "…"], ["economic", "social"])],
-    ids=["one class", "no words"],
-)
-def test_where_nothing_can_be_learned_the_shares_of_train_are_given(texts: list[str], labels: list[str | None]) -> None:
-    train = corpus_of(texts, labels, ("economic", "social"))
+def test_where_nothing_can_be_learned_the_shares_of_train_are_given() -> None:
+    train = corpus_of(["taxes", "schools"], ["economic", "economic"], ("economic", "social"))
     baselines = fit_baselines(train)
     np.testing.assert_array_equal(
         baselines["tfidf-logistic"].predict_proba(["taxes"]), baselines["majority"].predict_proba(["taxes"])

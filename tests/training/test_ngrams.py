@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from secondcoder.training.ngrams import Terms, counters, has_words, likeness
+from secondcoder.training.ngrams import Terms, counters, gram_matrix, has_words
 
 TEXTS = ["We cut taxes, we cut them!", "a  b\tc\n", "Ünïcode — „Größe“", "1234567 sevens", "", "no\u00a0break"]
 NEW = ["they cut the Grösse", "zzz", " "]
@@ -25,18 +25,28 @@ def test_only_the_most_frequent_terms_are_kept(kind) -> None:
     terms = Terms(kind, 3)
     width = terms.fit_transform(["aa aa aa ab", "aa ab aa", "xyz"]).shape[1]
     assert width == {"words": 3, "characters": 3, "both": 6}[kind]
+    assert terms.full
+    wide = Terms(kind, 1000)
+    wide.fit_transform(["aa aa aa ab", "aa ab aa", "xyz"])
+    assert not wide.full
     found = terms.transform(["aa", "zzz"]).toarray()
     assert (found[0] > 0).any()
     assert not found[1].any()
 
 
-def test_likeness_is_that_of_terms_learned_from_some_of_the_texts() -> None:
+def test_the_gram_matrix_is_that_of_terms_learned_from_some_of_the_texts() -> None:
     texts = [f"{'common ' * (i % 2)}only{i} few{i // 30}" for i in range(90)]  # columns that are dense, and others
     learned = np.arange(0, 90, 2)
     theirs = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit([texts[i] for i in learned]).transform(texts)
     (counter,) = counters("words", 10**6)
-    found = likeness(counter.fit_transform(texts), learned)
+    found = gram_matrix(counter.fit_transform(texts), learned)
     np.testing.assert_allclose(found, (theirs @ theirs.T).toarray(), atol=1e-12)
+
+
+def test_texts_have_nothing_in_common_where_no_term_was_learned() -> None:
+    (counter,) = counters("words", 10**6)
+    found = gram_matrix(counter.fit_transform(["😀", "🎉", "good"]), np.array([0, 1]))
+    np.testing.assert_array_equal(found, np.zeros((3, 3)))
 
 
 @pytest.mark.parametrize(

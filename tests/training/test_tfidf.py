@@ -12,11 +12,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
 from secondcoder.corpus.corpus import Corpus, Source
+from secondcoder.corpus.near_duplicates import normalise
+from secondcoder.evaluation.tasks import task_rules
 from secondcoder.evaluation.thresholds import tune_threshold
 from secondcoder.storage import read_arrays
 from secondcoder.training import tfidf
 from secondcoder.training.baselines import TfidfLogistic, fit_baselines
-from secondcoder.training.tfidf import TfidfSettings, choose_settings, described, terms_a_kind
+from secondcoder.training.tfidf import Regressions, TfidfSettings, choose_settings, described, terms_a_kind
 
 NAMES = ("economic", "social")
 STEMS = {
@@ -124,6 +126,14 @@ def test_copies_of_a_text_stand_in_one_fold(monkeypatch):
         assert not own & others
 
 
+def test_texts_that_differ_in_case_and_punctuation_are_copies_and_stand_in_one_fold(monkeypatch):
+    texts, labels = answers(40, 0)
+    written = [form(text) for form in (str, str.upper, "{}.".format, "“{}”!".format) for text in texts]
+    _, seen = folds_seen(corpus_of(written, labels * 4), monkeypatch)
+    for own, others in seen:
+        assert not {normalise(text) for text in own} & {normalise(text) for text in others}
+
+
 def test_with_two_groups_there_are_two_folds_and_with_one_its_texts_are_divided(monkeypatch):
     texts, labels = answers(60, 0)
     two = corpus_of(texts, labels, groups=tuple(f"g{i // 30}" for i in range(60)))
@@ -144,9 +154,38 @@ def test_with_fewer_texts_of_a_class_than_folds_nothing_is_compared():
         ["cut taxes", "more trade", "budget", "school meals", "nurses"], ["economic"] * 3 + ["social"] * 2
     )
     rival = TfidfLogistic().fit(train)
-    assert rival.settings == TfidfSettings()
-    assert "texts are too few" in rival.description
+    assert rival.settings == TfidfSettings(unchosen="its texts are too few")
+    assert "not chosen, as its texts are too few" in rival.description
     assert rival.predict_proba(["taxes and trade"]).argmax() == 0
+
+
+def test_texts_that_are_all_the_same_are_not_said_to_be_too_few():
+    rival = TfidfLogistic().fit(corpus_of(["taxes"] * 40, NAMES * 20))
+    assert rival.settings == TfidfSettings(unchosen="all its texts are the same")
+    assert "not chosen, as all its texts are the same" in rival.description
+
+
+def test_folds_that_learn_from_texts_without_words_are_no_obstacle():
+    train = corpus_of([*["😀", "🎉"] * 10, "good"], [*NAMES * 10, "social"])
+    rival = TfidfLogistic().fit(train)
+    assert rival.settings.folds > 0
+    assert rival.predict_proba(["😀", "🎉"]).argmax(axis=1).tolist() == [0, 1]
+
+
+def test_where_no_text_has_words_characters_are_read():
+    for n in (8, 40):
+        rival = TfidfLogistic().fit(corpus_of(["😀", "🎉"] * (n // 2), NAMES * (n // 2)))
+        assert rival.settings.kind == "characters"
+        assert rival.predict_proba(["😀", "🎉"]).argmax(axis=1).tolist() == [0, 1]
+
+
+def test_where_all_are_labelled_the_same_the_description_says_that_nothing_was_learned():
+    rival = TfidfLogistic().fit(corpus_of(["taxes", "schools"], ["social", "social"]))
+    assert (
+        rival.description
+        == "the shares of the classes in train for every text, as all texts of train are labelled the same"
+    )
+    assert described([rival.settings] * 3) == rival.description
 
 
 def test_a_class_of_one_text_does_not_keep_others_from_being_compared():
@@ -159,8 +198,20 @@ def test_a_class_of_one_text_does_not_keep_others_from_being_compared():
 
 def test_characters_are_left_out_where_they_would_fill_memory(monkeypatch):
     monkeypatch.setattr(tfidf, "_MOST_ENTRIES", 1000)
-    assert choose_settings(corpus_of(*answers(60, 0))).kind == "words"
+    chosen = choose_settings(corpus_of(*answers(60, 0)))
+    assert (chosen.kind, chosen.words_alone) == ("words", True)
+    assert "words and word pairs, without characters, which would not fit into memory" in chosen.description
     assert (terms_a_kind(2), terms_a_kind(40)) == (200_000, 50_000)
+
+
+def test_it_is_said_where_only_the_most_frequent_terms_are_kept(monkeypatch):
+    train = corpus_of(*answers(60, 0))
+    assert TfidfLogistic().fit(train).settings.most_terms is None
+    assert "most frequent" not in TfidfLogistic().fit(train).description
+    monkeypatch.setattr(tfidf, "MOST_TERMS", 30)
+    cut = TfidfLogistic().fit(train)
+    assert cut.settings.most_terms == 30
+    assert ", the 30 most frequent" in cut.description
 
 
 def test_the_figure_is_that_of_the_positive_class_where_there_is_one():
@@ -286,11 +337,44 @@ def test_of_ordered_classes_macro_f1_counts():
 
 
 def test_folds_are_described_together():
-    each = [TfidfSettings(kind="both", strength=3.0), TfidfSettings(kind="words", balanced=False), TfidfSettings()]
+    each = [
+        TfidfSettings(strength=3.0, folds=4, temperature=1.2, thresholds={"social": 0.3}),
+        TfidfSettings(kind="words", balanced=False, folds=4, thresholds={"social": 0.45}),
+        TfidfSettings(folds=4, temperature=0.9, thresholds={"social": 0.4}),
+    ]
     said = described(each)
     assert "(2 of 3)" in said
     assert "C = 3 or 10" in said
-    assert "in 2 of 3 folds" in said
+    assert "chosen anew in each fold" in said
+    assert "balanced class weights in 2 of 3 folds" in said
+    assert "temperature 0.90 to 1.20, fitted on dev" in said
+    assert "'social' from a probability of 0.30 to 0.45 on, chosen on dev" in said
+
+
+def test_folds_in_which_nothing_was_chosen_or_learned_are_counted():
+    each = [TfidfSettings(folds=4), TfidfSettings(unchosen="its texts are too few"), TfidfSettings(unlearned="so")]
+    said = described(each)
+    assert "(2 of 3)" in said
+    assert "chosen anew in 1 of 3 folds" in said
+    assert "in 1 of 3 folds the shares of the classes in train" in said
+    assert "temperature" not in said
+
+
+def test_what_balanced_weights_do_to_probabilities_is_said():
+    random = np.random.default_rng(0)
+    rare = (random.random(2000) < 0.08).astype(int)
+    features = rare[:, np.newaxis] + random.normal(0, 1, (2000, 3))
+    means = {}
+    for balanced in (True, False):
+        regressions = Regressions(task_rules("multi-class"), balanced=balanced)
+        regressions.fit(features, rare, 2, strength=10.0)
+        means[balanced] = regressions.probabilities(features)[:, 1].mean()
+    assert means[False] == pytest.approx(rare.mean(), abs=0.01)
+    assert means[True] > 2 * rare.mean()
+    for balanced in (True, False):
+        settings = TfidfSettings(balanced=balanced, folds=4)
+        assert ("calibration worse" in settings.description) is balanced
+        assert ("calibration worse" in described([settings, settings])) is balanced
 
 
 def test_what_was_given_comes_back_from_json():

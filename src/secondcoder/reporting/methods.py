@@ -8,10 +8,11 @@ figures; how the run came about is told in `secondcoder.reporting.provenance`.
 import re
 from dataclasses import dataclass
 
-from secondcoder.evaluation.comparison import Comparison
+from secondcoder.evaluation.comparison import Comparison, Difference
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.intervals import Interval
 from secondcoder.evaluation.likeness import LIKENESS, LIKENESS_DOUBT
+from secondcoder.evaluation.permutation import MOST_FOR_ALL
 from secondcoder.evaluation.selective import Guarantee
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.reporting.content import ReportContent, Shown
@@ -33,25 +34,35 @@ from secondcoder.reporting.references import REFERENCES
 
 GROUPED = "grouped-"
 """Begins the key of an interval that takes groups as the units."""
-GROUPED_REFERENCES = ("crowder1978", "kish1965", "newcombe2016", "mackinnon2023", "satterthwaite1946")
-WILSON = "at each end the wider of Wilson’s (1927) score interval and that of Jeffreys (Brown et al. 2001)"
+GROUPED_REFERENCES = ("crowder1978", "wilson1927", "kish1965", "newcombe2016")
+"""Cited wherever groups are the units."""
 INTERVALS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "wilson": (WILSON, ("wilson1927", "brown2001")),
-    "wilson-f1": ("the same of TP/(TP+FP+FN), carried over to F1 (Lam et al. 2023)", ("lam2023",)),
-    "wilson-effective": ("Wilson’s interval at the effective number of texts", ("wilson1927",)),
+    "wilson": (
+        "at each end the wider of Wilson’s (1927) score interval and that of Jeffreys (Brown et al. 2001)",
+        ("wilson1927", "brown2001"),
+    ),
+    "wilson-f1": (
+        "the wider of Wilson’s and Jeffreys’ limits of TP/(TP+FP+FN), carried over to F1 (Lam et al. 2023)",
+        ("wilson1927", "brown2001", "lam2023"),
+    ),
+    "wilson-effective": (
+        "the wider of Wilson’s and Jeffreys’ limits at the effective number of texts",
+        ("wilson1927", "brown2001"),
+    ),
     "wilson-decisions": (
-        "Wilson’s interval at the effective number of decisions, those on one text hanging together",
-        ("wilson1927",),
+        "Wilson’s limits averaged over the numbers of independent decisions that those on one text may be worth, by a "
+        "beta-binomial model (Crowder 1978)",
+        ("wilson1927", "crowder1978"),
     ),
     "fisher": ("the delta method (Fleiss et al. 1969) on Fisher’s scale", ("fleiss1969",)),
     "mover": (
-        "at each end the wider of Wilson’s interval at the effective number of texts and of recovering the variance "
-        "from the classes’ intervals (MOVER; Zou and Donner 2008)",
-        ("wilson1927", "zou2008"),
+        "at each end the widest of Wilson’s and Jeffreys’ limits at the effective number of texts and of those that "
+        "recover the variance from the classes’ intervals (MOVER; Zou and Donner 2008)",
+        ("wilson1927", "brown2001", "zou2008"),
     ),
     "hall": ("Student’s t corrected for skewness (Hall 1992)", ("hall1992",)),
 }
-"""For each kind, what it is called and whom to cite."""
+"""For each kind of interval of independent texts, what it is called and whom to cite."""
 KINDS = {
     "accuracy": "accuracy",
     "exact-match": "exact match",
@@ -77,6 +88,11 @@ KINDS = {
 """What a paper calls a figure, of which many have one kind of interval."""
 _MANY_GROUPS = 20
 """From so many on, what is assumed of the likeness of a group's texts decides little of an interval's width."""
+_LEVEL = (
+    "The level of 95 % holds on average over the values that a true figure may have; at single values coverage may be "
+    "a few points lower or higher."
+)
+_BY_GROUP = "paired-jackknife-t"
 _PARTS = {"test": "the test part", "dev": "the dev part", "folds": "all texts, by cross-fitting,"}
 
 
@@ -120,7 +136,7 @@ def methods(content: ReportContent, shown: Shown) -> Methods:
             (
                 _thresholds(content, shown, cited),
                 _results(shown, cited),
-                _leads(content, shown),
+                _leads(content, shown, cited),
                 _headline(shown),
                 _folds(content, shown),
             ),
@@ -170,25 +186,60 @@ def _results(shown: Shown, cited: list[str]) -> str:
     return text + rules.figures_note
 
 
-def _leads(c: ReportContent, shown: Shown) -> str:
+def _leads(c: ReportContent, shown: Shown, cited: list[str]) -> str:
     """Tell how far the model leads its rivals, paired: two figures side by side would hide that it may be chance."""
     if not shown.judged_on:
         return ""
     model, compared = shown.main[MODEL], c.leads.get(shown.judged_on, {})
     metric = model.headline[0]
+    found = {who: _difference(compared.get(who), metric) for who in shown.main if who != MODEL}
     said = [
-        _lead(_baseline(who, model), model, rival, compared.get(who))
-        for who, rival in shown.main.items()
-        if who != MODEL
+        _lead(_baseline(who, model), model, shown.main[who], difference, tested=who in compared)
+        for who, difference in found.items()
     ]
     if not said:
         return ""
     given = "".join(
-        f" {name_of(who, model.task)} is {given}." for who, given in c.baselines.get(shown.judged_on, {}).items()
+        f" {name_of(who, model.task)} uses {given}." for who, given in c.baselines.get(shown.judged_on, {}).items()
     )
+    tested = [one for one in found.values() if one is not None and one.interval is not None]
+    tests = _tests([one for one in tested if one.p_value is not None], cited)
+    by_group = any(one.interval.method == _BY_GROUP for one in tested if one.interval is not None)
+    by = "" if not compared else " group by group" if by_group else " text by text"
     return (
-        f"Compared{' text by text' if compared else ''} with baselines trained on the same texts, the difference in "
-        f"{format_metric(metric)}, classifier minus baseline, is {joined(said)}.{given}"
+        f"Compared{by} with baselines trained on the same texts, the difference "
+        f"in {format_metric(metric)}, classifier minus baseline, is {joined(said)}.{tests}{given}"
+    )
+
+
+def _difference(compared: Comparison | None, metric: str) -> Difference | None:
+    return None if compared is None else next((d for d in compared.differences if d.name == metric), None)
+
+
+def _tests(found: list[Difference], cited: list[str]) -> str:
+    """Return by what tests differences in F1 or macro-F1 were judged; empty where none was."""
+    methods = {one.interval.method for one in found if one.interval is not None}
+    if not methods:
+        return ""
+    cited += ["yeh2000", "dror2018", "agresti2005"]
+    papers = ["Yeh 2000", "Dror et al. 2018"]
+    whole, error = "a text", "of the delta method"
+    if _BY_GROUP in methods:
+        cited += ["canay2017", "mackinnon2023", "carter2017"]
+        papers.append("Canay et al. 2017")
+        whole = "all texts of a group"
+        error = (
+            "of the jackknife over groups (MacKinnon et al. 2023; degrees of freedom by the effective number of "
+            "groups, Carter et al. 2017), never less than that of independent texts by the delta method"
+        )
+    if any(one.differing is None or one.differing > MOST_FOR_ALL for one in found):
+        cited.append("phipson2010")
+        papers.append("Phipson and Smyth 2010")
+    return (
+        " The p value is the larger of two: that of the paired permutation test, which swaps what both predicted for "
+        f"{whole} ({'; '.join(papers)}), and that of Student’s t with the standard error {error}, which takes in half "
+        "a text on either side for each class (after Agresti and Min 2005). The interval is that of t, widened to 0 "
+        "where the permutation test does not reject 0."
     )
 
 
@@ -198,16 +249,13 @@ def _baseline(who: str, model: Evaluation) -> str:
     return f"the {name[:1].lower()}{name[1:]}" if who == MAJORITY else name
 
 
-def _lead(name: str, model: Evaluation, rival: Evaluation, compared: Comparison | None) -> str:
-    """Return the model's lead over a rival, text by text, and whether it may be chance."""
+def _lead(name: str, model: Evaluation, rival: Evaluation, found: Difference | None, *, tested: bool) -> str:
+    """Return the model's lead over a rival, on the same texts, and whether it may be chance."""
     metric, value = model.headline
-    found = None
-    if compared is not None:
-        found = next((d for d in compared.differences if d.name == metric), None)
     plain = value - rival.figure(metric)
     lead = f"{_signed(plain)} for {name} ({format_metric(metric)} {rival.figure(metric):.3f}; "
     if found is None or found.interval is None:
-        return f"{lead}{'not tested' if compared is None else 'no interval can be given'}, and it may be chance)"
+        return f"{lead}{'no interval can be given' if tested else 'not tested'}, and it may be chance)"
     limits = f"95 % interval of the difference {_signed(found.interval.low)} to {_signed(found.interval.high)}"
     p = "" if found.p_value is None else ", p < 0.001" if found.p_value < 0.001 else f", p = {found.p_value:.3f}"
     return f"{lead}{limits}{p}{'' if found.shown else ', which may be chance'})"
@@ -250,14 +298,17 @@ def _intervals(shown: Shown, cited: list[str]) -> str:
     if not shown.judged_on:
         return ""
     model = shown.main[MODEL]
+    given = {interval.method for interval in model.intervals.values() if interval is not None}
+    over_groups = {method.removeprefix(GROUPED) for method in given if method.startswith(GROUPED)}
+    if over_groups and model.n_groups is not None:
+        return f"Brackets hold 95 % confidence intervals. {_LEVEL} {_over_groups(model.n_groups, over_groups, cited)}"
     by_method: dict[str, list[str]] = {}
     special = task_rules(model.task).interval_kinds
-    given = [interval for interval in model.intervals.values() if interval is not None]
     for name, interval in model.intervals.items():
         if interval is not None:
             figure = name.partition(":")[0]
             kind = special.get(figure) or KINDS.get(figure, "averages")
-            kinds = by_method.setdefault(interval.method.removeprefix(GROUPED), [])
+            kinds = by_method.setdefault(interval.method, [])
             if kind not in kinds:
                 kinds.append(kind)
     if not by_method:
@@ -267,32 +318,44 @@ def _intervals(shown: Shown, cited: list[str]) -> str:
         phrase, keys = INTERVALS.get(method, (f"the method “{method}”", ()))
         cited.extend(keys)
         said.append(f"for {joined(kinds)}, {phrase}")
-    text = (
-        f"Brackets hold 95 % confidence intervals: {'; '.join(said)}. The level of 95 % holds on average over "
-        "the values that a true figure may have; at single values coverage may be a few points lower or higher."
-    )
+    text = f"Brackets hold 95 % confidence intervals: {'; '.join(said)}. {_LEVEL}"
     if model.n_groups is None:
         return f"{text} Texts are taken as independent draws."
-    if any(interval.method.startswith(GROUPED) for interval in given):
-        cited.extend(GROUPED_REFERENCES)
-        return f"{text} {_over_groups(model.n_groups)}"
     return (
         f"{text} They hold for these documents only ({counted(model.n_groups, 'group')}): texts are taken as "
         "independent within them, and how the classifier does on other documents is not known from so few."
     )
 
 
-def _over_groups(n: int) -> str:
-    """Tell how intervals over groups are made, and what is assumed for them."""
+def _over_groups(n: int, methods: set[str], cited: list[str]) -> str:
+    """Tell how intervals over groups are made, by these methods, and what is assumed for them."""
+    cited.extend(GROUPED_REFERENCES)
+    told = [
+        f"shares of all texts{' or decisions' * ('wilson-decisions' in methods)} have Wilson’s (1927) limits averaged "
+        "over the numbers of independent texts that follow (Kish 1965)",
+        "precision, recall and F1 join such limits of hits and of misses (MOVER for ratios; Newcombe 2016)",
+    ]
+    if methods & {"mover", "wilson-effective"}:
+        told.append("averages over classes have such limits at the number of texts at which a share would vary as much")
+    if "mover" in methods:
+        cited.append("zou2008")
+        told[-1] += (
+            ", or at either end, if that is wider, what recovers the variance from the classes’ intervals (MOVER; Zou "
+            "and Donner 2008)"
+        )
+    others = {"hall": "corrected for skewness (Hall 1992)", "fisher": "for kappa on Fisher’s scale"}
+    if how := [phrase for method, phrase in others.items() if method in methods]:
+        cited += ["mackinnon2023", "satterthwaite1946"] + ["hall1992"] * ("hall" in methods)
+        told.append(
+            "other figures have the leave-one-group-out jackknife (MacKinnon et al. 2023) with Student’s t at "
+            f"Satterthwaite’s (1946) degrees of freedom, {joined(how)}"
+        )
     text = (
         f"Their unit is the group ({n:,}). How alike texts of one group are in being classified correctly was "
         "estimated by a beta-binomial model (Crowder 1978) with a prior intraclass correlation of "
-        f"{LIKENESS:g} (standard deviation {LIKENESS_DOUBT:g}); shares have Wilson’s limits averaged over the "
-        "numbers of independent texts that follow (Kish 1965), precision, recall and F1 join those of hits and misses "
-        "(MOVER for ratios; Newcombe 2016), and other figures have the leave-one-group-out jackknife (MacKinnon et al. "
-        "2023) with Student’s t at Satterthwaite’s (1946) degrees of freedom"
+        f"{LIKENESS:g} (standard deviation {LIKENESS_DOUBT:g}); {'; '.join(told)}"
     )
-    return f"{text}." if n >= _MANY_GROUPS else f"{text}; with {n} groups the prior decides much of the width."
+    return f"{text}." if n >= _MANY_GROUPS else f"{text}. With {n} groups the prior decides much of the width."
 
 
 def _training_again(c: ReportContent, shown: Shown) -> str:
@@ -355,5 +418,5 @@ def _shares(cited: list[str]) -> str:
 
 
 def _independent(found: Guarantee) -> str:
-    groups = "" if found.n_groups is None else f", though they come from {found.n_groups:,} groups"
+    groups = "" if found.n_groups is None else f", though they come from {counted(found.n_groups, 'group')}"
     return f"taken as independent{groups}"

@@ -115,6 +115,7 @@ def render(content: ReportContent) -> str:
             judged_on=judged_on,
             verdict=verdict(shown.main, content.leads.get(judged_on, {})) if judged_on else None,
             widest_gap=widest_gap(shown.main[MODEL]) if judged_on else None,
+            has_errors=has_errors(shown.main[MODEL]) if judged_on else None,
             methods=methods(content, shown),
             history_columns=list(dict.fromkeys(name for entry in content.history for name in entry)),
             n_labelled=sum(part.rows for part in content.parts.values()),
@@ -150,10 +151,15 @@ def verdict(by_who: Mapping[str, Evaluation], leads: Mapping[str, Comparison] | 
     return Verdict("wins" if is_better(metric, model, baseline) else "loses", rival, model, baseline, lead)
 
 
-def widest_gap(model: Evaluation) -> tuple[str, float, float]:
-    """Return the class that the model gives most too often or too rarely, its share of the texts so, and by hand."""
+def widest_gap(model: Evaluation) -> tuple[str, int, int]:
+    """Return the class that the model gives most too often or too rarely, its number of texts so, and by hand."""
     label, found = max(model.per_class.items(), key=lambda item: abs(item[1].predicted - item[1].support))
-    return label, found.predicted / model.n, found.support / model.n
+    return label, found.predicted, found.support
+
+
+def has_errors(model: Evaluation) -> bool:
+    """Return whether a text was given another class than it has, or another set of classes."""
+    return any(found.predicted or found.support for found in model.per_class.values() if found.f1 != 1.0)
 
 
 @jinja2.pass_context

@@ -227,8 +227,8 @@ def openings_told(c: ReportContent) -> str:
             told += ", each time to judge this same model, so that nothing was chosen by a look at it."
         else:
             told += (
-                f"{_between(c.counted)}. What was changed after a look may have been chosen by it: figures on test are "
-                "to be read as those of dev, which are optimistic."
+                f"{_between(c.counted, c.test_openings)}. What was changed after a look may have been chosen by it: "
+                "figures on test are to be read as those of dev, which are optimistic."
             )
     if crashed:
         many = "One further opening" if crashed == 1 else f"{crashed} further openings"
@@ -237,8 +237,8 @@ def openings_told(c: ReportContent) -> str:
     return told.strip()
 
 
-def _between(openings: list[OpeningContent]) -> str:
-    """Return what changed from each opening that counts to the next, as far as it was written down."""
+def _between(openings: list[OpeningContent], n: int) -> str:
+    """Return what changed from each opening that counts, of which there were n, to the next, as far as is recorded."""
     if len(openings) < 2:
         return f" {FILL_IN}what was changed between the openings]"
     said = [f"first for the run “{openings[0].run}” ({openings[0].time[:10]}{_of_folds(openings[0])})"]
@@ -253,7 +253,10 @@ def _between(openings: list[OpeningContent]) -> str:
                 changed.append(f"{more} more settings")
             what = f"with {joined(changed)}" if changed else "with the same settings"
         said.append(f"then for “{one.run}” ({one.time[:10]}{_of_folds(one)}) {what}")
-    return f": {'; '.join(said)}"
+    if not (missing := n - len(openings)):
+        return f": {'; '.join(said)}"
+    which = "1 of these openings is" if missing == 1 else f"{missing} of these openings are"
+    return f". {which} not recorded {FILL_IN}when, and what was changed]; the recorded ones: {'; '.join(said)}"
 
 
 def _of_folds(one: OpeningContent) -> str:

@@ -6,6 +6,20 @@ In: nothing; the name and the kind of a model. Out: references as text, and whic
 from secondcoder.model.families import known_names
 
 METHODS = {
+    "agresti2005": "Agresti, A., & Min, Y. (2005). Simple improved confidence intervals for comparing matched "
+    "proportions. Statistics in Medicine, 24(5), 729–740. doi:10.1002/sim.1781",
+    "canay2017": "Canay, I. A., Romano, J. P., & Shaikh, A. M. (2017). Randomization tests under an approximate "
+    "symmetry assumption. Econometrica, 85(3), 1013–1030. doi:10.3982/ECTA13081",
+    "carter2017": "Carter, A. V., Schnepel, K. T., & Steigerwald, D. G. (2017). Asymptotic behavior of a t-test robust "
+    "to cluster heterogeneity. Review of Economics and Statistics, 99(4), 698–709. doi:10.1162/REST_a_00639",
+    "dror2018": "Dror, R., Baumer, G., Shlomov, S., & Reichart, R. (2018). The hitchhiker’s guide to testing "
+    "statistical significance in natural language processing. Proceedings of ACL 2018, 1383–1392. "
+    "doi:10.18653/v1/P18-1128",
+    "phipson2010": "Phipson, B., & Smyth, G. K. (2010). Permutation p-values should never be zero: Calculating exact "
+    "p-values when permutations are randomly drawn. Statistical Applications in Genetics and Molecular Biology, 9(1), "
+    "39. doi:10.2202/1544-6115.1585",
+    "yeh2000": "Yeh, A. (2000). More accurate tests for the statistical significance of result differences. "
+    "Proceedings of COLING 2000, 947–953. doi:10.3115/992730.992783",
     "brier1950": "Brier, G. W. (1950). Verification of forecasts expressed in terms of probability. "
     "Monthly Weather Review, 78(1), 1–3. doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
     "angelopoulos2021": "Angelopoulos, A. N., Bates, S., Candès, E. J., Jordan, M. I., & Lei, L. (2021). Learn "
@@ -158,6 +172,11 @@ MODELS: dict[str, tuple[str, str]] = {
         "Reimers, N., & Gurevych, I. (2019). Sentence-BERT: Sentence embeddings using Siamese "
         "BERT-networks. Proceedings of EMNLP-IJCNLP 2019, 3982–3992. doi:10.18653/v1/D19-1410",
     ),
+    "reimers2020": (
+        "Reimers and Gurevych 2020",
+        "Reimers, N., & Gurevych, I. (2020). Making monolingual sentence embeddings multilingual using "
+        "knowledge distillation. Proceedings of EMNLP 2020, 4512–4525. doi:10.18653/v1/2020.emnlp-main.365",
+    ),
     "sanh2019": (
         "Sanh et al. 2019",
         "Sanh, V., Debut, L., Chaumond, J., & Wolf, T. (2019). DistilBERT, a distilled version of BERT: "
@@ -205,7 +224,7 @@ _SENTENCES = ("wang2020", "reimers2019")  # MiniLM, trained further for the like
 _BY_NAME = {
     "minilm": _SENTENCES,
     "all-minilm-l6-v2": _SENTENCES,
-    "paraphrase-multilingual-minilm-l12-v2": _SENTENCES,
+    "paraphrase-multilingual-minilm-l12-v2": ("wang2020", "reimers2020"),
     "minilm-l12-h384-uncased": ("wang2020",),
     "gbert-base": ("chan2020",),
     "distilroberta-base": ("sanh2019", "liu2019"),

@@ -22,7 +22,7 @@ from secondcoder.environment import one_blas_thread
 from secondcoder.errors import DataError
 from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.storage import read_arrays, write_arrays
-from secondcoder.training.ngrams import Terms, has_words
+from secondcoder.training.ngrams import Terms
 from secondcoder.training.tfidf import Regressions, TfidfSettings, choose_settings, terms_a_kind
 
 
@@ -99,7 +99,7 @@ class TfidfLogistic:
     cross-validation on train (`secondcoder.training.tfidf.choose_settings`). Its temperature is fitted on dev and its
     thresholds are chosen there, by the rules that the transformer's are made by, and where the transformer has any.
 
-    Where train has only one class or no words, it gives the shares of the classes in train.
+    Where all rows of train are labelled the same, it gives the shares of the classes in train.
     """
 
     name = "tfidf-logistic"
@@ -127,12 +127,15 @@ class TfidfLogistic:
         texts, labels = _learnable(train)
         self._fallback = MajorityClass().fit(train)
         self._regressions: Regressions | None = None
-        if len(set(labels)) < 2 or not has_words(texts):
+        if len(set(labels)) < 2:
+            self.settings = TfidfSettings(unlearned="all texts of train are labelled the same")
             return self
         train, k = train.take(train.usable()), len(train.label_names)
         self.settings = choose_settings(train, tune_threshold=tune_threshold)
         self._terms = Terms(self.settings.kind, terms_a_kind(k))
         terms = self._terms.fit_transform(texts)  # (n, terms), sparse
+        if self._terms.full:
+            self.settings = replace(self.settings, most_terms=terms_a_kind(k))
         self._regressions = Regressions(task_rules(train.task), balanced=self.settings.balanced)
         self._regressions.fit(terms, gold_of(train, train.label_names), k, strength=self.settings.strength)
         # In single precision from the beginning, so that dev and test are judged by the same weights.

@@ -27,7 +27,7 @@ _WORD = r"(?u)\b\w+\b"  # words of one letter too
 _COMMON = 0.05
 
 
-class Counter(Protocol):
+class TermCounter(Protocol):
     """Counts terms; as scikit-learn's `CountVectorizer` does.
 
     Attributes
@@ -155,9 +155,9 @@ def _words(texts: Sequence[str]) -> tuple[list[str], Any]:
     return list(position) or [""], counts
 
 
-def counters(kind: Kind, most: int) -> list[Counter]:
+def counters(kind: Kind, most: int) -> list[TermCounter]:
     """Return what counts the terms of a kind, at most so many of words and of characters; nothing is learned yet."""
-    by_kind: dict[Kind, list[Counter]] = {"words": [Words(most)], "characters": [Characters(most)]}
+    by_kind: dict[Kind, list[TermCounter]] = {"words": [Words(most)], "characters": [Characters(most)]}
     return by_kind.get(kind) or [Words(most), Characters(most)]
 
 
@@ -173,6 +173,7 @@ class Terms:
     """
 
     def __init__(self, kind: Kind, most: int) -> None:
+        self._most = most
         self._parts = [(counter, TfidfTransformer(sublinear_tf=True)) for counter in counters(kind, most)]
 
     def fit_transform(self, texts: Sequence[str]) -> Any:
@@ -185,6 +186,11 @@ class Terms:
         return sparse.hstack(
             [weights.transform(counter.transform(texts)) for counter, weights in self._parts], format="csr"
         )
+
+    @property
+    def full(self) -> bool:
+        """Whether as many terms of some kind were learned as are kept, so that others may have been left out."""
+        return any(len(weights.idf_) >= self._most for _, weights in self._parts)
 
     @property
     def learned(self) -> dict[str, NDArray[Any]]:
@@ -206,10 +212,11 @@ def has_words(texts: Iterable[str]) -> bool:
     return any(re.search(_WORD, text) for text in texts)
 
 
-def likeness(counts: Any, learned: NDArray[np.int64]) -> NDArray[np.float64]:
+def gram_matrix(counts: Any, learned: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the inner products of all pairs of texts, ndarray of shape (n, n), as TF-IDF learned from some has them.
 
-    Columns that many texts have in common are multiplied as dense ones.
+    They are 0 where the rows that are learned from have no term. Columns that many texts have in common are multiplied
+    as dense ones.
 
     Parameters
     ----------
@@ -220,6 +227,8 @@ def likeness(counts: Any, learned: NDArray[np.int64]) -> NDArray[np.float64]:
     """
     n = counts.shape[0]
     known = counts[:, _holders(counts[learned]) > 0]
+    if not known.shape[1]:  # as where only rows without words are learned from
+        return np.zeros((n, n))
     terms = TfidfTransformer(sublinear_tf=True).fit(known[learned]).transform(known)
     common = _holders(terms) > _COMMON * n
     dense = terms[:, common].toarray()

@@ -15,11 +15,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from secondcoder.corpus.corpus import Corpus
+from secondcoder.corpus.near_duplicates import normalise
 from secondcoder.evaluation.evaluation import Predictions
 from secondcoder.evaluation.tasks import Task, gold_of, task_rules
 from secondcoder.reporting.formatting import format_metric
 from secondcoder.storage import Stored, sha_key
-from secondcoder.training.ngrams import KINDS, Kind, counters, likeness
+from secondcoder.training.ngrams import KINDS, Characters, Kind, Words, gram_matrix, has_words
 
 STRENGTHS = (1.0, 10.0), (3.0, 30.0)
 """Values of C: those at which kinds of terms are compared, and more for the best kind; the larger, the freer."""
@@ -62,6 +63,14 @@ class TfidfSettings(Stored, name="a setting of TF-IDF with logistic regression",
         What its logits are divided by: fitted on dev.
     thresholds
         From which probability on a class is given, where the model's were tuned too: on dev.
+    unchosen
+        Why nothing was compared, as a clause; empty where it was.
+    unlearned
+        Why nothing was learned, so that every text gets the shares of the classes in train; empty where it was.
+    most_terms
+        How many terms of each kind are kept, where others may have been left out; else None.
+    words_alone
+        Whether characters were not compared, as they would not fit into memory.
     """
 
     kind: Kind = "both"
@@ -74,42 +83,76 @@ class TfidfSettings(Stored, name="a setting of TF-IDF with logistic regression",
     grouped: bool = False
     temperature: float = 1.0
     thresholds: dict[str, float] = field(default_factory=dict)
+    unchosen: str = ""
+    unlearned: str = ""
+    most_terms: int | None = None
+    words_alone: bool = False
+
+    @property
+    def terms(self) -> str:
+        """What is counted, for people."""
+        told = KINDS[self.kind]
+        if self.most_terms is not None:
+            told += f", the {self.most_terms:,} most frequent{' of each' if self.kind == 'both' else ''}"
+        return told + ", without characters, which would not fit into memory" * self.words_alone
 
     @property
     def description(self) -> str:
-        """What it was given, for people."""
-        said = (
-            f"TF-IDF of {KINDS[self.kind]}, with logistic regression (C = {self.strength:g}, "
-            f"{'balanced' if self.balanced else 'no'} class weights)"
-        )
+        """What it uses, for people."""
+        if self.unlearned:
+            return _shares_told(self.unlearned)
+        said = f"{self.terms} ({_INVERSE.format(f'{self.strength:g}')}; {_WEIGHTS[self.balanced]} class weights)"
         if self.folds:
             figure, over = format_metric(self.metric or ""), " of whole groups" if self.grouped else ""
             said += f", chosen by {figure} in {self.folds} folds{over} on {self.rows:,} texts of train"
         else:
-            said += ", not chosen, as texts are too few"
-        if self.temperature != 1.0:
-            said += f"; temperature {self.temperature:.2f}, fitted on dev"
-        match list(self.thresholds.items()):
-            case []:
-                return said
-            case [(name, threshold)]:
-                return f"{said}; {name!r} from a probability of {threshold:.2f} on, chosen on dev"
-            case several:
-                limits = [threshold for _, threshold in several]
-                return (
-                    f"{said}; each class from a probability of {min(limits):.2f} to {max(limits):.2f} on, chosen on dev"
-                )
+            said += f", not chosen, as {self.unchosen or 'its texts are too few'}"
+        return said + _dev_told([self]) + _LEANING * self.balanced
+
+
+_INVERSE = "C = {}, the inverse strength of regularisation"
+_WEIGHTS = {True: "balanced", False: "no"}
+_LEANING = (
+    "; balanced weights make the probabilities of rare classes too high, which makes log loss and calibration worse"
+)
 
 
 def described(each: Sequence[TfidfSettings]) -> str:
-    """Return what it was given in several folds, each set by itself, for people."""
-    kinds = Counter(settings.kind for settings in each)
-    counted = " or ".join(f"{KINDS[kind]} ({n} of {len(each)})" for kind, n in kinds.most_common())
-    strengths = " or ".join(f"{c:g}" for c in sorted({settings.strength for settings in each}))
-    return (
-        f"TF-IDF of {counted}, with logistic regression (C = {strengths}), chosen anew in each fold; "
-        f"balanced class weights in {sum(settings.balanced for settings in each)} of {len(each)} folds"
-    )
+    """Return what it uses in several folds, each set by itself, for people."""
+    learned = [settings for settings in each if not settings.unlearned]
+    if not learned:
+        return _shares_told(" or ".join(sorted({settings.unlearned for settings in each})))
+    counts = Counter(settings.terms for settings in learned)
+    terms = " or ".join(f"{kind} ({n} of {len(each)})" for kind, n in counts.most_common())
+    strengths = " or ".join(f"{c:g}" for c in sorted({settings.strength for settings in learned}))
+    chosen, balanced = sum(settings.folds > 0 for settings in learned), sum(settings.balanced for settings in learned)
+    how = "chosen anew in each fold" if chosen == len(each) else f"chosen anew in {chosen} of {len(each)} folds"
+    said = f"{terms} ({_INVERSE.format(strengths)}), {how}; balanced class weights in {balanced} of {len(each)} folds"
+    if len(learned) < len(each):
+        said += f"; in {len(each) - len(learned)} of {len(each)} folds the shares of the classes in train"
+    return said + _dev_told(learned) + _LEANING * (balanced > 0)
+
+
+def _shares_told(why: str) -> str:
+    return f"the shares of the classes in train for every text, as {why}"
+
+
+def _dev_told(each: Sequence[TfidfSettings]) -> str:
+    """Return what was fitted and chosen on dev, of one setting or of several folds, to stand behind the rest."""
+    said, temperatures = "", [settings.temperature for settings in each]
+    if any(temperature != 1.0 for temperature in temperatures):
+        said = f"; temperature {_range(temperatures)}, fitted on dev"
+    limits = [(name, threshold) for settings in each for name, threshold in settings.thresholds.items()]
+    if not limits:
+        return said
+    names = {name for name, _ in limits}
+    which = repr(names.pop()) if len(names) == 1 else "each class"
+    return f"{said}; {which} from a probability of {_range([limit for _, limit in limits])} on, chosen on dev"
+
+
+def _range(values: Sequence[float]) -> str:
+    """Return the least and the largest of some numbers with two decimals; one number where both look the same."""
+    return " to ".join(dict.fromkeys((f"{min(values):.2f}", f"{max(values):.2f}")))
 
 
 class Regressions:
@@ -215,13 +258,13 @@ def choose_settings(train: Corpus, *, tune_threshold: bool = False) -> TfidfSett
     those of the rows learned from: a word that only judged rows have would take up its share of their unit length,
     which made words look worse by up to 0.14 macro-F1 on manifestos.
 
-    Where fewer than two classes have as many texts as there are folds, nothing is compared: words and characters,
-    C = 10 and balanced weights.
+    Where fewer than two classes have as many texts as there are folds, or all texts are the same, nothing is compared:
+    words and characters, C = 10 and balanced weights. Where no text has a word (emoji, say), there are characters only.
 
     Parameters
     ----------
     train
-        Rows that all have a text and a label, and words in some of them.
+        Rows that all have a text and a label.
     tune_threshold
         Whether the threshold of the positive class is tuned, of a task that has one.
     """
@@ -230,10 +273,15 @@ def choose_settings(train: Corpus, *, tune_threshold: bool = False) -> TfidfSett
     judge = _Judge(some, tune_threshold)
     folds = list(_folds(some, judge.gold, len(some.label_names)))
     if not folds:
-        return TfidfSettings()
+        why = "all its texts are the same" if len(set(_units(some))) < 2 else "its texts are too few"
+        return TfidfSettings(kind="both" if has_words(train.texts) else "characters", unchosen=why)
     features = _features(some.texts, folds, len(train) / len(some))
     about = TfidfSettings(
-        metric=judge.metric, rows=len(some), folds=len(folds), grouped=some.groups is not None and _n_units(some) > 1
+        metric=judge.metric,
+        rows=len(some),
+        folds=len(folds),
+        grouped=some.groups is not None and _n_units(some) > 1,
+        words_alone="characters" not in features,
     )
 
     def tried(settings: TfidfSettings, strengths: Sequence[float]) -> list[TfidfSettings]:
@@ -288,18 +336,22 @@ def _features(
 
     They are few where terms are many, and a regression on them is that on the terms, as its weights are sums of rows.
     """
-    words, characters = (part.fit_transform(texts) for part in counters("both", MOST_TERMS))
-    found: dict[Kind, list[NDArray[np.float32]]] = {"both": [], "characters": [], "words": []}
-    if characters.nnz * times > _MOST_ENTRIES:
-        found = {"words": []}
+    characters = Characters(MOST_TERMS).fit_transform(texts)
+    kinds: tuple[Kind, ...] = ("characters",)
+    if has_words(texts):
+        words = Words(MOST_TERMS).fit_transform(texts)
+        kinds = ("words",) if characters.nnz * times > _MOST_ENTRIES else ("both", "characters", "words")
+    found: dict[Kind, list[NDArray[np.float32]]] = {kind: [] for kind in kinds}
     for fold in folds:
         learned = np.setdiff1d(np.arange(len(texts)), fold)
-        alike = likeness(words, learned)
-        found["words"].append(_root(alike))
-        if "both" in found:
-            runs = likeness(characters, learned)
-            found["characters"].append(_root(runs))
-            found["both"].append(_root(alike + runs))
+        products: dict[Kind, NDArray[np.float64]] = {}
+        if "words" in found:
+            products["words"] = gram_matrix(words, learned)
+        if "characters" in found:
+            products["characters"] = gram_matrix(characters, learned)
+        for kind in kinds:
+            both = kind == "both"
+            found[kind].append(_root(products["words"] + products["characters"] if both else products[kind]))
     return found
 
 
@@ -312,15 +364,18 @@ def _n_units(rows: Corpus) -> int:
     return len(set(rows.units or ()))
 
 
+def _units(rows: Corpus) -> Sequence[str]:
+    """Return what must not stand in two folds: of each row its group, or where there are not two, its text."""
+    return [normalise(text) for text in rows.texts] if _n_units(rows) < 2 else rows.units or ()
+
+
 def _folds(rows: Corpus, gold: NDArray[Any], k: int) -> Iterator[NDArray[np.int64]]:
     """Yield the rows of each fold; none where nothing can be compared."""
     targets = task_rules(rows.task).regressions(gold, k).values()
     second = [sorted(Counter(target.tolist()).values())[-2:][0] for target in targets if len(np.unique(target)) > 1]
     if max(second, default=0) < FOLDS:
         return
-    units: Sequence[str] = rows.units or ()
-    if _n_units(rows) < 2:
-        units = [" ".join(text.casefold().split()) for text in rows.texts]
+    units = _units(rows)
     n_folds = min(FOLDS, len(set(units)))
     if n_folds < 2:
         return
