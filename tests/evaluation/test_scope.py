@@ -45,6 +45,27 @@ def test_a_class_that_is_predicted_and_that_no_text_has_is_not_taken_for_known()
     assert limits(found, "macro-f1")[1] > 0.6
 
 
+def test_a_class_that_no_text_has_but_is_predicted_is_said_to_count_as_0() -> None:
+    """It said that macro-F1, 0.495, was the mean over the other classes, which is 0.990."""
+    found = evaluate(["a"] * 50, [[0.9, 0.1, 0]] * 49 + [[0.1, 0.9, 0]], ["a", "b"] + ["c"])
+    assert found.figure("macro-f1") == pytest.approx(found.figure("f1:a") / 2)
+    left_out, counted = found.headline_note.split(". ")
+    assert left_out.startswith("No text judged here is “c”: macro-F1 is the mean over the other classes")
+    assert counted == "No text judged here is “b” (predicted for 1 text): its F1 counts as 0 in macro-F1."
+    alone = evaluate(["a"] * 50, [[0.9, 0.1]] * 49 + [[0.1, 0.9]], ["a", "b"])
+    assert alone.headline_note == counted
+
+
+def test_where_no_text_has_a_label_and_none_is_predicted_no_interval_is_spoken_of() -> None:
+    found = evaluate([set()] * 20, [[0.1, 0.2]] * 20, ["a", "b"], task="multi-label")
+    assert found.interval("macro-f1") is None
+    assert "is undefined" in found.headline_note
+    assert "interval" not in found.headline_note
+    given = evaluate([set()] * 20, [[0.1, 0.7]] * 20, ["a", "b"], task="multi-label")
+    assert "interval" not in given.headline_note
+    assert "“b” (predicted for 20 texts): its F1 counts as 0" in given.headline_note
+
+
 def test_a_positive_class_that_no_text_has_is_said_with_its_f1() -> None:
     found = evaluate(["a"] * 20, [[0.9, 0.1]] * 20, ["a", "b"], positive="b")
     assert found.headline_note == "No text judged here is “b”: its F1 cannot be known."

@@ -251,11 +251,20 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
         name = self.headline[0]
         if not self.absent or (name != "macro-f1" and name.partition(":")[2] not in self.absent):
             return ""
-        which = _listed(self.absent)
         if name != "macro-f1":
-            return f"No text judged here is {which}: its F1 cannot be known."
-        known = " and its interval includes all that theirs may be" if self.intervals else ""
-        return f"No text judged here is {which}: macro-F1 is the mean over the other classes{known}."
+            return f"No text judged here is {_listed(self.absent)}: its F1 cannot be known."
+        predicted = {label: n for label in self.absent if (n := self.per_class[label].predicted)}
+        left_out = [label for label in self.absent if label not in predicted]
+        if len(left_out) == len(self.label_names):
+            return f"No text judged here is {_listed(left_out)}, and none is predicted to be: macro-F1 is undefined."
+        found = []
+        if left_out:
+            known = " and its interval includes all that theirs may be" if self.interval(name) else ""
+            found.append(f"No text judged here is {_listed(left_out)}: macro-F1 is the mean over the other classes{known}.")
+        if predicted:
+            counts = [f"“{label}” (predicted for {n:,} {'text' if n == 1 else 'texts'})" for label, n in predicted.items()]
+            found.append(f"No text judged here is {' or '.join(counts)}: its F1 counts as 0 in macro-F1.")
+        return " ".join(found)
 
     @property
     def notes(self) -> tuple[str, ...]:
