@@ -176,8 +176,19 @@ def test_of_five_groups_all_swaps_are_many():
     five = compare(gold, first, second, NAMES, groups=[f"g{i % 5}" for i in range(200)])
     assert min(d.p_value for d in five.differences) >= 2 / 2**5
     assert five.difference("accuracy").interval is not None
-    assert "only 5 groups" in five.notes[0]
-    assert compare(gold, first, second, NAMES, groups=[f"g{i % 10}" for i in range(200)]).notes == ()
+    for n_groups, told in ((6, "only 6 groups"), (19, "only 19 groups"), (20, None)):
+        notes = compare(gold, first, second, NAMES, groups=[f"g{i % n_groups}" for i in range(200)]).notes
+        assert notes == () if told is None else f"{told} to judge others by: only large differences" in notes[0]
+
+
+def test_with_five_groups_no_difference_is_promised() -> None:
+    """They were told that only large differences can show, and which one could have been shown."""
+    gold, first, second = make()
+    five = compare(gold, first, second, NAMES, groups=[f"g{i % 5}" for i in range(200)])
+    assert "only 5 groups to judge others by: no difference can be shown" in five.notes[0]
+    assert {d.detectable for d in five.differences} == {None}
+    six = compare(gold, first, second, NAMES, groups=[f"g{i % 6}" for i in range(200)])
+    assert six.difference("accuracy").detectable is not None
 
 
 @pytest.mark.parametrize(("n_groups", "which"), [(1, "this 1 group"), (2, "these 2 groups"), (4, "these 4 groups")])
@@ -297,6 +308,21 @@ def test_a_loss_that_differs_by_the_same_in_every_text_has_no_interval_of_no_wid
         found = compare(gold, first, second, ("a", "b"), groups=groups).difference("log-loss")
         assert found.difference == pytest.approx(np.log(1.5))
         assert (found.interval, found.p_value) == (None, None)
+
+
+@pytest.mark.parametrize("better", ["first", "second"])
+def test_where_one_alone_is_right_on_every_text_accuracy_has_tangos_interval(better: str) -> None:
+    gold = np.arange(40) % 2
+    right, wrong = sure(gold, 2), sure(1 - gold, 2)
+    found = compare(gold, *((right, wrong) if better == "first" else (wrong, right)), ("a", "b"))
+    d = found.difference("accuracy")
+    assert abs(d.difference) == 1
+    assert d.interval.method == "tango"
+    assert max(abs(d.interval.low), abs(d.interval.high)) == 1
+    assert min(abs(d.interval.low), abs(d.interval.high)) > 0.8
+    assert d.p_value == found.mcnemar.p_value == 2**-39
+    assert d.shown
+    assert d.better == better
 
 
 def test_a_paper_has_one_doi() -> None:

@@ -19,6 +19,7 @@ from secondcoder.evaluation.likeness import LIKENESS, LIKENESS_DOUBT
 from secondcoder.evaluation.metrics import ONE_LABEL, ORDERED, SETS, FigureNames, PerClass
 from secondcoder.evaluation.selective import RiskCoverage
 from secondcoder.evaluation.thresholds import Thresholds
+from secondcoder.splits.units import FEW_GROUPS
 from secondcoder.storage import Stored
 
 
@@ -122,8 +123,6 @@ def _defined(value: float) -> float | None:
 
 Scope = Literal["texts", "these documents", "documents"]
 """What intervals speak of: other texts; other texts of the same few documents (groups); other documents."""
-FEW_GROUPS = 20
-"""With fewer groups, what is assumed of how alike texts of one group are counts, and is told."""
 
 # Left out where they say nothing, so that what is stored of other tasks stays as it was.
 _OF_SOME_TASKS = ("thresholds", "sets", "order", "constant", "scope")
@@ -263,7 +262,8 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
             found.append(f"No text judged here is {_listed(left_out)}: macro-F1 is the mean over the other classes{known}.")
         if predicted:
             counts = [f"“{label}” (predicted for {n:,} {'text' if n == 1 else 'texts'})" for label, n in predicted.items()]
-            found.append(f"No text judged here is {' or '.join(counts)}: its F1 counts as 0 in macro-F1.")
+            whose = "its F1" if len(predicted) == 1 else "the F1 of each"
+            found.append(f"No text judged here is {' or '.join(counts)}: {whose} counts as 0 in macro-F1.")
         return " ".join(found)
 
     @property

@@ -185,7 +185,7 @@ def compare(
     names = tuple(label_names)
     _check(gold, first, second, names, groups)
     labels = given or (decide_class(first), decide_class(second))
-    places, n_groups = paired_figures.units_of(groups)
+    places, n_groups = paired_figures.paired_units(groups)
     right = labels[0] == gold, labels[1] == gold
     exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), len(gold))
     losses = paired_tests.losses(gold, first), paired_tests.losses(gold, second)

@@ -166,7 +166,7 @@ def compare_sets(
             )
     if groups is not None and len(groups) != n:
         raise DataError(f"There are {len(groups)} groups for {n} texts.", "Give one group for each text.")
-    places, n_groups = paired_figures.units_of(groups)
+    places, n_groups = paired_figures.paired_units(groups)
     right = (gold == given[0]).all(axis=1), (gold == given[1]).all(axis=1)
     exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
     averages = {

@@ -133,7 +133,7 @@ def with_order(
     off = paired_figures.means(
         {"mean-absolute-error": (np.abs(gold - given[0]), np.abs(gold - given[1]))}, {"mean-absolute-error": k - 1.0}
     )
-    at, _ = paired_figures.units_of(groups)
+    at, _ = paired_figures.paired_units(groups)
     more = paired_figures.differences(kappa, at) | paired_figures.differences(off, at)
     return replace(found, differences=(*found.differences, *more.values()))
 

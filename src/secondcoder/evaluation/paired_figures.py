@@ -16,7 +16,7 @@ from secondcoder.evaluation import paired_tests
 from secondcoder.evaluation.comparison import ALPHA, Difference
 from secondcoder.evaluation.intervals import FEWEST_GROUPS, LEVEL, Interval, quantile_of
 from secondcoder.evaluation.paired_tests import Counts, Floats, McNemar
-from secondcoder.evaluation.permutation import Statistic, swap_test
+from secondcoder.evaluation.permutation import FEWEST_UNITS, Statistic, swap_test
 
 FEWEST_GOLD_TEXTS = 5
 """With fewer gold texts of a class, no interval of a difference in its F1 would hold what it promises."""
@@ -69,7 +69,7 @@ class PairedFigures:
         return found
 
 
-def units_of(groups: Sequence[str] | None) -> tuple[Counts | None, int | None]:
+def paired_units(groups: Sequence[str] | None) -> tuple[Counts | None, int | None]:
     """Return the group of each text where differences go by groups, else None; and how many groups there are.
 
     As in `secondcoder.evaluation.intervals.units_of`, of fewer than five groups nothing is said on others: texts are
@@ -103,7 +103,7 @@ def differences(
     figures
         What is compared.
     places
-        ndarray of shape (n,): the group of each text, see `units_of`; None if texts are the units.
+        ndarray of shape (n,): the group of each text, see `paired_units`; None if texts are the units.
     exact
         Name of the figure that is a share of texts, and its exact test, which takes texts as independent. Where they
         are, it stands for both tests, beside Tango's interval.
@@ -126,6 +126,7 @@ def differences(
         errors = np.maximum(
             errors, np.nan_to_num(paired_tests.jackknife(figures.difference, units, of_kind.astype(np.float64)))
         )
+    enough = (n if places is None else len(units)) >= FEWEST_UNITS
     tested = swap_test(figures.statistic, units, of_kind, figures.swapped)
     found: dict[str, Difference] = {}
     for i, (name, bound, error) in enumerate(zip(figures.names, figures.bounds, errors.tolist(), strict=True)):
@@ -133,12 +134,14 @@ def differences(
             continue
         first, second = (float(value) for value in values[:, i])
         d = Difference(name, first, second, second - first, differing=int(tested.differing[i]))
-        why = (reasons or {}).get(name) or _no_spread(error, second - first, len(figures.kind))
+        by_counts = exact[1] if exact is not None and name == exact[0] and places is None else None
+        # Tango's interval and McNemar's test need no spread, as where one is right on all texts and the other on none.
+        why = (reasons or {}).get(name) or _no_spread(error if by_counts is None else math.inf, second - first, n)
         if why:
             found[name] = replace(d, reason=why)
             continue
-        if exact is not None and name == exact[0] and places is None:
-            interval, p = _tango(exact[1], n), exact[1].p_value
+        if by_counts is not None:
+            interval, p = _tango(by_counts, n), by_counts.p_value
         else:
             interval = paired_tests.t_interval(second - first, error, degrees, method)
             p = max(float(tested.p_values[i]), paired_tests.t_test(second - first, error, degrees))
@@ -148,7 +151,7 @@ def differences(
             interval=_agreeing(interval, p, bound),
             p_value=p,
             # Where no swap changes the figure, the spread is that of the added texts alone.
-            detectable=least if d.differing and least is not None and least <= bound else None,
+            detectable=least if enough and d.differing and least is not None and least <= bound else None,
         )
     return found
 

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from secondcoder.evaluation.evaluation import FEW_GROUPS, Evaluation
+from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.splits.units import FEW_GROUPS
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.reporting.content import ReportContent, Shown, read
 from secondcoder.reporting.formatting import (
