@@ -338,9 +338,10 @@ def _recovered(tallies: Tallies, shares: Shares, w: Floats, least: Floats) -> tu
 def share_interval(
     hits: NDArray[np.bool_], groups: Sequence[str] | NDArray[np.str_] | None = None, *, level: float = LEVEL
 ) -> Interval | None:
-    """Return Wilson's interval of a share, for rows in groups at the number of rows that they are worth.
+    """Return the interval of a share: of independent rows the wider of Wilson's and Jeffreys', see `share_limits`.
 
-    None without rows, or with a single group.
+    Of rows in groups, that of Wilson's tails, averaged over what the rows may be worth, see `mixed_limits`. None without
+    rows, or with a single group.
 
     Parameters
     ----------
