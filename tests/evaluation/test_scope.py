@@ -110,6 +110,45 @@ def test_what_a_constant_classifier_reaches_whatever_the_texts_has_no_interval()
         assert any("without an interval are exact" in note for note in found.notes)
 
 
+def test_labels_that_are_all_right_are_not_exact() -> None:
+    """Three ordered texts, all right, had an error in steps of 0.000 and a kappa of 1.000, and no word on either."""
+    names = ["low", "middle", "high"]
+    found = evaluate(names, np.eye(3), names, task="ordinal")
+    low, high = limits(found, "mean-absolute-error")
+    assert low == 0
+    assert high == pytest.approx(2 * (1 - limits(found, "accuracy")[0]))
+    assert found.figure("quadratic-kappa") == 1
+    assert found.interval("quadratic-kappa") is None
+    assert found.spread_note.startswith("No interval for quadratic kappa and log loss: these texts show no spread")
+    assert found.spread_note in found.notes
+    assert found.calibration.brier_interval.high == pytest.approx(2 * (1 - limits(found, "accuracy")[0]))
+    sets = evaluate([{name} for name in names], np.eye(3), names, task="multi-label")
+    assert sets.figure("samples-f1") == limits(sets, "samples-f1")[1] == 1
+    assert limits(sets, "samples-f1")[0] < 0.6
+    assert sets.spread_note.startswith("No interval for log loss: ")
+
+
+def test_all_texts_off_by_one_step_do_not_show_that_others_are() -> None:
+    names = ["low", "middle", "high"]
+    found = evaluate(["low", "high"] * 10, np.eye(3)[[1] * 20], names, task="ordinal")
+    low, high = limits(found, "mean-absolute-error")
+    assert 0.8 < low < found.figure("mean-absolute-error") == 1 < high < 1.2
+    assert "quadratic kappa" in found.spread_note
+
+
+def test_an_undefined_kappa_is_said_to_be() -> None:
+    found = evaluate(["low"] * 20, np.eye(2)[[0] * 20], ["low", "high"], task="ordinal")
+    assert "Quadratic kappa is undefined" in found.spread_note
+    assert "No interval for log loss" in found.spread_note
+
+
+def test_where_texts_have_spread_there_is_nothing_to_say_of_it() -> None:
+    labels, p = half_right(60)
+    for task in ("multi-class", "ordinal"):
+        for groups in (None, [f"g{i % 6}" for i in range(60)]):
+            assert evaluate(labels, p, ["a", "b"], task=task, groups=groups).spread_note == ""
+
+
 def test_a_constant_set_of_labels_has_exact_figures_too() -> None:
     gold = [{"a"}] * 30 + [{"b"}] * 10 + [{"a", "b"}] * 10
     found = evaluate(gold, [[0.8, 0.4]] * 50, ["a", "b"], task="multi-label")

@@ -117,6 +117,11 @@ def _listed(labels: Sequence[str]) -> str:
     return " or ".join(f"“{label}”" for label in labels)
 
 
+def _joined(names: Sequence[str]) -> str:
+    shown = [name.replace("-", " ").replace("f1", "F1") for name in names]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
 def _defined(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
@@ -269,10 +274,30 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
     @property
     def notes(self) -> tuple[str, ...]:
         """What has to be known to read the figures and their intervals, in sentences."""
-        found = [self.headline_note, self.scope_note]
+        found = [self.headline_note, self.scope_note, self.spread_note]
         if self.constant:
             found.append("The same is predicted for every text, so that figures without an interval are exact.")
         return tuple(filter(None, found))
+
+    @property
+    def spread_note(self) -> str:
+        """Which of the leading figures have no interval though they are not exact, and why, in sentences."""
+        if self.scope is None or self.constant:
+            return ""
+        without = [name for name in self.leading if ":" not in name and self.interval(name) is None]
+        said = []
+        if self.order and self.order.quadratic_kappa is None:
+            without.remove("quadratic-kappa")
+            said.append("Quadratic kappa is undefined: all texts are of one class and are labelled so.")
+        if self.sets and len(self.absent) == len(self.label_names):
+            said.append(f"No interval for {_joined(without)}: no text has a label.")
+        elif without:
+            them = "it" if len(without) == 1 else "them"
+            said.append(
+                f"No interval for {_joined(without)}: these texts show no spread to estimate one from, which does not "
+                f"make {them} exact."
+            )
+        return " ".join(said)
 
     @property
     def scope_note(self) -> str:

@@ -113,7 +113,7 @@ def calibration_of_sets(gold: Sets, probabilities: Floats, *, groups: Sequence[s
     n, k = gold.shape
     squares, groups = np.square(probabilities - gold).mean(axis=1), units_of(groups)
     units = np.repeat(np.arange(n).astype(str) if groups is None else np.asarray(groups), k).tolist()
-    return calibration_of(probabilities.ravel(), gold.ravel(), squares, (units, groups))
+    return calibration_of(probabilities.ravel(), gold.ravel(), squares, (units, groups), worst=1.0)
 
 
 def _sizes(sets: Sets) -> tuple[int, ...]:
