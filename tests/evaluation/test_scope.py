@@ -47,7 +47,7 @@ def test_a_class_that_is_predicted_and_that_no_text_has_is_not_taken_for_known()
 
 def test_a_class_that_no_text_has_but_is_predicted_is_said_to_count_as_0() -> None:
     """It said that macro-F1, 0.495, was the mean over the other classes, which is 0.990."""
-    found = evaluate(["a"] * 50, [[0.9, 0.1, 0]] * 49 + [[0.1, 0.9, 0]], ["a", "b"] + ["c"])
+    found = evaluate(["a"] * 50, [[0.9, 0.1, 0]] * 49 + [[0.1, 0.9, 0]], ["a", "b", "c"])
     assert found.figure("macro-f1") == pytest.approx(found.figure("f1:a") / 2)
     left_out, counted = found.headline_note.split(". ")
     assert left_out.startswith("No text judged here is “c”: macro-F1 is the mean over the other classes")

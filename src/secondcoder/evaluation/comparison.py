@@ -23,6 +23,14 @@ ALPHA = 0.05
 """A difference is called real where its p value is below this."""
 
 
+def shown_p(p: float, name: str = "") -> str:
+    """Return a p value as text: ``0.034`` or ``<0.001``; with its name ``p = 0.034`` or ``p < 0.001``."""
+    value = "0.001" if (small := p < 0.001) else f"{p:.3f}"
+    if not name:
+        return f"<{value}" if small else value
+    return f"{name} {'<' if small else '='} {value}"
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
     """What two said of the same n texts.
@@ -72,7 +80,7 @@ class Difference:
         Two-sided, of no difference at all: the larger of the permutation test's and that of the interval. None where
         there is no interval.
     detectable
-        Size of the difference that a test set like this would have shown in 80 % of cases; None where there is no
+        Size of the difference that a test set like this would have shown in about 80 % of cases; None where there is no
         spread to tell it from, where both give every text the same label, where no difference is as large, and where
         there are too few texts, or groups, to show any.
     differing
@@ -228,4 +236,7 @@ class Comparison(Stored, name="a comparison", cure="Compare the runs again."):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the comparison that `to_dict` wrote; the verdict is found anew."""
-        return super().from_dict({name: value for name, value in values.items() if name != "verdict"})
+        stored = {name: value for name, value in values.items() if name != "verdict"}
+        if stored.get("mcnemar"):  # it once held a difference that McNemar's test could have shown
+            stored["mcnemar"] = {name: value for name, value in stored["mcnemar"].items() if name != "detectable"}
+        return super().from_dict(stored)

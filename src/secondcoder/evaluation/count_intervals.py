@@ -341,8 +341,8 @@ def share_interval(
 ) -> Interval | None:
     """Return the interval of a share: of independent rows the wider of Wilson's and Jeffreys', see `share_limits`.
 
-    Of rows in groups, that of Wilson's tails, averaged over what the rows may be worth, see `mixed_limits`. None without
-    rows, or with a single group.
+    Of rows in groups, that of Wilson's tails, averaged over what the rows may be worth, see `mixed_limits`. None
+    without rows, or with a single group.
 
     Parameters
     ----------
@@ -372,8 +372,8 @@ def bounded_mean_interval(
 ) -> Interval | None:
     """Return the interval of the mean of row values that lie from 0 to `most`: that of `mean_interval`, cut off there.
 
-    Where all values are the same, v, their spread tells nothing. But the share of other values has an upper limit u, that
-    of a share of no hits, and the mean lies between ``v - u v`` and ``v + u (most - v)`` whatever the others are.
+    Where all values are the same, v, their spread tells nothing. But the share of other values has an upper limit u,
+    that of a share of no hits, and the mean lies between ``v - u v`` and ``v + u (most - v)`` whatever the others are.
 
     Parameters
     ----------

@@ -264,9 +264,13 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
         found = []
         if left_out:
             known = " and its interval includes all that theirs may be" if self.interval(name) else ""
-            found.append(f"No text judged here is {_listed(left_out)}: macro-F1 is the mean over the other classes{known}.")
+            found.append(
+                f"No text judged here is {_listed(left_out)}: macro-F1 is the mean over the other classes{known}."
+            )
         if predicted:
-            counts = [f"“{label}” (predicted for {n:,} {'text' if n == 1 else 'texts'})" for label, n in predicted.items()]
+            counts = [
+                f"“{label}” (predicted for {n:,} {'text' if n == 1 else 'texts'})" for label, n in predicted.items()
+            ]
             whose = "its F1" if len(predicted) == 1 else "the F1 of each"
             found.append(f"No text judged here is {' or '.join(counts)}: {whose} counts as 0 in macro-F1.")
         return " ".join(found)

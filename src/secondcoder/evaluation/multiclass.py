@@ -187,7 +187,7 @@ def compare(
     labels = given or (decide_class(first), decide_class(second))
     places, n_groups = paired_figures.paired_units(groups)
     right = labels[0] == gold, labels[1] == gold
-    exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), len(gold))
+    exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
     losses = paired_tests.losses(gold, first), paired_tests.losses(gold, second)
     averages = paired_figures.means({"accuracy": right, "log-loss": losses}, {"accuracy": 1.0})
     is_gold = gold[:, np.newaxis] == np.arange(len(names))

@@ -168,7 +168,7 @@ def compare_sets(
         raise DataError(f"There are {len(groups)} groups for {n} texts.", "Give one group for each text.")
     places, n_groups = paired_figures.paired_units(groups)
     right = (gold == given[0]).all(axis=1), (gold == given[1]).all(axis=1)
-    exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
+    exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
     averages = {
         "exact-match": right,
         "hamming-loss": ((gold != given[0]).mean(axis=1), (gold != given[1]).mean(axis=1)),

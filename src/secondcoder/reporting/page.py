@@ -14,12 +14,12 @@ import jinja2
 
 from secondcoder.evaluation.comparison import Comparison, Difference
 from secondcoder.evaluation.evaluation import Evaluation
-from secondcoder.splits.units import FEW_GROUPS
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.reporting import formatting as form
 from secondcoder.reporting.content import ReportContent, Shown, read
 from secondcoder.reporting.formatting import MODEL, format_figure
 from secondcoder.reporting.methods import methods, split_at_gaps
+from secondcoder.splits.units import FEW_GROUPS
 
 if TYPE_CHECKING:
     pass
