@@ -175,7 +175,7 @@ def compare_sets(
         "log-loss": (losses_of_texts(gold, probabilities[0]), losses_of_texts(gold, probabilities[1])),
     }
     reasons = paired_figures.reasons_of_classes(gold, names, places)
-    f1 = paired_figures.f1_figures((gold, *given), names, added=_added(gold), pooled=True)
+    f1 = paired_figures.f1_figures((gold, *given), names, added=lambda: [_added(gold)], pooled=True)
     found = paired_figures.differences(f1, places, reasons=reasons)
     found |= paired_figures.differences(
         paired_figures.means(averages, {"exact-match": 1.0, "hamming-loss": 1.0}), places, exact=("exact-match", exact)

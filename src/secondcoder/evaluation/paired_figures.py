@@ -5,7 +5,7 @@ The label schemes say which figures there are; the formulas are in `paired_tests
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from secondcoder.evaluation import paired_tests
 from secondcoder.evaluation.comparison import ALPHA, Difference
 from secondcoder.evaluation.intervals import FEWEST_GROUPS, LEVEL, Interval, quantile_of
-from secondcoder.evaluation.paired_tests import Counts, Floats, McNemar
+from secondcoder.evaluation.paired_tests import Batches, Counts, Floats, McNemar
 from secondcoder.evaluation.permutation import FEWEST_UNITS, Statistic, swap_test
 
 FEWEST_GOLD_TEXTS = 5
@@ -47,8 +47,8 @@ class PairedFigures:
     bounds
         The largest size that the difference in each can have.
     added
-        Kinds and counts, shapes (a, s) and (a,), that standard errors of independent texts take in beside the texts;
-        None: none.
+        Kinds and counts, batches of shapes (a, s) and (a,), that standard errors of independent texts take in beside
+        the texts; None: none.
     step
         How much of a text these leave out at a time, see `paired_tests.jackknife`.
     """
@@ -59,7 +59,7 @@ class PairedFigures:
     statistic: Statistic
     swapped: Counts
     bounds: tuple[float, ...]
-    added: tuple[Floats, Floats] | None = None
+    added: Batches | None = None
     step: float = 1.0
 
     def difference(self, sums: Floats) -> Floats:
@@ -161,7 +161,7 @@ def f1_figures(
     names: Sequence[str],
     *,
     kind: Counts | None = None,
-    added: tuple[Outcomes, Floats] | None = None,
+    added: Callable[[], Iterable[tuple[Outcomes, Floats]]] | None = None,
     pooled: bool = False,
 ) -> PairedFigures:
     """Return macro-F1, where wanted micro-F1, and F1 of each class.
@@ -175,7 +175,7 @@ def f1_figures(
     kind
         ndarray of shape (n,): of each text, its row in `outcomes`; None: the texts themselves.
     added
-        Texts of the same form, and how many of each, that standard errors take in.
+        Texts of the same form, and how many of each, that standard errors take in, batch by batch.
     pooled
         Whether micro-F1 is one of the figures.
     """
@@ -204,7 +204,7 @@ def f1_figures(
         statistic=statistic,
         swapped=columns[[0, 3, 4, 1, 2]].ravel(),
         bounds=(1.0,) * len(figures),
-        added=None if added is None else (_columns(*added[0]), added[1]),
+        added=None if added is None else lambda: ((_columns(*own), times) for own, times in added()),
         step=1e-4,
     )
 
@@ -275,10 +275,9 @@ def undefined(is_gold: NDArray[np.bool_], names: Sequence[str], reasons: Mapping
 
 def _errors(figures: PairedFigures, counts: Counts) -> Floats:
     """Return the standard errors of the differences between independent texts, shape (f,)."""
-    kinds, of_kind = figures.kinds, counts.astype(np.float64)
-    if figures.added is not None:
-        kinds, of_kind = np.concatenate([kinds, figures.added[0]]), np.concatenate([of_kind, figures.added[1]])
-    return paired_tests.jackknife(figures.difference, kinds, of_kind, step=figures.step)
+    return paired_tests.jackknife(
+        figures.difference, figures.kinds, counts.astype(np.float64), step=figures.step, more=figures.added
+    )
 
 
 def _no_spread(error: float, difference: float, n: int) -> str:

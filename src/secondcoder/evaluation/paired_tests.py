@@ -5,8 +5,9 @@ difference that could have been shown. `secondcoder.evaluation.comparison` puts 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ POWER = 0.8
 """Share of repeated studies in which the smallest difference that could have been shown would be shown."""
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Batches = Callable[[], Iterable[tuple[Floats, Floats]]]
+"""Gives, each time anew, units of shape (u, s) and their counts, shape (u,), batch by batch."""
 
 
 def detectable(error: float, degrees: float) -> float | None:
@@ -126,7 +129,14 @@ def group_degrees(sizes: Floats) -> float:
     return max(min(float(sizes.sum() ** 2 / (sizes**2).sum()), len(sizes) - 1.0), 1.0)
 
 
-def jackknife(statistic: Callable[[Floats], Floats], units: Floats, counts: Floats, *, step: float = 1.0) -> Floats:
+def jackknife(
+    statistic: Callable[[Floats], Floats],
+    units: Floats,
+    counts: Floats,
+    *,
+    step: float = 1.0,
+    more: Batches | None = None,
+) -> Floats:
     """Return the standard errors, shape (f,), of figures that are computed from sums over independent units.
 
     Parameters
@@ -140,17 +150,25 @@ def jackknife(statistic: Callable[[Floats], Floats], units: Floats, counts: Floa
     step
         How much of a unit is left out at a time: all of it, or next to nothing (the infinitesimal jackknife, which is
         the delta method).
+    more
+        Further units and their counts, which are too many to be held at once.
 
     References
     ----------
     Efron & Stein 1981, doi:10.1214/aos/1176345462. MacKinnon, Nielsen & Webb 2023, doi:10.1002/jae.2969 (for groups).
     """
-    n = counts.sum()
+    n, sums = counts.sum(), counts @ units
+    for own, times in more() if more else ():
+        n, sums = n + times.sum(), sums + times @ own
+    whole = statistic(sums)
     if n < 2:  # nothing would be left
-        return np.zeros_like(statistic(counts @ units))
-    without = statistic(np.maximum(counts @ units - step * units, 0.0)) / step
-    squares = counts @ (without - np.average(without, axis=0, weights=counts)) ** 2
-    found: Floats = np.sqrt((n - 1) / n * squares)
+        return np.zeros_like(whole)
+    # Deviations from the figures of all units, not from their own mean, can be summed up batch by batch.
+    moved, squares = np.zeros_like(whole), np.zeros_like(whole)
+    for own, times in chain([(units, counts)], more() if more else ()):
+        deviation = (statistic(np.maximum(sums - step * own, 0.0)) - whole) / step
+        moved, squares = moved + times @ deviation, squares + times @ deviation**2
+    found: Floats = np.sqrt((n - 1) / n * np.maximum(squares - moved**2 / n, 0.0))
     return found
 
 
