@@ -200,7 +200,8 @@ def test_from_five_groups_on_others_are_spoken_of_and_what_is_assumed_is_told() 
         found = evaluate(labels, p, ["a", "b"], groups=[f"g{i % n_groups}" for i in range(100)])
         assert found.scope == "documents"
         assert f"other groups like these {n_groups}" in found.scope_note
-        assert (f"an intraclass correlation of {LIKENESS:g} ± {LIKENESS_DOUBT:g}" in found.scope_note) == told
+        assert (f"correlation of {LIKENESS:g}, standard deviation {LIKENESS_DOUBT:g}." in found.scope_note) == told
+        assert ("wider than those of independent texts" in found.scope_note) == told
 
 
 def test_an_older_evaluation_is_read_and_says_nothing_that_was_not_so() -> None:

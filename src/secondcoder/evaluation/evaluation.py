@@ -317,9 +317,10 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
         if self.n_groups >= FEW_GROUPS:
             return f"Intervals hold for other groups like these {self.n_groups:,}."
         return (
-            f"Intervals hold for other groups like these {self.n_groups}. With so few, an assumption counts: before "
-            "looking, texts of one group are taken to be alike in being right by an intraclass correlation of "
-            f"{LIKENESS:g} ± {LIKENESS_DOUBT:g}."
+            f"Intervals hold for other groups like these {self.n_groups}. They are wider than those of independent "
+            "texts, as texts of one group may be alike in being classified correctly. With so few groups, how alike is "
+            f"largely assumed beforehand: an intraclass correlation of {LIKENESS:g}, standard deviation "
+            f"{LIKENESS_DOUBT:g}."
         )
 
     @property
