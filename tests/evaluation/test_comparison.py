@@ -1,6 +1,7 @@
 import itertools
 import json
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation import intervals, paired_tests
-from secondcoder.evaluation.comparison import Comparison
+from secondcoder.evaluation import intervals, multiclass, paired_figures, paired_tests
+from secondcoder.evaluation.comparison import Comparison, shown_p
 from secondcoder.evaluation.evaluate import evaluate
 from secondcoder.evaluation.multiclass import compare
 
@@ -63,7 +64,7 @@ def test_tangos_interval_and_mcnemar_are_those_of_the_literature():
     # Bentur et al. 2009, in Fagerland, Lydersen & Laake, Statistical Analysis of Contingency Tables, chapter 8
     found = paired_tests.tango(7, 1, 21)
     assert (found.low, found.high) == pytest.approx((-0.517, -0.026), abs=5e-4)
-    test = paired_tests.mcnemar(7, 1, 21)
+    test = paired_tests.mcnemar(7, 1)
     assert (test.p_value, test.mid_p) == pytest.approx((0.0703, 0.0391), abs=1e-4)
 
 
@@ -76,21 +77,22 @@ def test_tangos_interval_holds_the_difference_turns_with_it_and_is_never_a_point
     assert (found.low, found.high) == pytest.approx((-turned.high, -turned.low), abs=1e-6)
 
 
-def test_texts_that_both_get_right_or_wrong_say_nothing_to_mcnemar():
-    assert paired_tests.mcnemar(0, 0, 50).p_value == paired_tests.mcnemar(4, 4, 50).mid_p == 1.0
-    assert paired_tests.mcnemar(3, 9, 50).p_value == pytest.approx(paired_tests.mcnemar(3, 9, 5000).p_value)
-    assert paired_tests.mcnemar(3, 9, 50).p_value == pytest.approx(2 * stats.binom.cdf(3, 12, 0.5))
+def test_the_exact_p_value_of_mcnemar_is_that_of_the_binomial_distribution():
+    assert paired_tests.mcnemar(0, 0).p_value == paired_tests.mcnemar(4, 4).mid_p == 1.0
+    assert paired_tests.mcnemar(3, 9).p_value == pytest.approx(stats.binomtest(3, 12).pvalue)
 
 
-def test_the_difference_that_mcnemar_could_have_shown_is_shown_in_four_of_five_studies():
+def test_the_difference_that_could_have_been_shown_is_shown_in_four_of_five_studies():
     n, discordant = 600, 0.2
-    d = paired_tests.mcnemar(60, 60, n).detectable
+    gold = np.zeros(n, dtype=np.int64)
+    first, second = np.zeros((2, n), dtype=np.int64)
+    first[:60], second[60:120] = 1, 1
+    d = compare(gold, one_hot(first), one_hot(second), ("a", "b")).difference("accuracy").detectable
     random = np.random.default_rng(1)
-    second = random.binomial(n, (discordant + d) / 2, 2000)
-    first = random.binomial(n - second, (discordant - d) / 2 / (1 - (discordant + d) / 2))
-    shown = np.abs(second - first) / np.sqrt(np.maximum(first + second, 1)) > stats.norm.ppf(0.975)
-    assert 0.76 <= shown.mean() <= 0.84
-    assert paired_tests.mcnemar(1, 0, 5).detectable is None
+    second_only = random.binomial(n, (discordant + d) / 2, 2000)
+    first_only = random.binomial(n - second_only, (discordant - d) / 2 / (1 - (discordant + d) / 2))
+    shown = [paired_tests.mcnemar(*counts).p_value < 0.05 for counts in zip(first_only, second_only, strict=True)]
+    assert 0.75 <= np.mean(shown) <= 0.82
 
 
 def test_two_that_give_the_same_labels_differ_by_nothing_but_not_for_sure():
@@ -176,8 +178,19 @@ def test_of_five_groups_all_swaps_are_many():
     five = compare(gold, first, second, NAMES, groups=[f"g{i % 5}" for i in range(200)])
     assert min(d.p_value for d in five.differences) >= 2 / 2**5
     assert five.difference("accuracy").interval is not None
-    assert "only 5 groups" in five.notes[0]
-    assert compare(gold, first, second, NAMES, groups=[f"g{i % 10}" for i in range(200)]).notes == ()
+    for n_groups, told in ((6, "only 6 groups"), (19, "only 19 groups"), (20, None)):
+        notes = compare(gold, first, second, NAMES, groups=[f"g{i % n_groups}" for i in range(200)]).notes
+        assert notes == () if told is None else f"{told} to judge others by: only large differences" in notes[0]
+
+
+def test_with_five_groups_no_difference_is_promised() -> None:
+    """They were told that only large differences can show, and which one could have been shown."""
+    gold, first, second = make()
+    five = compare(gold, first, second, NAMES, groups=[f"g{i % 5}" for i in range(200)])
+    assert "only 5 groups to judge others by: no difference can be shown" in five.notes[0]
+    assert {d.detectable for d in five.differences} == {None}
+    six = compare(gold, first, second, NAMES, groups=[f"g{i % 6}" for i in range(200)])
+    assert six.difference("accuracy").detectable is not None
 
 
 @pytest.mark.parametrize(("n_groups", "which"), [(1, "this 1 group"), (2, "these 2 groups"), (4, "these 4 groups")])
@@ -299,12 +312,75 @@ def test_a_loss_that_differs_by_the_same_in_every_text_has_no_interval_of_no_wid
         assert (found.interval, found.p_value) == (None, None)
 
 
+@pytest.mark.parametrize("better", ["first", "second"])
+def test_where_one_alone_is_right_on_every_text_accuracy_has_tangos_interval(better: str) -> None:
+    gold = np.arange(40) % 2
+    right, wrong = sure(gold, 2), sure(1 - gold, 2)
+    found = compare(gold, *((right, wrong) if better == "first" else (wrong, right)), ("a", "b"))
+    d = found.difference("accuracy")
+    assert abs(d.difference) == 1
+    assert d.interval.method == "tango"
+    assert max(abs(d.interval.low), abs(d.interval.high)) == 1
+    assert min(abs(d.interval.low), abs(d.interval.high)) > 0.8
+    assert d.p_value == found.mcnemar.p_value == 2**-39
+    assert d.shown
+    assert d.better == better
+
+
+def test_units_in_batches_have_the_standard_error_of_units_at_once() -> None:
+    random = np.random.default_rng(3)
+    units, counts = random.random((40, 3)), random.integers(1, 5, 40).astype(float)
+
+    def ratios(sums):
+        return sums[..., :2] / sums[..., 2:]
+
+    for step in (1.0, 1e-4):
+        found = paired_tests.jackknife(
+            ratios,
+            units[:10],
+            counts[:10],
+            step=step,
+            more=lambda: ((units[rows], counts[rows]) for rows in (slice(10, 11), slice(11, 40))),
+        )
+        n, sums = counts.sum(), counts @ units
+        without = ratios(sums - step * units) / step
+        squares = counts @ (without - np.average(without, axis=0, weights=counts)) ** 2
+        assert found == pytest.approx(np.sqrt((n - 1) / n * squares), rel=1e-6)
+
+
+def test_the_memory_that_many_classes_take_is_quadratic() -> None:
+    """With 200 classes and 2,000 texts a comparison took 2.8 GB."""
+    peaks = []
+    for k in (60, 120):
+        gold = np.arange(k)
+        figures = multiclass._f1_figures(gold, (gold, np.roll(gold, 1)), tuple(map(str, gold)))
+        tracemalloc.start()
+        paired_figures._errors(figures, np.bincount(figures.kind))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 5 * peaks[0]  # twice the classes: 4 times if quadratic, 8 times if cubic
+    assert peaks[1] < 20e6
+
+
 def test_a_paper_has_one_doi() -> None:
     dois = [
         set(re.findall(r"MacKinnon, Nielsen & Webb.*?doi:(\S+\d)", text, flags=re.DOTALL))
         for text in (str(f.__doc__) for f in (paired_tests.jackknife, intervals.mean_interval))
     ]
     assert dois == [{"10.1002/jae.2969"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("p", "alone", "named"),
+    [
+        (1.0, "1.000", "p = 1.000"),
+        (0.001, "0.001", "p = 0.001"),
+        (0.00099, "<0.001", "p < 0.001"),
+        (0, "<0.001", "p < 0.001"),
+    ],
+)
+def test_no_p_value_is_shown_as_0(p: float, alone: str, named: str) -> None:
+    assert (shown_p(p), shown_p(p, "p")) == (alone, named)
 
 
 def sure(labels, k):
@@ -410,6 +486,7 @@ def test_what_was_stored_before_reasons_were_told_can_still_be_read() -> None:
     stored = compare(*make(), NAMES).to_dict()
     for difference in stored["differences"]:
         del difference["differing"], difference["reason"]
+    stored["mcnemar"]["detectable"] = 0.06
     read = Comparison.from_dict(stored)
     assert read.verdict.startswith(("The difference is real", "No difference"))
     assert read.difference("macro-f1").differing is None

@@ -110,8 +110,16 @@ def test_the_error_rate_has_the_interval_of_the_accuracy(n_groups):
     assert (error.low, error.high) == pytest.approx((1 - accuracy.high, 1 - accuracy.low), abs=1e-9)
     assert error.method == accuracy.method
     for group in found.worst_groups:  # of texts of the one group: independent
-        expected = stats.binomtest(group.errors, group.n).proportion_ci(method="wilson")
-        assert (group.interval.low, group.interval.high) == pytest.approx((expected.low, expected.high))
+        wilson = stats.binomtest(group.errors, group.n).proportion_ci(method="wilson")
+        low, high = stats.beta(group.errors + 0.5, group.n - group.errors + 0.5).ppf((0.025, 0.975))
+        expected = min(wilson.low, low), max(wilson.high, high)
+        assert (group.interval.low, group.interval.high) == pytest.approx(expected)
+
+
+def test_the_texts_of_the_only_group_have_the_interval_of_all_texts():
+    """Of 100 texts with 5 errors: [0.0193, 0.1118] overall, and [0.0215, 0.1118] as a group."""
+    found = find_mistakes(make_rows([i < 5 for i in range(100)], groups=["g"] * 100))
+    assert found.worst_groups[0].interval == found.overall.interval
 
 
 def test_bands_of_length_and_small_groups_have_groups_as_units():

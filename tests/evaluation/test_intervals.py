@@ -8,7 +8,7 @@ from scipy.stats import beta, binomtest
 from secondcoder.errors import DataError
 from secondcoder.evaluation import metrics
 from secondcoder.evaluation.count_intervals import intervals, share_interval
-from secondcoder.evaluation.intervals import Interval, degrees_of_freedom, mean_interval, wilson
+from secondcoder.evaluation.intervals import Interval, degrees_of_freedom, mean_interval, quantile_of, wilson_limits
 
 NAMES = ("a", "b", "c")
 
@@ -62,14 +62,13 @@ def decisions(draw: st.DrawFn) -> tuple[NDArray[np.int64], NDArray[np.float64], 
 @given(st.integers(1, 3_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.8, 0.95]))
 def test_wilson_is_scipys(case: tuple[int, int], level: float) -> None:
     hits, n = case
-    ours = wilson(hits, n, level)
+    ours = wilson_limits(np.asarray(hits / n), np.asarray(float(n)), quantile_of(level))
     theirs = binomtest(hits, n).proportion_ci(confidence_level=level, method="wilson")
-    assert ours is not None
     assert (ours.low, ours.high) == (pytest.approx(theirs.low, abs=1e-12), pytest.approx(theirs.high, abs=1e-12))
 
 
-def test_wilson_without_rows_is_none() -> None:
-    assert wilson(0, 0) is None
+def test_a_share_of_no_rows_has_no_interval() -> None:
+    assert share_interval(np.zeros(0, dtype=np.bool_)) is None
 
 
 def of_share(hits: int, n: int) -> Interval:

@@ -45,6 +45,27 @@ def test_a_class_that_is_predicted_and_that_no_text_has_is_not_taken_for_known()
     assert limits(found, "macro-f1")[1] > 0.6
 
 
+def test_a_class_that_no_text_has_but_is_predicted_is_said_to_count_as_0() -> None:
+    """It said that macro-F1, 0.495, was the mean over the other classes, which is 0.990."""
+    found = evaluate(["a"] * 50, [[0.9, 0.1, 0]] * 49 + [[0.1, 0.9, 0]], ["a", "b", "c"])
+    assert found.figure("macro-f1") == pytest.approx(found.figure("f1:a") / 2)
+    left_out, counted = found.headline_note.split(". ")
+    assert left_out.startswith("No text judged here is “c”: macro-F1 is the mean over the other classes")
+    assert counted == "No text judged here is “b” (predicted for 1 text): its F1 counts as 0 in macro-F1."
+    alone = evaluate(["a"] * 50, [[0.9, 0.1]] * 49 + [[0.1, 0.9]], ["a", "b"])
+    assert alone.headline_note == counted
+
+
+def test_where_no_text_has_a_label_and_none_is_predicted_no_interval_is_spoken_of() -> None:
+    found = evaluate([set()] * 20, [[0.1, 0.2]] * 20, ["a", "b"], task="multi-label")
+    assert found.interval("macro-f1") is None
+    assert "is undefined" in found.headline_note
+    assert "interval" not in found.headline_note
+    given = evaluate([set()] * 20, [[0.1, 0.7]] * 20, ["a", "b"], task="multi-label")
+    assert "interval" not in given.headline_note
+    assert "“b” (predicted for 20 texts): its F1 counts as 0" in given.headline_note
+
+
 def test_a_positive_class_that_no_text_has_is_said_with_its_f1() -> None:
     found = evaluate(["a"] * 20, [[0.9, 0.1]] * 20, ["a", "b"], positive="b")
     assert found.headline_note == "No text judged here is “b”: its F1 cannot be known."
@@ -87,6 +108,45 @@ def test_what_a_constant_classifier_reaches_whatever_the_texts_has_no_interval()
         for name in ("accuracy", "macro-f1", "precision:a", "f1:a"):
             assert limits(found, name)[0] < found.figure(name) < limits(found, name)[1]
         assert any("without an interval are exact" in note for note in found.notes)
+
+
+def test_labels_that_are_all_right_are_not_exact() -> None:
+    """Three ordered texts, all right, had an error in steps of 0.000 and a kappa of 1.000, and no word on either."""
+    names = ["low", "middle", "high"]
+    found = evaluate(names, np.eye(3), names, task="ordinal")
+    low, high = limits(found, "mean-absolute-error")
+    assert low == 0
+    assert high == pytest.approx(2 * (1 - limits(found, "accuracy")[0]))
+    assert found.figure("quadratic-kappa") == 1
+    assert found.interval("quadratic-kappa") is None
+    assert found.spread_note.startswith("No interval for quadratic kappa and log loss: these texts show no spread")
+    assert found.spread_note in found.notes
+    assert found.calibration.brier_interval.high == pytest.approx(2 * (1 - limits(found, "accuracy")[0]))
+    sets = evaluate([{name} for name in names], np.eye(3), names, task="multi-label")
+    assert sets.figure("samples-f1") == limits(sets, "samples-f1")[1] == 1
+    assert limits(sets, "samples-f1")[0] < 0.6
+    assert sets.spread_note.startswith("No interval for log loss: ")
+
+
+def test_all_texts_off_by_one_step_do_not_show_that_others_are() -> None:
+    names = ["low", "middle", "high"]
+    found = evaluate(["low", "high"] * 10, np.eye(3)[[1] * 20], names, task="ordinal")
+    low, high = limits(found, "mean-absolute-error")
+    assert 0.8 < low < found.figure("mean-absolute-error") == 1 < high < 1.2
+    assert "quadratic kappa" in found.spread_note
+
+
+def test_an_undefined_kappa_is_said_to_be() -> None:
+    found = evaluate(["low"] * 20, np.eye(2)[[0] * 20], ["low", "high"], task="ordinal")
+    assert "Quadratic kappa is undefined" in found.spread_note
+    assert "No interval for log loss" in found.spread_note
+
+
+def test_where_texts_have_spread_there_is_nothing_to_say_of_it() -> None:
+    labels, p = half_right(60)
+    for task in ("multi-class", "ordinal"):
+        for groups in (None, [f"g{i % 6}" for i in range(60)]):
+            assert evaluate(labels, p, ["a", "b"], task=task, groups=groups).spread_note == ""
 
 
 def test_a_constant_set_of_labels_has_exact_figures_too() -> None:
@@ -140,7 +200,8 @@ def test_from_five_groups_on_others_are_spoken_of_and_what_is_assumed_is_told() 
         found = evaluate(labels, p, ["a", "b"], groups=[f"g{i % n_groups}" for i in range(100)])
         assert found.scope == "documents"
         assert f"other groups like these {n_groups}" in found.scope_note
-        assert (f"an intraclass correlation of {LIKENESS:g} ± {LIKENESS_DOUBT:g}" in found.scope_note) == told
+        assert (f"correlation of {LIKENESS:g}, standard deviation {LIKENESS_DOUBT:g}." in found.scope_note) == told
+        assert ("wider than those of independent texts" in found.scope_note) == told
 
 
 def test_an_older_evaluation_is_read_and_says_nothing_that_was_not_so() -> None:

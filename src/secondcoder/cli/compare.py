@@ -47,13 +47,16 @@ def compare(
     _say_mcnemar(found)
     say(
         f"{found.main} (*) is the main figure; the others are exploratory: of so many, one may seem to differ by "
-        "chance. Could have shown: the difference that would be shown in 80 % of such comparisons."
+        "chance. Could have shown: the difference that would be shown in about 80 % of such comparisons, in fewer "
+        "where a class has few texts."
     )
     for note in found.notes:
         say(f"note: {note}")
 
 
 def _row(difference: "Difference", *, main: str) -> list[object]:
+    from secondcoder.evaluation.comparison import shown_p
+
     d = difference
     return [
         f"{d.name} *" if d.name == main else d.name,
@@ -61,17 +64,19 @@ def _row(difference: "Difference", *, main: str) -> list[object]:
         d.second,
         None if d.difference is None else f"{d.difference:+.3f}",
         None if d.interval is None else f"[{d.interval.low:.3f}, {d.interval.high:.3f}]",
-        None if d.p_value is None else "<0.001" if d.p_value < 0.001 else f"{d.p_value:.3f}",
+        None if d.p_value is None else shown_p(d.p_value),
         d.detectable,
     ]
 
 
 def _say_mcnemar(found: "Comparison") -> None:
+    from secondcoder.evaluation.comparison import shown_p
+
     test = found.mcnemar
     what = "set of labels" if found.of_sets else "label"
     if test is not None:
+        p = shown_p(test.p_value, "exact McNemar p")
         say(
             f"Both give {found.agreement:.1%} of the texts the same {what}. The first alone is right on "
-            f"{test.first_only:,}, the second alone on {test.second_only:,} (exact McNemar p = {test.p_value:.3f}, "
-            f"mid-p {test.mid_p:.3f})."
+            f"{test.first_only:,}, the second alone on {test.second_only:,} ({p}, {shown_p(test.mid_p, 'mid-p')})."
         )

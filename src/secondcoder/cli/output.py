@@ -118,6 +118,7 @@ def print_figures(figures: Mapping[str, "Evaluation"], *, title: str) -> None:
         cells.append(["calibration error", *(_calibration_error(e) for e in figures.values())])
     print_table(["", *names], cells, title=title)
     notes = [first.headline_note, _unit(first) if any(first.interval(name) for name in rows) else ""]
+    notes.append(first.spread_note)
     if first.calibration is not None and first.calibration.reason:
         notes.append(f"Calibration error: {first.calibration.reason}.")
     constant = [who for who, e in figures.items() if e.constant]

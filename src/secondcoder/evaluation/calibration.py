@@ -12,8 +12,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from secondcoder.errors import DataError
-from secondcoder.evaluation.count_intervals import share_interval
-from secondcoder.evaluation.intervals import LEVEL, Interval, mean_interval, units_of
+from secondcoder.evaluation.count_intervals import bounded_mean_interval, share_interval
+from secondcoder.evaluation.intervals import LEVEL, Interval, units_of
 from secondcoder.evaluation.likeness import worth_of
 from secondcoder.storage import Stored
 
@@ -326,6 +326,8 @@ def calibration_of(
     right: NDArray[np.bool_],
     squares: Floats,
     groups: tuple[Sequence[str] | None, Sequence[str] | None],
+    *,
+    worst: float = 2.0,
 ) -> Calibration:
     """Return the calibration of decisions, by how sure they were and whether they were right.
 
@@ -337,6 +339,8 @@ def calibration_of(
         ndarray of shape (n,), of texts: what the Brier score is the mean of.
     groups
         What each decision, and each text, hangs together with; None where they are independent.
+    worst
+        The largest Brier score there can be.
     """
     bins, (of_decisions, of_texts) = bins_of(confidence), map(units_of, groups)
     enough = len(squares) >= ROWS_A_BIN
@@ -352,7 +356,7 @@ def calibration_of(
         )
         for rows in (np.flatnonzero(bins == b) for b in range(bins.max() + 1))
     )
-    brier, brier_interval = float(squares.mean()), mean_interval(squares, of_texts, lowest=0.0)
+    brier, brier_interval = float(squares.mean()), bounded_mean_interval(squares, worst, of_texts)
     return Calibration(error, error_interval, brier, brier_interval, tuple(found), reason)
 
 

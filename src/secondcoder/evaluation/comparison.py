@@ -16,11 +16,19 @@ from secondcoder.evaluation.intervals import FEWEST_GROUPS, Interval
 from secondcoder.evaluation.metrics import LOWER_IS_BETTER
 from secondcoder.evaluation.paired_tests import McNemar
 from secondcoder.evaluation.permutation import FEWEST_UNITS
+from secondcoder.splits.units import FEW_GROUPS
 from secondcoder.storage import Stored
 
 ALPHA = 0.05
 """A difference is called real where its p value is below this."""
-_FEW_GROUPS = 10
+
+
+def shown_p(p: float, name: str = "") -> str:
+    """Return a p value as text: ``0.034`` or ``<0.001``; with its name ``p = 0.034`` or ``p < 0.001``."""
+    value = "0.001" if (small := p < 0.001) else f"{p:.3f}"
+    if not name:
+        return f"<{value}" if small else value
+    return f"{name} {'<' if small else '='} {value}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +80,9 @@ class Difference:
         Two-sided, of no difference at all: the larger of the permutation test's and that of the interval. None where
         there is no interval.
     detectable
-        Size of the difference that a test set like this would have shown in 80 % of cases; None where there is no
-        spread to tell it from, where both give every text the same label, and where no difference is as large.
+        Size of the difference that a test set like this would have shown in about 80 % of cases; None where there is no
+        spread to tell it from, where both give every text the same label, where no difference is as large, and where
+        there are too few texts, or groups, to show any.
     differing
         Number of texts, or of groups, that give the figure another value when what the two gave to them is swapped;
         None in comparisons that did not count them.
@@ -111,10 +120,13 @@ class Difference:
 
 def notes_on_groups(n_groups: int) -> tuple[str, ...]:
     """Return what is to be said of few groups."""
-    if n_groups >= _FEW_GROUPS:
+    if n_groups >= FEW_GROUPS:
         return ()
-    if n_groups >= FEWEST_GROUPS:
+    if n_groups >= FEWEST_UNITS:
         return (f"There are only {n_groups} groups to judge others by: only large differences can show.",)
+    if n_groups >= FEWEST_GROUPS:
+        few = f"There are only {n_groups} groups to judge others by"
+        return (f"{few}: no difference can be shown, however large. It takes {FEWEST_UNITS} groups.",)
     groups = "1 group" if n_groups == 1 else f"{n_groups} groups"
     return (
         f"What is said here holds for other texts of {_these(n_groups)} only. For other groups it is not known from "
@@ -224,4 +236,7 @@ class Comparison(Stored, name="a comparison", cure="Compare the runs again."):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the comparison that `to_dict` wrote; the verdict is found anew."""
-        return super().from_dict({name: value for name, value in values.items() if name != "verdict"})
+        stored = {name: value for name, value in values.items() if name != "verdict"}
+        if stored.get("mcnemar"):  # it once held a difference that McNemar's test could have shown
+            stored["mcnemar"] = {name: value for name, value in stored["mcnemar"].items() if name != "detectable"}
+        return super().from_dict(stored)

@@ -9,10 +9,11 @@ In the shapes below ``...`` are studies, u units, k classes.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation import metrics
@@ -338,9 +339,10 @@ def _recovered(tallies: Tallies, shares: Shares, w: Floats, least: Floats) -> tu
 def share_interval(
     hits: NDArray[np.bool_], groups: Sequence[str] | NDArray[np.str_] | None = None, *, level: float = LEVEL
 ) -> Interval | None:
-    """Return Wilson's interval of a share, for rows in groups at the number of rows that they are worth.
+    """Return the interval of a share: of independent rows the wider of Wilson's and Jeffreys', see `share_limits`.
 
-    None without rows, or with a single group.
+    Of rows in groups, that of Wilson's tails, averaged over what the rows may be worth, see `mixed_limits`. None
+    without rows, or with a single group.
 
     Parameters
     ----------
@@ -363,6 +365,38 @@ def share_interval(
     worth = worth_of(np.bincount(unit, hits).astype(np.float64), of_unit)
     limits = mixed_limits(np.asarray(np.mean(hits)), worth, level, skewed=True)
     return Interval(float(limits.low), float(limits.high), "grouped-wilson")
+
+
+def bounded_mean_interval(
+    values: ArrayLike, most: float, groups: Sequence[str] | None = None, *, level: float = LEVEL
+) -> Interval | None:
+    """Return the interval of the mean of row values that lie from 0 to `most`: that of `mean_interval`, cut off there.
+
+    Where all values are the same, v, their spread tells nothing. But the share of other values has an upper limit u,
+    that of a share of no hits, and the mean lies between ``v - u v`` and ``v + u (most - v)`` whatever the others are.
+
+    Parameters
+    ----------
+    values
+        ndarray of shape (n,).
+    groups
+        The group of each row, or None where rows are independent.
+
+    Returns
+    -------
+    Interval or None
+        None without rows, or with a single group.
+    """
+    v = np.asarray(values, dtype=np.float64)
+    found = mean_interval(v, groups, level=level, lowest=0.0)
+    if found is not None:
+        return replace(found, high=min(found.high, most))
+    others = share_interval(np.zeros(len(v), dtype=np.bool_), groups, level=level)
+    if others is None:
+        return None
+    mean = float(v.mean())
+    low, high = mean - others.high * mean, mean + others.high * (most - mean)
+    return Interval(max(low, 0.0), min(high, most), others.method)
 
 
 _METHODS = {"micro": "wilson", "macro": "mover", "balanced": "mover", "weighted": "wilson-effective", "f1": "wilson-f1"}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from secondcoder.corpus.corpus import label_text
 from secondcoder.errors import DataError
 from secondcoder.evaluation.count_intervals import share_interval
-from secondcoder.evaluation.intervals import Interval, units_of, wilson
+from secondcoder.evaluation.intervals import Interval, units_of
 from secondcoder.evaluation.tasks import Task, task_rules
 from secondcoder.storage import Stored
 
@@ -229,7 +229,7 @@ def find_mistakes(rows: JudgedRows, *, most: int = MOST_SHOWN) -> Mistakes:
 
     References
     ----------
-    Wilson, E. B. (1927). Probable inference, the law of succession, and statistical inference. doi:10.2307/2276774
+    Brown, Cai & DasGupta (2001), Statistical Science 16(2), 101–133. doi:10.1214/ss/1009213286 (intervals of rates)
     """
     worst, small, n_groups, n_small = _by_group(rows, most)
     return Mistakes(
@@ -286,7 +286,7 @@ def _by_group(rows: JudgedRows, most: int) -> tuple[tuple[GroupErrors, ...], Err
     names, of_row, sizes = np.unique(np.asarray(rows.groups), return_inverse=True, return_counts=True)
     wrong = np.bincount(of_row, rows.wrong, minlength=len(names)).astype(int)
     found = [
-        GroupErrors(n, errors, wilson(errors, n), group)
+        GroupErrors(n, errors, share_interval(np.arange(n) < errors), group)
         for group, n, errors in zip(names.tolist(), sizes.tolist(), wrong.tolist(), strict=True)
         if n >= FEWEST_IN_GROUP
     ]

@@ -19,6 +19,7 @@ from secondcoder.evaluation.likeness import LIKENESS, LIKENESS_DOUBT
 from secondcoder.evaluation.metrics import ONE_LABEL, ORDERED, SETS, FigureNames, PerClass
 from secondcoder.evaluation.selective import RiskCoverage
 from secondcoder.evaluation.thresholds import Thresholds
+from secondcoder.splits.units import FEW_GROUPS
 from secondcoder.storage import Stored
 
 
@@ -116,14 +117,17 @@ def _listed(labels: Sequence[str]) -> str:
     return " or ".join(f"“{label}”" for label in labels)
 
 
+def _joined(names: Sequence[str]) -> str:
+    shown = [name.replace("-", " ").replace("f1", "F1") for name in names]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
 def _defined(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
 Scope = Literal["texts", "these documents", "documents"]
 """What intervals speak of: other texts; other texts of the same few documents (groups); other documents."""
-FEW_GROUPS = 20
-"""With fewer groups, what is assumed of how alike texts of one group are counts, and is told."""
 
 # Left out where they say nothing, so that what is stored of other tasks stays as it was.
 _OF_SOME_TASKS = ("thresholds", "sets", "order", "constant", "scope")
@@ -251,19 +255,53 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
         name = self.headline[0]
         if not self.absent or (name != "macro-f1" and name.partition(":")[2] not in self.absent):
             return ""
-        which = _listed(self.absent)
         if name != "macro-f1":
-            return f"No text judged here is {which}: its F1 cannot be known."
-        known = " and its interval includes all that theirs may be" if self.intervals else ""
-        return f"No text judged here is {which}: macro-F1 is the mean over the other classes{known}."
+            return f"No text judged here is {_listed(self.absent)}: its F1 cannot be known."
+        predicted = {label: n for label in self.absent if (n := self.per_class[label].predicted)}
+        left_out = [label for label in self.absent if label not in predicted]
+        if len(left_out) == len(self.label_names):
+            return f"No text judged here is {_listed(left_out)}, and none is predicted to be: macro-F1 is undefined."
+        found = []
+        if left_out:
+            known = " and its interval includes all that theirs may be" if self.interval(name) else ""
+            found.append(
+                f"No text judged here is {_listed(left_out)}: macro-F1 is the mean over the other classes{known}."
+            )
+        if predicted:
+            counts = [
+                f"“{label}” (predicted for {n:,} {'text' if n == 1 else 'texts'})" for label, n in predicted.items()
+            ]
+            whose = "its F1" if len(predicted) == 1 else "the F1 of each"
+            found.append(f"No text judged here is {' or '.join(counts)}: {whose} counts as 0 in macro-F1.")
+        return " ".join(found)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What has to be known to read the figures and their intervals, in sentences."""
-        found = [self.headline_note, self.scope_note]
+        found = [self.headline_note, self.scope_note, self.spread_note]
         if self.constant:
             found.append("The same is predicted for every text, so that figures without an interval are exact.")
         return tuple(filter(None, found))
+
+    @property
+    def spread_note(self) -> str:
+        """Which of the leading figures have no interval though they are not exact, and why, in sentences."""
+        if self.scope is None or self.constant:
+            return ""
+        without = [name for name in self.leading if ":" not in name and self.interval(name) is None]
+        said = []
+        if self.order and self.order.quadratic_kappa is None:
+            without.remove("quadratic-kappa")
+            said.append("Quadratic kappa is undefined: all texts are of one class and are labelled so.")
+        if self.sets and len(self.absent) == len(self.label_names):
+            said.append(f"No interval for {_joined(without)}: no text has a label.")
+        elif without:
+            them = "it" if len(without) == 1 else "them"
+            said.append(
+                f"No interval for {_joined(without)}: these texts show no spread to estimate one from, which does not "
+                f"make {them} exact."
+            )
+        return " ".join(said)
 
     @property
     def scope_note(self) -> str:
@@ -279,9 +317,10 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
         if self.n_groups >= FEW_GROUPS:
             return f"Intervals hold for other groups like these {self.n_groups:,}."
         return (
-            f"Intervals hold for other groups like these {self.n_groups}. With so few, an assumption counts: before "
-            "looking, texts of one group are taken to be alike in being right by an intraclass correlation of "
-            f"{LIKENESS:g} ± {LIKENESS_DOUBT:g}."
+            f"Intervals hold for other groups like these {self.n_groups}. They are wider than those of independent "
+            "texts, as texts of one group may be alike in being classified correctly. With so few groups, how alike is "
+            f"largely assumed beforehand: an intraclass correlation of {LIKENESS:g}, standard deviation "
+            f"{LIKENESS_DOUBT:g}."
         )
 
     @property

@@ -30,7 +30,8 @@ class Interval:
     low, high
         Its limits, on the figure's own scale.
     method
-        A stable key, such as ``"wilson"``; the docs page *Methods* explains each.
+        A stable key, such as ``"wilson"`` (of shares: the wider of Wilson's and Jeffreys' limits); the docs page
+        *Methods* explains each.
     """
 
     low: float
@@ -125,20 +126,6 @@ def quantile_of(level: float, freedom: Floats | None = None) -> Floats:
 
 
 Counts = NDArray[np.int64]
-
-
-def wilson(successes: float, n: float, level: float = LEVEL) -> Interval | None:
-    """Return Wilson's interval of a share of n independent rows; None without rows.
-
-    References
-    ----------
-    Wilson (1927), Journal of the American Statistical Association 22(158), 209–212. doi:10.1080/01621459.1927.10502953
-    Brown, Cai & DasGupta (2001), Statistical Science 16(2), 101–133. doi:10.1214/ss/1009213286
-    """
-    if n <= 0:
-        return None
-    low, high = wilson_limits(np.asarray(successes / n), np.asarray(float(n)), quantile_of(level))
-    return Interval(float(low), float(high), "wilson")
 
 
 def mean_interval(

@@ -4,7 +4,7 @@ In: gold classes, probabilities of shape (n, k), thresholds. Out: classes, `Eval
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from secondcoder.evaluation.count_intervals import intervals
 from secondcoder.evaluation.evaluation import AverageFigures, Evaluation, Predictions, figures_by_class
 from secondcoder.evaluation.intervals import Floats
 from secondcoder.evaluation.metrics import FigureNames, Labels, ReliabilityWords
-from secondcoder.evaluation.paired_figures import PairedFigures
+from secondcoder.evaluation.paired_figures import Outcomes, PairedFigures
 from secondcoder.evaluation.selective import risk_coverage
 from secondcoder.evaluation.thresholds import Thresholds, tune_threshold
 
@@ -185,9 +185,9 @@ def compare(
     names = tuple(label_names)
     _check(gold, first, second, names, groups)
     labels = given or (decide_class(first), decide_class(second))
-    places, n_groups = paired_figures.units_of(groups)
+    places, n_groups = paired_figures.paired_units(groups)
     right = labels[0] == gold, labels[1] == gold
-    exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), len(gold))
+    exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
     losses = paired_tests.losses(gold, first), paired_tests.losses(gold, second)
     averages = paired_figures.means({"accuracy": right, "log-loss": losses}, {"accuracy": 1.0})
     is_gold = gold[:, np.newaxis] == np.arange(len(names))
@@ -215,19 +215,26 @@ def _f1_figures(
     """Return macro-F1 and F1 of both; texts of one kind have the same gold class and the same two labels."""
     k = len(names)
     codes, kind = np.unique((gold * k + labels[0]) * k + labels[1], return_inverse=True)
-    there = np.unique(gold).tolist()
-    apart = [(g, *pair) for g in there for o in range(k) if o != g for pair in ((g, o), (o, g))]
-    added = np.array(apart, dtype=np.int64).reshape(-1, 3).T
     of_class = np.eye(k, dtype=np.bool_)
     return paired_figures.f1_figures(
         (of_class[codes // k**2], of_class[codes // k % k], of_class[codes % k]),
         names,
         kind=kind,
-        added=(
-            (of_class[added[0]], of_class[added[1]], of_class[added[2]]),
-            np.full(len(apart), paired_figures.ADDED_TEXTS / 2 / max(k - 1, 1)),
-        ),
+        added=lambda: _added(np.unique(gold).tolist(), k),
     )
+
+
+def _added(there: Iterable[int], k: int) -> Iterator[tuple[Outcomes, Floats]]:
+    """Yield, for each class that has gold texts, those that one of both alone gets right: any class for the other.
+
+    They are k^2 in all, with 5 k numbers each: too many to be held at once with hundreds of classes.
+    """
+    of_class = np.eye(k, dtype=np.bool_)
+    for g in there:
+        right, wrong = of_class[np.full(k - 1, g)], np.delete(of_class, g, axis=0)
+        first, second = np.concatenate([right, wrong]), np.concatenate([wrong, right])
+        times = np.full(2 * (k - 1), paired_figures.ADDED_TEXTS / 2 / max(k - 1, 1))
+        yield (np.concatenate([right, right]), first, second), times
 
 
 def _check(

@@ -113,7 +113,7 @@ def calibration_of_sets(gold: Sets, probabilities: Floats, *, groups: Sequence[s
     n, k = gold.shape
     squares, groups = np.square(probabilities - gold).mean(axis=1), units_of(groups)
     units = np.repeat(np.arange(n).astype(str) if groups is None else np.asarray(groups), k).tolist()
-    return calibration_of(probabilities.ravel(), gold.ravel(), squares, (units, groups))
+    return calibration_of(probabilities.ravel(), gold.ravel(), squares, (units, groups), worst=1.0)
 
 
 def _sizes(sets: Sets) -> tuple[int, ...]:
@@ -166,16 +166,16 @@ def compare_sets(
             )
     if groups is not None and len(groups) != n:
         raise DataError(f"There are {len(groups)} groups for {n} texts.", "Give one group for each text.")
-    places, n_groups = paired_figures.units_of(groups)
+    places, n_groups = paired_figures.paired_units(groups)
     right = (gold == given[0]).all(axis=1), (gold == given[1]).all(axis=1)
-    exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
+    exact = paired_tests.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
     averages = {
         "exact-match": right,
         "hamming-loss": ((gold != given[0]).mean(axis=1), (gold != given[1]).mean(axis=1)),
         "log-loss": (losses_of_texts(gold, probabilities[0]), losses_of_texts(gold, probabilities[1])),
     }
     reasons = paired_figures.reasons_of_classes(gold, names, places)
-    f1 = paired_figures.f1_figures((gold, *given), names, added=_added(gold), pooled=True)
+    f1 = paired_figures.f1_figures((gold, *given), names, added=lambda: [_added(gold)], pooled=True)
     found = paired_figures.differences(f1, places, reasons=reasons)
     found |= paired_figures.differences(
         paired_figures.means(averages, {"exact-match": 1.0, "hamming-loss": 1.0}), places, exact=("exact-match", exact)

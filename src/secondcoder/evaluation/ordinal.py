@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from secondcoder.corpus.corpus import TaskName
 from secondcoder.evaluation import metrics, paired_figures, paired_tests
 from secondcoder.evaluation.comparison import Comparison, Pair
+from secondcoder.evaluation.count_intervals import bounded_mean_interval
 from secondcoder.evaluation.evaluation import Evaluation, OrderFigures, Predictions
-from secondcoder.evaluation.intervals import LEVEL, Interval, degrees_of_freedom, mean_interval, quantile_of
+from secondcoder.evaluation.intervals import LEVEL, Interval, degrees_of_freedom, quantile_of
 from secondcoder.evaluation.metrics import FigureNames
 from secondcoder.evaluation.multiclass import MultiClass
 from secondcoder.evaluation.paired_figures import PairedFigures
@@ -46,10 +47,9 @@ def order_intervals(
     groups
         The group of each text, or None where texts are independent.
     """
-    off = mean_interval(np.abs(gold - given), groups, level=level, lowest=0.0)
     return {
         "quadratic-kappa": kappa_interval(gold, given, k, groups=groups, level=level),
-        "mean-absolute-error": None if off is None else replace(off, high=min(off.high, k - 1.0)),
+        "mean-absolute-error": bounded_mean_interval(np.abs(gold - given), k - 1.0, groups, level=level),
     }
 
 
@@ -133,7 +133,7 @@ def with_order(
     off = paired_figures.means(
         {"mean-absolute-error": (np.abs(gold - given[0]), np.abs(gold - given[1]))}, {"mean-absolute-error": k - 1.0}
     )
-    at, _ = paired_figures.units_of(groups)
+    at, _ = paired_figures.paired_units(groups)
     more = paired_figures.differences(kappa, at) | paired_figures.differences(off, at)
     return replace(found, differences=(*found.differences, *more.values()))
 

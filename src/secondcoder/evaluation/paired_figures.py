@@ -5,7 +5,7 @@ The label schemes say which figures there are; the formulas are in `paired_tests
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from secondcoder.evaluation import paired_tests
 from secondcoder.evaluation.comparison import ALPHA, Difference
 from secondcoder.evaluation.intervals import FEWEST_GROUPS, LEVEL, Interval, quantile_of
-from secondcoder.evaluation.paired_tests import Counts, Floats, McNemar
-from secondcoder.evaluation.permutation import Statistic, swap_test
+from secondcoder.evaluation.paired_tests import Batches, Counts, Floats, McNemar
+from secondcoder.evaluation.permutation import FEWEST_UNITS, Statistic, swap_test
 
 FEWEST_GOLD_TEXTS = 5
 """With fewer gold texts of a class, no interval of a difference in its F1 would hold what it promises."""
@@ -47,8 +47,8 @@ class PairedFigures:
     bounds
         The largest size that the difference in each can have.
     added
-        Kinds and counts, shapes (a, s) and (a,), that standard errors of independent texts take in beside the texts;
-        None: none.
+        Kinds and counts, batches of shapes (a, s) and (a,), that standard errors of independent texts take in beside
+        the texts; None: none.
     step
         How much of a text these leave out at a time, see `paired_tests.jackknife`.
     """
@@ -59,7 +59,7 @@ class PairedFigures:
     statistic: Statistic
     swapped: Counts
     bounds: tuple[float, ...]
-    added: tuple[Floats, Floats] | None = None
+    added: Batches | None = None
     step: float = 1.0
 
     def difference(self, sums: Floats) -> Floats:
@@ -69,7 +69,7 @@ class PairedFigures:
         return found
 
 
-def units_of(groups: Sequence[str] | None) -> tuple[Counts | None, int | None]:
+def paired_units(groups: Sequence[str] | None) -> tuple[Counts | None, int | None]:
     """Return the group of each text where differences go by groups, else None; and how many groups there are.
 
     As in `secondcoder.evaluation.intervals.units_of`, of fewer than five groups nothing is said on others: texts are
@@ -103,7 +103,7 @@ def differences(
     figures
         What is compared.
     places
-        ndarray of shape (n,): the group of each text, see `units_of`; None if texts are the units.
+        ndarray of shape (n,): the group of each text, see `paired_units`; None if texts are the units.
     exact
         Name of the figure that is a share of texts, and its exact test, which takes texts as independent. Where they
         are, it stands for both tests, beside Tango's interval.
@@ -126,6 +126,7 @@ def differences(
         errors = np.maximum(
             errors, np.nan_to_num(paired_tests.jackknife(figures.difference, units, of_kind.astype(np.float64)))
         )
+    enough = (n if places is None else len(units)) >= FEWEST_UNITS
     tested = swap_test(figures.statistic, units, of_kind, figures.swapped)
     found: dict[str, Difference] = {}
     for i, (name, bound, error) in enumerate(zip(figures.names, figures.bounds, errors.tolist(), strict=True)):
@@ -133,12 +134,14 @@ def differences(
             continue
         first, second = (float(value) for value in values[:, i])
         d = Difference(name, first, second, second - first, differing=int(tested.differing[i]))
-        why = (reasons or {}).get(name) or _no_spread(error, second - first, len(figures.kind))
+        by_counts = exact[1] if exact is not None and name == exact[0] and places is None else None
+        # Tango's interval and McNemar's test need no spread, as where one is right on all texts and the other on none.
+        why = (reasons or {}).get(name) or _no_spread(error if by_counts is None else math.inf, second - first, n)
         if why:
             found[name] = replace(d, reason=why)
             continue
-        if exact is not None and name == exact[0] and places is None:
-            interval, p = _tango(exact[1], n), exact[1].p_value
+        if by_counts is not None:
+            interval, p = _tango(by_counts, n), by_counts.p_value
         else:
             interval = paired_tests.t_interval(second - first, error, degrees, method)
             p = max(float(tested.p_values[i]), paired_tests.t_test(second - first, error, degrees))
@@ -148,7 +151,7 @@ def differences(
             interval=_agreeing(interval, p, bound),
             p_value=p,
             # Where no swap changes the figure, the spread is that of the added texts alone.
-            detectable=least if d.differing and least is not None and least <= bound else None,
+            detectable=least if enough and d.differing and least is not None and least <= bound else None,
         )
     return found
 
@@ -158,7 +161,7 @@ def f1_figures(
     names: Sequence[str],
     *,
     kind: Counts | None = None,
-    added: tuple[Outcomes, Floats] | None = None,
+    added: Callable[[], Iterable[tuple[Outcomes, Floats]]] | None = None,
     pooled: bool = False,
 ) -> PairedFigures:
     """Return macro-F1, where wanted micro-F1, and F1 of each class.
@@ -172,7 +175,7 @@ def f1_figures(
     kind
         ndarray of shape (n,): of each text, its row in `outcomes`; None: the texts themselves.
     added
-        Texts of the same form, and how many of each, that standard errors take in.
+        Texts of the same form, and how many of each, that standard errors take in, batch by batch.
     pooled
         Whether micro-F1 is one of the figures.
     """
@@ -201,7 +204,7 @@ def f1_figures(
         statistic=statistic,
         swapped=columns[[0, 3, 4, 1, 2]].ravel(),
         bounds=(1.0,) * len(figures),
-        added=None if added is None else (_columns(*added[0]), added[1]),
+        added=None if added is None else lambda: ((_columns(*own), times) for own, times in added()),
         step=1e-4,
     )
 
@@ -272,10 +275,9 @@ def undefined(is_gold: NDArray[np.bool_], names: Sequence[str], reasons: Mapping
 
 def _errors(figures: PairedFigures, counts: Counts) -> Floats:
     """Return the standard errors of the differences between independent texts, shape (f,)."""
-    kinds, of_kind = figures.kinds, counts.astype(np.float64)
-    if figures.added is not None:
-        kinds, of_kind = np.concatenate([kinds, figures.added[0]]), np.concatenate([of_kind, figures.added[1]])
-    return paired_tests.jackknife(figures.difference, kinds, of_kind, step=figures.step)
+    return paired_tests.jackknife(
+        figures.difference, figures.kinds, counts.astype(np.float64), step=figures.step, more=figures.added
+    )
 
 
 def _no_spread(error: float, difference: float, n: int) -> str:

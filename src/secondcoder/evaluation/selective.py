@@ -98,7 +98,7 @@ class Guarantee(Stored, name="a guarantee", cure="Choose the confidence again.")
         independent all the same.
     chance
         In what share of studies of n texts a confidence is found, as `chance_of_finding` has it from other texts; None
-        if that is not known.
+        if that is not known. Optimistic where these texts also chose the model.
     """
 
     max_error: float
@@ -130,8 +130,8 @@ class Guarantee(Stored, name="a guarantee", cure="Choose the confidence again.")
                 self.chance < _RARE and self.min_confidence is not None
             )
             said.append(
-                f"Of 100 studies with {self.n:,} texts, about {100 * self.chance:.0f} would find one, by texts redrawn "
-                f"from the rest of dev.{rare}"
+                f"Of 100 studies with {self.n:,} texts, about {100 * self.chance:.0f} would find one, probably fewer: "
+                f"that was simulated with texts drawn from the rest of dev, by which the model was chosen.{rare}"
             )
         if self.n_groups is not None:
             groups = "1 group" if self.n_groups == 1 else f"{self.n_groups:,} groups"

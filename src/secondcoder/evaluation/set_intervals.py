@@ -4,7 +4,6 @@ In: which classes each text has, and is given. Out: limits by figure. The formul
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from secondcoder.evaluation import metrics
 from secondcoder.evaluation.count_intervals import (
     Tallies,
     average_limits,
+    bounded_mean_interval,
     class_shares,
     shares_of,
     shown_limits,
@@ -136,9 +136,12 @@ def set_intervals(
         if groups is not None:
             method = f"grouped-{method}"
         if name in of_texts:
-            mean = mean_interval(of_texts[name], groups, lowest=0.0)
-            most = 1.0 if name == "samples-f1" else np.inf
-            found[name] = None if mean is None else replace(mean, high=min(mean.high, most))
+            mean = of_texts[name]
+            found[name] = (
+                bounded_mean_interval(mean, 1.0, groups)
+                if name == "samples-f1"
+                else mean_interval(mean, groups, lowest=0.0)
+            )
         elif not limits:
             found[name] = None
         else:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from secondcoder.evaluation.evaluation import FEW_GROUPS, Evaluation
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.reporting.content import ReportContent, Shown, read
 from secondcoder.reporting.formatting import (
@@ -22,6 +22,7 @@ from secondcoder.reporting.formatting import (
     name_of,
 )
 from secondcoder.reporting.methods import methods
+from secondcoder.splits.units import FEW_GROUPS
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#$~])")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")

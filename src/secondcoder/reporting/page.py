@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import jinja2
 
 from secondcoder.evaluation.comparison import Comparison, Difference
-from secondcoder.evaluation.evaluation import FEW_GROUPS, Evaluation
+from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.reporting import formatting as form
 from secondcoder.reporting.content import ReportContent, Shown, read
 from secondcoder.reporting.formatting import MODEL, format_figure
 from secondcoder.reporting.methods import methods, split_at_gaps
+from secondcoder.splits.units import FEW_GROUPS
 
 if TYPE_CHECKING:
     pass

@@ -17,6 +17,7 @@ from secondcoder.errors import SplitError
 from secondcoder.settings import SplitSettings
 from secondcoder.splits.assignment import assign_by_strata, assign_groups, assign_sets, rarest_labels
 from secondcoder.splits.units import (
+    FEW_GROUPS,
     FEWEST_GROUPS,
     Groups,
     cluster_units,
@@ -30,8 +31,6 @@ FAR_FROM_ASKED = 0.2
 """Relative deviation of a part's size from which a finding says so."""
 UNEVEN = 0.1
 """Deviation of a label's share in a part from its share over all from which a finding says so."""
-FEW_GROUPS = 20
-"""Groups below which those of the test part are too few to speak for others."""
 FOLDS = 5
 """Folds that are advised then."""
 

@@ -13,6 +13,8 @@ from secondcoder.corpus.near_duplicates import Forest
 
 FEWEST_GROUPS = 3
 """Groups that folds need: one to judge on, one to choose by, one to learn from."""
+FEW_GROUPS = 20
+"""Fewer groups are few to speak for others: splits, evaluations and comparisons then say so."""
 
 
 @dataclass(frozen=True)
