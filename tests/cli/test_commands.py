@@ -272,7 +272,7 @@ def test_intervals_of_few_groups_are_said_to_hold_for_these_only(secondcoder, ru
         assert f"In brackets: 95 % intervals. Intervals hold for other texts of {which} only." in few
         assert f"For other groups it is not known from {which[5:].strip()}. See evaluate --folds." in few
         assert "[" in few
-    assert "In brackets: 95 % intervals. Intervals hold for other groups like these 5. With so few" in told(5)
+    assert "In brackets: 95 % intervals. Intervals hold for other groups like these 5. They are wider" in told(5)
 
 
 def test_evaluate_shows_which_new_texts_are_nearly_those_learned(secondcoder, run_folder, tmp_path):

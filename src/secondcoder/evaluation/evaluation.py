@@ -290,10 +290,11 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
             return ""
         without = [name for name in self.leading if ":" not in name and self.interval(name) is None]
         said = []
-        if self.order and self.order.quadratic_kappa is None:
+        one_class = len(self.absent) == len(self.label_names) - 1
+        if "quadratic-kappa" in without and one_class and self.accuracy == 1:
             without.remove("quadratic-kappa")
             said.append("Quadratic kappa is undefined: all texts are of one class and are labelled so.")
-        if self.sets and len(self.absent) == len(self.label_names):
+        if len(self.absent) == len(self.label_names):
             said.append(f"No interval for {_joined(without)}: no text has a label.")
         elif without:
             them = "it" if len(without) == 1 else "them"
