@@ -8,7 +8,7 @@ figures; how the run came about is told in `secondcoder.reporting.provenance`.
 import re
 from dataclasses import dataclass
 
-from secondcoder.evaluation.comparison import Comparison, Difference
+from secondcoder.evaluation.comparison import Comparison, Difference, shown_p
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.intervals import Interval
 from secondcoder.evaluation.likeness import LIKENESS, LIKENESS_DOUBT
@@ -31,6 +31,7 @@ from secondcoder.reporting.provenance import (
     training_told,
 )
 from secondcoder.reporting.references import REFERENCES
+from secondcoder.splits.units import FEW_GROUPS
 
 GROUPED = "grouped-"
 """Begins the key of an interval that takes groups as the units."""
@@ -86,8 +87,6 @@ KINDS = {
     "micro-recall": "accuracy",
 }
 """What a paper calls a figure, of which many have one kind of interval."""
-_MANY_GROUPS = 20
-"""From so many on, what is assumed of the likeness of a group's texts decides little of an interval's width."""
 _LEVEL = (
     "The level of 95 % holds on average over the values that a true figure may have; at single values coverage may be "
     "a few points lower or higher."
@@ -257,7 +256,7 @@ def _lead(name: str, model: Evaluation, rival: Evaluation, found: Difference | N
     if found is None or found.interval is None:
         return f"{lead}{'no interval can be given' if tested else 'not tested'}, and it may be chance)"
     limits = f"95 % interval of the difference {_signed(found.interval.low)} to {_signed(found.interval.high)}"
-    p = "" if found.p_value is None else ", p < 0.001" if found.p_value < 0.001 else f", p = {found.p_value:.3f}"
+    p = "" if found.p_value is None else f", {shown_p(found.p_value, 'p')}"
     return f"{lead}{limits}{p}{'' if found.shown else ', which may be chance'})"
 
 
@@ -355,7 +354,7 @@ def _over_groups(n: int, methods: set[str], cited: list[str]) -> str:
         "estimated by a beta-binomial model (Crowder 1978) with a prior intraclass correlation of "
         f"{LIKENESS:g} (standard deviation {LIKENESS_DOUBT:g}); {'; '.join(told)}"
     )
-    return f"{text}." if n >= _MANY_GROUPS else f"{text}. With {n} groups the prior decides much of the width."
+    return f"{text}." if n >= FEW_GROUPS else f"{text}. With {n} groups the prior decides much of the width."
 
 
 def _training_again(c: ReportContent, shown: Shown) -> str:
