@@ -106,6 +106,7 @@ MATTERS = {
     "long_texts": "head-tail",
     "window_overlap": 0.5,
     "window_pooling": "max",
+    "pooling": "mean",
     "metric": "accuracy",
     "precision": "fp32",
     "deterministic": True,

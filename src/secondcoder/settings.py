@@ -329,6 +329,7 @@ def check_seed(seed: int) -> None:
 DEFAULT_MODEL = "distilbert-base-uncased"
 LongTexts = Literal["truncate", "head-tail", "windows"]
 WindowPooling = Literal["mean", "max"]
+Pooling = Literal["auto", "first", "mean"]
 Effort = Literal["quick", "normal", "thorough"]
 HeadStart = Literal["random", "logistic"]
 RecipeName = Literal["auto", "frozen", "full", "contrastive"]
@@ -373,6 +374,8 @@ class TrainOptions(Settings):
     """Least overlap of windows: a share of a window below 1, a number of tokens from 1 on. Unset: 0.25."""
     window_pooling: WindowPooling | None = None
     """How a text's windows say one thing: the mean or the maximum of each class's logits. Unset: mean."""
+    pooling: Pooling = "first"
+    """What the head reads: the first token, or the mean over all; auto is what the model says of itself."""
     metric: str = "auto"
     """Figure on dev that chooses the best epoch; auto is the positive class's F1 if there is one, else macro-f1."""
     device: Device = "auto"
@@ -432,8 +435,8 @@ class TrainSettings(TrainOptions):
         if self.population is not None:
             check_population(self.population)
         self._check_windows()
-        check_choice("device", self.device, get_args(Device))
-        check_choice("precision", self.precision, get_args(Precision))
+        for name, kind in (("device", Device), ("precision", Precision), ("pooling", Pooling)):
+            check_choice(name, getattr(self, name), get_args(kind))
         self._check_recipe()
         self._check_leaner()
 

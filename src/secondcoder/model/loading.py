@@ -14,6 +14,7 @@ from secondcoder.model.backends import ResolvedPrecision, place, resolve_device,
 from secondcoder.model.families import BY_TYPE
 from secondcoder.model.model import CARD_FILE, CARD_FORMAT, CONVERTED, CONVERTED_FILES, WEIGHTS_FILE, Model, ModelCard
 from secondcoder.model.openvino_backend import OpenVINOBackend
+from secondcoder.model.pooling import restore_short_form
 from secondcoder.model.pretrained import (
     explain_loading,
     give_padding,
@@ -56,7 +57,11 @@ def start_model(
     """
     device, recipe, resolved = resolve_device(settings.device), settings.planned, settings.resolved()
     pretrained = load_pretrained(
-        settings.model, label_names=label_names, seed=seed, attention_dropout=settings.attention_dropout
+        settings.model,
+        label_names=label_names,
+        seed=seed,
+        attention_dropout=settings.attention_dropout,
+        pooling=settings.pooling,
     )
     card = ModelCard(
         label_names=label_names,
@@ -137,6 +142,7 @@ def load_model(
             trust_remote_code=False,
             output_loading_info=True,
         )
+        restore_short_form(network)
         tokenizer = load_tokenizer(str(folder))
     if fresh := sorted(info["missing_keys"]):
         raise ModelError(

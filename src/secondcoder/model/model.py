@@ -26,6 +26,7 @@ from secondcoder.model.backends import Backend, ResolvedPrecision, TorchBackend
 from secondcoder.model.batches import Batch, fixed_shapes
 from secondcoder.model.concurrency import compute_batches
 from secondcoder.model.openvino_backend import FILE_NAME, WEIGHTS_NAME, OpenVINOBackend
+from secondcoder.model.pooling import pooled_by, saved_form
 from secondcoder.model.pretrained import quiet_transformers
 from secondcoder.model.tokenisation import Encoded, TextEncoder
 from secondcoder.progress import ProgressTask
@@ -199,6 +200,7 @@ class Model:
             "model_type": self.network.config.model_type,
             "n_parameters": self.n_parameters,
             "max_length": self.card.max_length,
+            "pooling": pooled_by(self.network),
             "backend": self.card.backend,
             "precision": self.card.precision,
             "device": str(self.backend.device),
@@ -293,7 +295,8 @@ class Model:
     def save(self, folder: Path) -> None:
         """Write the model folder, whole or not at all; plain ``transformers.pipeline`` loads it too."""
         with atomic_path(Path(folder)) as temporary, quiet_transformers(), storage_errors(Path(folder)):
-            self.network.save_pretrained(temporary, max_shard_size="1000GB")
+            with saved_form(self.network):
+                self.network.save_pretrained(temporary, max_shard_size="1000GB")
             copy_mode(temporary / WEIGHTS_FILE, like=temporary / "config.json")
             self.encoder.tokenizer.save_pretrained(temporary)
             hashes = {"weights_sha256": sha256_file(temporary / WEIGHTS_FILE)}

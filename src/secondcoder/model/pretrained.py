@@ -27,6 +27,8 @@ from transformers.utils import logging as transformers_logging
 from secondcoder.errors import MissingExtraError, ModelError, StorageError
 from secondcoder.model.allowlist import check_config, check_files
 from secondcoder.model.families import BY_TYPE, suggest
+from secondcoder.model.pooling import pooling_of, read_mean
+from secondcoder.settings import Pooling
 from secondcoder.storage import sha256_file, sha256_strings
 
 # Names under which vocabularies keep a token that was never trained on and may pad, the most telling first.
@@ -163,8 +165,12 @@ def pretrained_sha256(name: str) -> str | None:
     return None
 
 
-def load_pretrained(name: str, *, label_names: tuple[str, ...], seed: int, attention_dropout: float) -> Pretrained:
+def load_pretrained(
+    name: str, *, label_names: tuple[str, ...], seed: int, attention_dropout: float, pooling: Pooling = "first"
+) -> Pretrained:
     """Return the named model with a classification head whose weights come from the seed.
+
+    The head reads the first token of a text, or the mean over its tokens: see `secondcoder.model.pooling`.
 
     Raises
     ------
@@ -195,6 +201,8 @@ def load_pretrained(name: str, *, label_names: tuple[str, ...], seed: int, atten
         }
         _require_encoder(name, network, absent)
         _refresh_head(network, absent, seed)
+        if (pooling_of(location, config) if pooling == "auto" else pooling) == "mean":
+            read_mean(network)
         tokenizer = load_tokenizer(location)
         give_padding(tokenizer, config, name)
         require_known(tokenizer, network.get_input_embeddings().num_embeddings, name)

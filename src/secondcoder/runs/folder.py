@@ -427,7 +427,8 @@ def _shares(table: pa.Table, label_names: Sequence[str]) -> NDArray[np.float64] 
 def _migrated(info: dict[str, Any]) -> dict[str, Any]:
     """Return what ``run.json`` says, with the names that settings have today."""
     if "settings" in info:
-        info["settings"]["train"] = migrate_settings(info["settings"]["train"])
+        # Where nothing is said of pooling, it could not be chosen yet.
+        info["settings"]["train"] = {"pooling": "first"} | migrate_settings(info["settings"]["train"])
     if (info.get("results") or {}).get("lengths"):
         info["results"]["lengths"] = migrate_settings(info["results"]["lengths"])
     return info

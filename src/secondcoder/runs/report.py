@@ -140,7 +140,7 @@ def _agreement(info: Mapping[str, Any]) -> AgreementContent | None:
 def _shown_settings(run: RunFolder) -> dict[str, Any]:
     """Return the settings as they were resolved, in the order of the steps."""
     settings, results = run.info["settings"], run.info["results"]
-    resolved = ("learning_rate", "max_length", "precision", "metric", "backend", "revision")
+    resolved = ("learning_rate", "max_length", "pooling", "precision", "metric", "backend", "revision")
     return {
         **{name: value for name, value in settings["read"].items() if value is not None},
         **{("split_seed" if name == "seed" else name): value for name, value in settings["split"].items()},

@@ -19,6 +19,7 @@ from secondcoder.errors import StorageError
 from secondcoder.model.backends import PREDICTION_TOKENS, ResolvedPrecision, computing
 from secondcoder.model.batches import fixed_shapes
 from secondcoder.model.model import Model
+from secondcoder.model.pooling import has_mean_layer
 from secondcoder.model.tokenisation import Encoded, TextEncoder
 from secondcoder.progress import Progress
 from secondcoder.storage import storage_errors
@@ -210,9 +211,11 @@ def _agree(
         tokens, given = encoder.batch(few, rows, shape), kept.batch(rows, shape)
         real = tokens["attention_mask"].bool()
         with torch.no_grad(), computing(network.device, precision):
-            whole = base(**_on(network.device, tokens)).last_hidden_state.float().cpu()[real]  # (tokens, hidden size)
+            whole = base(**_on(network.device, tokens)).last_hidden_state.float().cpu()  # (rows, tokens, hidden size)
             with upper_layers(network, frozen):
-                cut = base(**_on(network.device, given)).last_hidden_state.float().cpu()[real]
+                cut = base(**_on(network.device, given)).last_hidden_state.float().cpu()
+        if not has_mean_layer(network):
+            whole, cut = whole[real], cut[real]
     except (AttributeError, TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
         logger.info("Not run from the middle: %s", error)
         return False

@@ -93,7 +93,7 @@ class Fit:
             "learning_rate": self.learning_rate,
             "best_seed": self.seed,
             "best_epoch": self.best_epoch,
-            "epochs_finished": sum(entry["epoch"] > 0 for entry in self.history),
+            "epochs_finished": max((entry["epoch"] for entry in self.history), default=0),
             "seed_figures": self.seed_figures,
             "class_weights": self.class_weights,
             "findings": [finding.to_dict() for finding in self.findings],
@@ -194,6 +194,8 @@ def describe(entry: dict[str, Any], epochs: int, metric: str) -> str:
 
 
 OnEvaluation = Callable[[dict[str, Any]], None]
+# So many epochs of a recipe that counts in steps are judged on dev, at equal distances, the last one among them.
+_MOST_JUDGED = 4
 
 
 def fit(
@@ -338,13 +340,23 @@ class _Training:
         while self.state.epoch <= self.epochs:
             with being_trained(self.model.network, cut, self.settings):
                 self._run_epoch(stepper)
-            if not self.judge_each and self.state.epoch < self.epochs:
+            if not self._is_judged(self.state.epoch):
                 self.state = self.state.next_epoch()
                 continue
             if isinstance(stepper, ContrastiveStepper):  # its head has learned nothing yet
                 self.start_head(inputs, self.gold)
             padded_tokens = sum(self.ranks.gather(self.state.padded_tokens))
             self._judge(self.state.entry(self.encoded.lengths.sum() / padded_tokens), on_evaluation)
+
+    def _is_judged(self, epoch: int) -> bool:
+        """Return whether dev judges an epoch, and everything is saved.
+
+        With few labels an epoch is a step or two: judging and saving each would take longer than to learn.
+        """
+        if epoch == self.epochs or not self.judge_each:
+            return epoch == self.epochs
+        every = math.ceil(self.epochs / _MOST_JUDGED) if self.settings.recipe in LEAST_STEPS else 1
+        return (self.epochs - epoch) % every == 0
 
     def _make_stepper(self, inputs: Inputs) -> Stepper:
         """Return the stepper, with optimizer and random generators as they were if this training goes on."""

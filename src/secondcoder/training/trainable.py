@@ -19,6 +19,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
 from secondcoder.errors import MissingExtraError, ModelError
+from secondcoder.model.pooling import has_mean_layer
 from secondcoder.model.pretrained import rate_for
 from secondcoder.settings import TrainSettings
 
@@ -54,7 +55,8 @@ def freeze(network: PreTrainedModel, share: float) -> Frozen:
     layers, embeddings = layers_of(network), embeddings_of(network)
     if layers is None:
         return Frozen(0, () if embeddings is None else (embeddings.requires_grad_(False),))
-    n = math.floor(share * len(layers) + 1e-9)
+    # The mean over tokens is a layer that learns nothing.
+    n = math.floor(share * (len(layers) - has_mean_layer(network)) + 1e-9)
     base = network.base_model
     owner, _ = _owner(base, layers)
     trained = {id(p) for layer in list(layers)[n:] for p in layer.parameters()}
