@@ -32,6 +32,7 @@ WHOLE = {
     "model",
     "predictions.parquet",
     "report.html",
+    "tfidf.safetensors",
     "run.json",
     "split.parquet",
 }
