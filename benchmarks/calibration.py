@@ -18,11 +18,10 @@ confidence lies from Wilson's interval of the accuracy, which sees only errors o
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from cells import made_with, run_cells
+from cells import made_with, options_parser, run_cells
 
 from secondcoder.evaluation.calibration import bins_of, calibration_error
 
@@ -157,12 +156,8 @@ def written(results: list[dict], options: argparse.Namespace, jobs: int) -> str:
 
 def main() -> None:
     """Simulate, and write down what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=2000, help="a cell")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=1)
+    parser = options_parser(__doc__, studies=2000)
     parser.add_argument("--alone", action="store_true", help="leave the other methods out")
-    parser.add_argument("--result", type=Path, required=True, help="without an ending: .md and .json are written")
     options = parser.parse_args()
     cells = [(kind, n, options.studies, options.seed, options.alone) for kind in KINDS for n in SIZES]
     jobs = {f"{job[0].name}, {job[1]}": job for job in cells}

@@ -4,6 +4,7 @@ In: jobs by name, what studies one, and what makes a page of the results. Out: t
 again after each cell.
 """
 
+import argparse
 import json
 import multiprocessing
 import time
@@ -14,6 +15,16 @@ from typing import Any
 from secondcoder.environment import machine, versions
 
 Result = dict[str, Any]
+
+
+def options_parser(doc: str | None, *, studies: int) -> argparse.ArgumentParser:
+    """Return the options that all simulations have."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=studies, help="a cell")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--result", type=Path, required=True, help="without an ending: .md and .json are written")
+    return parser
 
 
 def run_cells(

@@ -14,11 +14,10 @@ normal deviation of 1 for a whole group, and the truth is that of infinitely man
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from cells import made_with, run_cells
+from cells import made_with, options_parser, run_cells
 
 from secondcoder.evaluation.selective import risk_guarantee
 
@@ -114,11 +113,7 @@ def written(results: Sequence[dict], options: argparse.Namespace, jobs: int) -> 
 
 def main() -> None:
     """Simulate, and write down what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=4000, help="a cell")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--result", type=Path, required=True, help="without an ending: .md and .json are written")
+    parser = options_parser(__doc__, studies=4000)
     options = parser.parse_args()
     jobs = {str(tuple(cell)): (cell, options.studies, options.seed) for cell in grid()}
     about = {"studies": options.studies, "seed": options.seed}

@@ -17,11 +17,10 @@ it.
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from cells import made_with, run_cells
+from cells import made_with, options_parser, run_cells
 
 from secondcoder.evaluation.learning_curve import fit_power_law
 
@@ -188,12 +187,8 @@ def written(results: list[dict], options: argparse.Namespace, jobs: int) -> str:
 
 def main() -> None:
     """Simulate, and write down what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=2000, help="a cell")
+    parser = options_parser(__doc__, studies=2000)
     parser.add_argument("--forecasts", type=int, help="a cell of those that mostly have a forecast, which takes time")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--result", type=Path, required=True, help="without an ending: .md and .json are written")
     options = parser.parse_args()
     slow = options.forecasts or options.studies
     cells = [(cell, options.studies if cell.truth in QUICK else slow, options.seed) for cell in grid()]

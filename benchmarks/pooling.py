@@ -93,7 +93,7 @@ def measured(network: PreTrainedModel, scale: float) -> list[str]:
         pooling.read_mean(network.eval())
         batch, seen = inputs(), {}
         with pooling.saved_form(network):
-            layer = pooling._layers(network)[-1]
+            layer = pooling._own_layers(network)[-1]
             (output,) = [
                 m for n, m in layer.named_modules() if n.endswith(("attention.output.dense", "attention.out_lin"))
             ]

@@ -21,13 +21,13 @@ from secondcoder.model.families import BY_TYPE
 from secondcoder.model.loading import load_encoder, load_model, start_model
 from secondcoder.model.model import Model
 from secondcoder.model.openvino_backend import convert
+from secondcoder.model.pooling import layers_of
 from secondcoder.model.temperature import fold_temperature
 from secondcoder.settings import TrainSettings
 from secondcoder.training.activation_cache import TokenInputs
 from secondcoder.training.distributed import ALONE
 from secondcoder.training.loop import fit
 from secondcoder.training.steps import Stepper
-from secondcoder.training.trainable import layers_of
 from tests.families import FAMILIES, LENGTH, build
 from tests.tiny import make_rows
 
@@ -63,19 +63,6 @@ CORPUS = corpus_of(ROWS)
 def start(folder: Path, **settings) -> Model:
     defaults = {"device": "cpu", "precision": "fp32", "freeze": 0.0}
     return start_model(TrainSettings(model=str(folder), **(defaults | settings)), label_names=LABELS, seed=3)
-
-
-@pytest.fixture(scope="session")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the folder of a family's tiny pre-trained model, built on first use."""
-    built: dict[str, Path] = {}
-
-    def get(name: str) -> Path:
-        if name not in built:
-            built[name] = build(name, tmp_path_factory.mktemp(name))
-        return built[name]
-
-    return get
 
 
 @pytest.fixture(scope="session")

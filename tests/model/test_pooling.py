@@ -1,7 +1,6 @@
 """The mean over tokens in an ordinary folder: plain transformers computes it, and nothing trains it."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,31 +15,28 @@ from secondcoder.model.families import FAMILIES as KNOWN
 from secondcoder.model.loading import load_model, start_model
 from secondcoder.model.model import Model
 from secondcoder.model.openvino_backend import convert
-from secondcoder.model.pooling import _BY_SETTING, _NO_MEAN, _WITH_LAYER, SCALE, MeanLayer, saved_form, token_weights
+from secondcoder.model.pooling import (
+    _BY_SETTING,
+    _NO_MEAN,
+    _WITH_LAYER,
+    SCALE,
+    MeanLayer,
+    layers_of,
+    saved_form,
+    token_weights,
+)
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from secondcoder.storage import sha256_file
 from secondcoder.training.activation_cache import inputs_for
 from secondcoder.training.loop import fit
-from secondcoder.training.trainable import freeze, hold, layers_of
-from tests.families import FAMILIES, build
+from secondcoder.training.trainable import freeze, hold
+from tests.families import FAMILIES
 from tests.model.test_families import CORPUS, LABELS, TEXTS
 
 LAYERED = [name for name, tiny in FAMILIES.items() if tiny.model_type in _WITH_LAYER]
 QUICK = ("bert",)
 ALL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in LAYERED]
-
-
-@pytest.fixture(scope="session")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    built: dict[str, Path] = {}
-
-    def get(name: str) -> Path:
-        if name not in built:
-            built[name] = build(name, tmp_path_factory.mktemp(name))
-        return built[name]
-
-    return get
 
 
 def start(folder: Path, **named) -> Model:

@@ -68,6 +68,13 @@ def require_mean(config: PretrainedConfig) -> None:
         )
 
 
+def layers_of(network: PreTrainedModel) -> nn.ModuleList | None:
+    """Return the encoder's layers, from below; None where they share their weights."""
+    n = getattr(network.config, "num_hidden_layers", None)
+    lists = (module for module in network.base_model.modules() if isinstance(module, nn.ModuleList))
+    return next((found for found in lists if len(found) == n), None)
+
+
 def has_mean_layer(network: PreTrainedModel) -> bool:
     """Return whether the last of the network's layers is the mean."""
     return getattr(network.config, MARK, None) == "mean"
@@ -130,7 +137,7 @@ def read_mean(network: PreTrainedModel) -> None:
     if config.model_type in _BY_SETTING:
         config.classifier_pooling = "mean"
         return
-    layers = _layers(network)
+    layers = _own_layers(network)
     layers.append(_mean_layer(config))
     config.num_hidden_layers = len(layers)
     setattr(config, MARK, "mean")
@@ -147,7 +154,7 @@ def saved_form(network: PreTrainedModel) -> Iterator[None]:
     if not has_mean_layer(network):
         yield
         return
-    layers = _layers(network)
+    layers = _own_layers(network)
     short = layers[-1]
     layers[-1] = _layer_like(layers[0], network.config)
     try:
@@ -163,7 +170,7 @@ def restore_short_form(network: PreTrainedModel) -> None:
     """
     if not has_mean_layer(network):
         return
-    layers = _layers(network)
+    layers = _own_layers(network)
     expected, found = _layer_like(layers[0], network.config).state_dict(), layers[-1].state_dict()
     if expected.keys() == found.keys() and all(torch.equal(found[key], expected[key]) for key in expected):
         layers[-1] = _mean_layer(network.config)
@@ -174,11 +181,11 @@ def _mean_layer(config: PretrainedConfig) -> MeanLayer:
     return MeanLayer(eps=getattr(config, "layer_norm_eps", 1e-12), alone=not deberta)
 
 
-def _layers(network: PreTrainedModel) -> nn.ModuleList:
-    """Return the encoder's layers."""
-    n = network.config.num_hidden_layers
-    lists = (module for module in network.base_model.modules() if isinstance(module, nn.ModuleList))
-    return next(found for found in lists if len(found) == n)
+def _own_layers(network: PreTrainedModel) -> nn.ModuleList:
+    """Return the layers of a network that may have one more: they do not share their weights."""
+    found = layers_of(network)
+    assert found is not None
+    return found
 
 
 def _layer_like(layer: nn.Module, config: PretrainedConfig) -> nn.Module:

@@ -19,12 +19,12 @@ from secondcoder.errors import StorageError
 from secondcoder.model.backends import PREDICTION_TOKENS, ResolvedPrecision, computing
 from secondcoder.model.batches import fixed_shapes
 from secondcoder.model.model import Model
-from secondcoder.model.pooling import has_mean_layer
+from secondcoder.model.pooling import has_mean_layer, layers_of
 from secondcoder.model.tokenisation import Encoded, TextEncoder
 from secondcoder.progress import Progress
 from secondcoder.storage import storage_errors
 from secondcoder.training.steps import Inputs
-from secondcoder.training.trainable import Frozen, embeddings_of, layers_of, running, upper_layers
+from secondcoder.training.trainable import Frozen, embeddings_of, running, upper_layers
 
 logger = logging.getLogger(__name__)
 # Texts on which the short cut must say what the whole encoder says, and how nearly: root mean square of the difference,

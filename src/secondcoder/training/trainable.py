@@ -19,7 +19,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
 from secondcoder.errors import MissingExtraError, ModelError
-from secondcoder.model.pooling import has_mean_layer
+from secondcoder.model.pooling import has_mean_layer, layers_of
 from secondcoder.model.pretrained import rate_for
 from secondcoder.settings import TrainSettings
 
@@ -118,13 +118,6 @@ def _owner(base: nn.Module, layers: nn.ModuleList) -> tuple[nn.Module, str]:
     """Return the module that the layers stand in, and their name there."""
     places = ((module, name) for module in base.modules() for name, child in module.named_children() if child is layers)
     return next(places)
-
-
-def layers_of(network: PreTrainedModel) -> nn.ModuleList | None:
-    """Return the encoder's layers, from below; None where they share their weights."""
-    n = getattr(network.config, "num_hidden_layers", None)
-    lists = (module for module in network.base_model.modules() if isinstance(module, nn.ModuleList))
-    return next((found for found in lists if len(found) == n), None)
 
 
 def embeddings_of(network: PreTrainedModel) -> nn.Module | None:
