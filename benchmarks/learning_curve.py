@@ -77,7 +77,8 @@ def grid() -> list[Cell]:
     cells += [Cell(truth, designs[1], "independent") for truth in laws]
     cells += [Cell(truth, design, "independent") for truth in laws[:6:2] for design in designs[2:4]]
     cells += [Cell("+0.06 with each doubling", design, "independent") for design in designs[:2]]
-    cells += [Cell(truth, designs[4], "independent") for truth in (laws[2], *QUICK)]
+    cells += [Cell(truth, designs[4], "independent") for truth in (*laws[:6:2], *QUICK)]
+    cells += [Cell("sigmoid", designs[4], noise) for noise in KINDS[1:]]
     return [*cells, Cell(laws[2], designs[5], "independent")]
 
 

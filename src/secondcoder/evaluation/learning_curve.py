@@ -4,6 +4,7 @@ In: sizes of the train part and the figures that models of those sizes reached. 
 what may be expected of more labels; or the reason why nothing can be said. Whoever trains the models does so elsewhere.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -34,7 +35,7 @@ FARTHEST = 4
 # apart would say, and that it falls with some power of the size.
 _EXPONENT, _EXPONENT_SPREAD = 0.5, 1.0
 _STAYING = 0.3, 0.3
-_LEAST_STAYING = -0.25
+_LEAST_STAYING = -0.5
 _NOISE, _NOISE_DEGREES = 0.01, 2.0
 _NOISE_FALLS = 0.0, 0.25, 0.5
 # Of the grid: exponents, shares that stay, errors at the largest size. With half as many a side, where trainings differ
@@ -48,6 +49,9 @@ _KEPT = 400
 _OUTLYING = 3.0  # standard deviations from the median of its size
 # Sizes of two tests: above the first a rise is taken for chance; below the second, no power law is taken to fit.
 _CHANCE_OF_RISE, _CHANCE_OF_MISFIT = 0.01, 0.02
+# With two trainings a size what is held known of noise weighs more than what they show, and the test rejects fewer power
+# laws than it may: at 0.02 up to 1.8 %, at 0.04 up to 3.3 %, and of sigmoids 97.1 % for 93.0 %.
+_CHANCE_OF_MISFIT_OF_TWO = 0.04
 _TRIED = 40  # exponents that the test of fit tries
 
 Floats = NDArray[np.float64]
@@ -243,7 +247,8 @@ def _why_not(points: Sequence[CurvePoint]) -> str | None:
     n, y, seeds = n[usual], y[usual], np.array([point.seed for point in points])[usual]
     if np.ptp(y) == 0 or stats.linregress(np.log(n), y, alternative="greater").pvalue > _CHANCE_OF_RISE:
         return "the figure does not rise with the number of labels by more than chance"
-    if (p := _chance_of_misfit(n, 1 - y, seeds)) < _CHANCE_OF_MISFIT:
+    most = max(Counter(point.size for point in points).values())
+    if (p := _chance_of_misfit(n, 1 - y, seeds)) < (_CHANCE_OF_MISFIT if most > 2 else _CHANCE_OF_MISFIT_OF_TWO):
         return (
             "no power law fits the figures, which depart from the best one by more than trainings of one size differ "
             f"(p = {max(p, 0.0001):.4f}); curves that are flat at first, then rise and level off do so, and what they "

@@ -92,7 +92,7 @@ _LEVEL = (
     "a few points lower or higher."
 )
 _BY_GROUP = "paired-jackknife-t"
-_PARTS = {"test": "the test part", "dev": "the dev part", "folds": "all texts, by cross-fitting,"}
+_PARTS = {"test": "the test part", "dev": "the dev part", "folds": "all texts, by cross-fitting"}
 
 
 @dataclass(frozen=True)

@@ -157,10 +157,11 @@ def training_told(c: ReportContent, cited: list[str]) -> str:
         each = f", so that {same} the same" if s["class_weights"] == "balanced" else ""
         text += f" Classes were weighted in the loss{each}; probabilities are those of so weighted classes."
     if c.metric and c.best_epoch is not None:
-        text += (
-            " There was no early stopping: all epochs were trained, and the weights after the one with the best "
-            f"{format_metric(c.metric)} on dev were kept (epoch {c.best_epoch})."
-        )
+        best = f"the best {format_metric(c.metric)} on dev"
+        kept = f"the weights after the one with {best} were kept (epoch {c.best_epoch})"
+        if c.best_epoch == 0:
+            kept = f"none had {best}: the weights before the first were kept"
+        text += f" There was no early stopping: all epochs were trained, and {kept}."
     if len(c.seed_figures) > 1:
         values = list(c.seed_figures.values())
         mean = sum(values) / len(values)
