@@ -142,11 +142,16 @@ def test_with_two_groups_there_are_two_folds_and_with_one_its_texts_are_divided(
     assert (choose_settings(one).folds, choose_settings(one).grouped) == (4, False)
 
 
-def test_of_many_rows_a_thousand_are_compared_on(monkeypatch):
+def test_of_many_rows_some_are_compared_on_and_fewer_of_long_texts(monkeypatch):
     monkeypatch.setattr(tfidf, "SEARCHED", 50)
-    chosen = choose_settings(corpus_of(*answers(120, 0)))
+    monkeypatch.setattr(tfidf, "_LEAST_SEARCHED", 30)
+    texts, labels = answers(120, 0)
+    chosen = choose_settings(corpus_of(texts, labels))
     assert chosen.rows == 50
     assert "on 50 texts of train" in chosen.description
+    monkeypatch.setattr(tfidf, "_SEARCHED_CHARACTERS", sum(map(len, texts)) // 3)
+    assert 35 < choose_settings(corpus_of(texts, labels)).rows < 45
+    assert choose_settings(corpus_of([text + " and" * 200 for text in texts], labels)).rows == 30
 
 
 def test_with_fewer_texts_of_a_class_than_folds_nothing_is_compared():
