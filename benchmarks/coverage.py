@@ -213,7 +213,7 @@ def row_means(rows, owner, cell):
     for name, values in (("log-loss", rows.loss), ("brier", rows.brier)):
         groups = owner if cell.groups else [None] * len(owner)
         given = [mean_interval(v, g, lowest=0.0) for v, g in zip(values, groups, strict=True)]
-        found[name] = tuple(np.array([getattr(i, end) for i in given]) for end in ("low", "high"))
+        found[name] = tuple(np.array([getattr(i, end, np.nan) for i in given]) for end in ("low", "high"))
     return found
 
 

@@ -26,8 +26,8 @@ STRENGTHS = (1.0, 10.0), (3.0, 30.0)
 """Values of C: those at which kinds of terms are compared, and more for the best kind; the larger, the freer."""
 FOLDS = 4
 SEARCHED = 2_000
-"""Most rows of train that settings are compared on; of more, so many are drawn by their ids. On twelve draws of 2,500 and
-4,500 sentences of manifestos the choice on 2,000 had 0.008 macro-F1 more on new texts than that on 1,000."""
+"""Most rows of train that settings are compared on; of more, so many are drawn by their ids. On twelve draws of 2,500
+and 4,500 sentences of manifestos the choice on 2,000 had 0.008 macro-F1 more on new texts than that on 1,000."""
 # Fewer where texts are long or classes many, which takes as long, but not fewer than these.
 _LEAST_SEARCHED, _SEARCHED_CHARACTERS, _SEARCHED_CLASSES = 1_000, 1_300_000, 10
 MOST_TERMS = 200_000
