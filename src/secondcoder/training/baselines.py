@@ -22,7 +22,7 @@ from secondcoder.environment import one_blas_thread
 from secondcoder.errors import DataError
 from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.storage import read_arrays, write_arrays
-from secondcoder.training.ngrams import Terms
+from secondcoder.model.ngrams import Terms
 from secondcoder.training.tfidf import Regressions, TfidfSettings, choose_settings, terms_a_kind
 
 

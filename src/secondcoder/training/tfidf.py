@@ -20,7 +20,7 @@ from secondcoder.evaluation.evaluation import Predictions
 from secondcoder.evaluation.tasks import Task, gold_of, task_rules
 from secondcoder.reporting.formatting import format_metric
 from secondcoder.storage import Stored, sha_key
-from secondcoder.training.ngrams import KINDS, Characters, Kind, Words, gram_matrix, has_words
+from secondcoder.model.ngrams import KINDS, Characters, Kind, Words, gram_matrix, has_words
 
 STRENGTHS = (1.0, 10.0), (3.0, 30.0)
 """Values of C: those at which kinds of terms are compared, and more for the best kind; the larger, the freer."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from secondcoder.training.ngrams import Terms, counters, gram_matrix, has_words
+from secondcoder.model.ngrams import Terms, counters, gram_matrix, has_words
 
 TEXTS = ["We cut taxes, we cut them!", "a  b\tc\n", "Ünïcode — „Größe“", "1234567 sevens", "", "no\u00a0break"]
 NEW = ["they cut the Grösse", "zzz", " "]
