@@ -327,6 +327,8 @@ def check_seed(seed: int) -> None:
 
 
 DEFAULT_MODEL = "distilbert-base-uncased"
+TFIDF = "tfidf"
+"""The model that is not pre-trained: TF-IDF with logistic regression."""
 LongTexts = Literal["truncate", "head-tail", "windows"]
 WindowPooling = Literal["mean", "max"]
 Pooling = Literal["auto", "first", "mean"]
@@ -341,7 +343,7 @@ class TrainOptions(Settings):
     """The options of a training, as they are given."""
 
     model: str = DEFAULT_MODEL
-    """Pre-trained model: a hub name, a folder, or minilm for the one that the demo extra installs."""
+    """Pre-trained model: a hub name, a folder, minilm (extra demo); or tfidf for TF-IDF with logistic regression."""
     effort: Effort = "normal"
     """How much work to spend: quick, normal or thorough. It stands for the options left unset (docs/efforts.md)."""
     recipe: RecipeName = "auto"
@@ -434,11 +436,30 @@ class TrainSettings(TrainOptions):
             check_choice("long_texts", self.long_texts, get_args(LongTexts))
         if self.population is not None:
             check_population(self.population)
+        self._check_tfidf()
         self._check_windows()
         for name, kind in (("device", Device), ("precision", Precision), ("pooling", Pooling)):
             check_choice(name, getattr(self, name), get_args(kind))
         self._check_recipe()
         self._check_leaner()
+
+    def _check_tfidf(self) -> None:
+        named = [name for name in OF_NETWORKS if getattr(self, name) != getattr(TrainOptions, name)]
+        if self.is_tfidf and named:
+            options = [f"--{name.replace('_', '-')}" for name in named]
+            raise SettingsError(
+                f"The model tfidf is no network, and {', '.join(options)} would mean nothing.",
+                f"Remove {'it' if len(named) == 1 else 'them'}, or name a pre-trained model.",
+            )
+
+    @property
+    def is_tfidf(self) -> bool:
+        """Whether the model is TF-IDF with logistic regression."""
+        return self.model == TFIDF
+
+    def by_torch(self, precision: Precision) -> Self:
+        """Return the settings of the same training in this arithmetic, without another backend at its end."""
+        return self if self.is_tfidf else replace(self, precision=precision, backend="torch")
 
     def _check_recipe(self) -> None:
         for name, value in RECIPES.get(self.recipe, {}).items():
@@ -514,13 +535,15 @@ class TrainSettings(TrainOptions):
 
         A recipe counts in steps: of few texts an epoch has few, and an effort's epochs would hardly move the weights.
         """
-        if self.recipe not in LEAST_STEPS or self.epochs is not None:
+        if self.is_tfidf or self.recipe not in LEAST_STEPS or self.epochs is not None:
             return self
         epochs = math.ceil(LEAST_STEPS[self.recipe] / math.ceil(n / self.batch_size))
         return replace(self, epochs=max(epochs, self.planned.epochs))
 
     def resolved(self) -> Self:
         """Return the settings with what the effort stands for filled in; a length stays unset, as models differ."""
+        if self.is_tfidf:
+            return self
         filled = replace(self, **{**self.planned.to_dict(), "max_length": self.max_length})
         if filled.long_texts != "windows":
             return filled
@@ -528,6 +551,13 @@ class TrainSettings(TrainOptions):
         return replace(filled, window_overlap=overlap, window_pooling=self.window_pooling or "mean")
 
 
+OF_NETWORKS = (
+    *("effort", "recipe", "epochs", "freeze", "head_start", "batch_size", "learning_rate", "warmup", "weight_decay"),
+    *("max_grad_norm", "attention_dropout", "max_length", "long_texts", "window_overlap", "window_pooling", "pooling"),
+    *("metric", "device", "precision", "token_budget", "deterministic", "checkpoint_minutes", "backend"),
+    *("class_weights", "lora", "checkpoint_activations"),
+)
+"""Options of `TrainSettings` that mean nothing to TF-IDF with logistic regression. `seeds` does to a learning curve."""
 FREE_TO_CHANGE = {
     "device": "in one precision it moves last bits at most; the precision that was resolved is looked after by itself",
     "token_budget": "it cuts a step into passes, and each text weighs the same whatever the cut",

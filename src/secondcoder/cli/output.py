@@ -211,9 +211,14 @@ def print_run(run: "Run", *, as_json: bool) -> None:
             }
         )
         return
-    chosen = chosen_on_dev(model := figures[MODEL_NAME])
+    chosen = chosen_on_dev(model := figures[MODEL_NAME], not run.is_tfidf)
     print_figures(figures, title=f"Dev ({model.n:,} texts); dev chose {chosen}, so these figures are optimistic")
     say_baselines(run, "dev")
+    if run.is_tfidf:
+        from secondcoder.training.tfidf import TfidfSettings
+
+        given = TfidfSettings.from_dict(run.info["results"]["terms"]).description
+        say(f"The model is TF-IDF with logistic regression itself, compared with the majority only: {given}.")
     say_winner(run, "dev")
     _say_guarantee(run)
     say(f"Run: {run.folder} ({run.info['seconds']:.0f} s)   Report: {run.folder / 'report.html'}")

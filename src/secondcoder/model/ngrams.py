@@ -22,7 +22,7 @@ KINDS: dict[Kind, str] = {
 }
 """What is counted, for people; the first is taken where nothing can be compared."""
 _RUNS = (2, 5)
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, its bits without a pattern
+_FACTOR, _MIXER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)  # odd, their bits without a pattern
 _WORD = r"(?u)\b\w+\b"  # words of one letter too
 _FIND = re.compile(r"\w+").findall  # the same, as no word ends where another begins
 # Beyond this share of the texts a term's column is dense enough for BLAS.
@@ -116,7 +116,7 @@ class Words:
         return found
 
     def _know(self, terms: list[str]) -> None:
-        """Number the words, and make tables of the columns of words and of pairs of them."""
+        """Make tables of the words in terms, and of the columns of words and of pairs of them."""
         self._terms = terms
         parts = [term.split(" ") for term in terms]
         self._word = {word: i for i, word in enumerate(dict.fromkeys(word for words in parts for word in words))}
@@ -130,10 +130,8 @@ class Words:
             else:
                 pairs.append(places[0] * (n + 1) + places[1])
                 columns.append(column)
-        keys = np.array(pairs, np.uint64) * _FACTOR  # an odd factor: no two of them become the same
-        order = np.argsort(keys)
-        self._pairs = _Table(keys[order])
-        self._pair_column = np.append(np.array(columns, np.int64)[order], -1)  # the last for what is no pair
+        self._pairs = _Table(np.array(pairs, np.uint64))
+        self._pair_column = np.array([*columns, -1], np.int64)  # the last for what is no pair
 
     def count(self, texts: Pieces) -> Any:
         """Return how often each text has each learned word or pair, sparse, of shape (n, words)."""
@@ -169,7 +167,7 @@ class Words:
     def _pair_of(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the columns of pairs of words; -1 of those that were not learned."""
         keys = first * (len(self._word) + 1) + second
-        return self._pair_column[self._pairs.places(keys.astype(np.uint64) * _FACTOR)]
+        return self._pair_column[self._pairs.places(keys.astype(np.uint64))]
 
     @property
     def learned(self) -> NDArray[np.uint8]:
@@ -217,12 +215,10 @@ class Characters:
             word = found.group().lower()
             _, keys = _runs([word])
             column = self._table.places(keys)
-            starts = (start for n in range(_RUNS[0], _RUNS[1] + 1) for start in range(max(1, len(word) + 3 - n)))
-            lengths = (n for n in range(_RUNS[0], _RUNS[1] + 1) for _ in range(max(1, len(word) + 3 - n)))
-            for start, n, of_run in zip(starts, lengths, column, strict=False):
-                if of_run < len(self._known):
-                    a, b = max(start - 1, 0), min(start - 1 + n, len(word))
-                    yield int(of_run), found.start() + a, min(found.start() + b, found.end())
+            runs = [(start, n) for n in range(_RUNS[0], _RUNS[1] + 1) for start in range(max(0, len(word) + 3 - n))]
+            for (start, n), of_run in zip(runs, column.tolist(), strict=True):
+                if of_run < len(self._known):  # the word begins behind a blank
+                    yield of_run, found.start() + max(start - 1, 0), min(found.start() + start - 1 + n, found.end())
 
     @property
     def learned(self) -> NDArray[np.uint64]:
@@ -241,35 +237,36 @@ class Characters:
 
 
 class _Table:
-    """Finds numbers among known ones, by their leading bits, which are spread evenly: some ten times a binary search.
+    """Finds numbers among known ones by some of their bits, in a third of the time of a binary search.
 
     Parameters
     ----------
     known
-        m different numbers, rising.
+        m different numbers.
     """
 
     def __init__(self, known: NDArray[np.uint64]) -> None:
-        bits = max(1, min(24, 2 + int(len(known)).bit_length()))
-        self._shift = np.uint64(64 - bits)
-        begins = np.searchsorted(known >> self._shift, np.arange(2**bits + 1, dtype=np.uint64))
-        self._begins, self._longest = begins.astype(np.int32), int(np.diff(begins).max(initial=0))
-        # Beyond the last one any number may be looked at; none is taken for what stands there.
-        self._known, self._n = np.append(known, np.zeros(self._longest + 1, np.uint64)), len(known)
+        bits = np.uint64(min(22, 2 + len(known).bit_length()))
+        self._shift = np.uint64(64) - bits
+        mixed = known * _MIXER  # an odd factor: no two become the same, and their first bits are spread evenly
+        order = np.argsort(mixed)
+        begins = np.searchsorted(mixed[order] >> self._shift, np.arange(1 + 2 ** int(bits), dtype=np.uint64))
+        self._begins, self._most = begins.astype(np.int32), int(np.diff(begins).max(initial=0))
+        self._n, behind = len(known), self._most + 1  # it is looked so far behind the last one
+        self._mixed = np.append(mixed[order], np.zeros(behind, np.uint64))
+        self._place = np.append(order, np.full(behind, self._n))
 
     def places(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the places of numbers among the known ones; m for what is none of them."""
-        begins = self._begins[(keys >> self._shift).astype(np.int64)]
-        found = np.full(len(keys), self._n, np.int64)
-        left = np.arange(len(keys))
-        for i in range(self._longest):
-            here = begins + i
-            hit = (self._known[here] == keys) & (here < self._n)
-            found[left[hit]] = here[hit]
-            more = np.flatnonzero(~hit & (self._known[here] < keys))
-            if not len(more):
-                break
-            left, begins, keys = left[more], begins[more], keys[more]
+        mixed = keys * _MIXER
+        at = self._begins[(mixed >> self._shift).astype(np.int64)]
+        found = np.where((there := self._mixed[at]) == mixed, self._place[at], self._n)
+        left = np.flatnonzero(there < mixed)  # those in the order before it are not it
+        for i in range(1, self._most):
+            there = self._mixed[at[left] + i]
+            hit = there == mixed[left]
+            found[left[hit]] = self._place[at[left[hit]] + i]
+            left = left[there < mixed[left]]
         return found
 
 
@@ -361,6 +358,11 @@ class Terms:
             found += [(offset + column, start, end) for column, start, end in counter.held(text)]
             offset += len(idf)
         return found
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many terms of each kind were learned."""
+        return {type(c).__name__.lower(): len(idf) for c, idf in zip(self._counters, self._idf, strict=True)}
 
     @property
     def full(self) -> bool:
