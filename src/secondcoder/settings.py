@@ -295,32 +295,6 @@ class TuneSettings(Settings):
             check_range("timeout", self.timeout, above=0.0)
 
 
-def parse_label_names(text: str) -> dict[str, str]:
-    """Return the mapping that ``"0=negative,1=positive"`` spells out.
-
-    Raises
-    ------
-    SettingsError
-        If a pair has no ``=``, a code comes twice, or two codes get one name.
-    """
-    mapping: dict[str, str] = {}
-    for pair in text.split(","):
-        code, equals, name = (piece.strip() for piece in pair.partition("="))
-        if not (code and equals and name):
-            raise SettingsError(f"label names {text!r}: {pair!r} is not CODE=NAME.", "Write 0=negative,1=positive.")
-        if code in mapping or name in mapping.values():
-            raise SettingsError(f"label names {text!r}: {pair!r} repeats a code or a name.", "Name each code once.")
-        mapping[code] = name
-    return mapping
-
-
-def as_label_mapping(label_names: Mapping[str, str] | str | None) -> dict[str, str]:
-    """Return label names given either way as a mapping, empty where none are given."""
-    if label_names is None:
-        return {}
-    return parse_label_names(label_names) if isinstance(label_names, str) else dict(label_names)
-
-
 def check_seed(seed: int) -> None:
     """Raise `SettingsError` unless the seed is a whole number from 0 on."""
     check_count("seed", seed, least=0)
@@ -446,20 +420,14 @@ class TrainSettings(TrainOptions):
     def _check_tfidf(self) -> None:
         named = [name for name in OF_NETWORKS if getattr(self, name) != getattr(TrainOptions, name)]
         if self.is_tfidf and named:
-            options = [f"--{name.replace('_', '-')}" for name in named]
-            raise SettingsError(
-                f"The model tfidf is no network, and {', '.join(options)} would mean nothing.",
-                f"Remove {'it' if len(named) == 1 else 'them'}, or name a pre-trained model.",
-            )
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in named)
+            what = f"The model tfidf is no network, and {options} would mean nothing."
+            raise SettingsError(what, "Remove what is named here, or take a pre-trained model.")
 
     @property
     def is_tfidf(self) -> bool:
         """Whether the model is TF-IDF with logistic regression."""
         return self.model == TFIDF
-
-    def by_torch(self, precision: Precision) -> Self:
-        """Return the settings of the same training in this arithmetic, without another backend at its end."""
-        return self if self.is_tfidf else replace(self, precision=precision, backend="torch")
 
     def _check_recipe(self) -> None:
         for name, value in RECIPES.get(self.recipe, {}).items():
@@ -551,13 +519,12 @@ class TrainSettings(TrainOptions):
         return replace(filled, window_overlap=overlap, window_pooling=self.window_pooling or "mean")
 
 
-OF_NETWORKS = (
-    *("effort", "recipe", "epochs", "freeze", "head_start", "batch_size", "learning_rate", "warmup", "weight_decay"),
-    *("max_grad_norm", "attention_dropout", "max_length", "long_texts", "window_overlap", "window_pooling", "pooling"),
-    *("metric", "device", "precision", "token_budget", "deterministic", "checkpoint_minutes", "backend"),
-    *("class_weights", "lora", "checkpoint_activations"),
+OF_NETWORKS = tuple(
+    "effort recipe epochs freeze head_start batch_size learning_rate warmup weight_decay max_grad_norm metric lora "
+    "attention_dropout max_length long_texts window_overlap window_pooling pooling device precision token_budget "
+    "deterministic checkpoint_minutes backend class_weights checkpoint_activations".split()
 )
-"""Options of `TrainSettings` that mean nothing to TF-IDF with logistic regression. `seeds` does to a learning curve."""
+"""Options of `TrainSettings` that mean nothing to TF-IDF with logistic regression; `seeds` are those of a curve."""
 FREE_TO_CHANGE = {
     "device": "in one precision it moves last bits at most; the precision that was resolved is looked after by itself",
     "token_budget": "it cuts a step into passes, and each text weighs the same whatever the cut",

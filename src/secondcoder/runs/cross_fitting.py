@@ -13,7 +13,7 @@ No `FinishedTrainings`: a finished fold is a table, and what it is of is the run
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +251,8 @@ def _predict(
     """Return the probabilities that the model and the baselines give to a fold's rows, and how the training went."""
     settings = TrainSettings(**run.info["settings"]["train"])
     # By torch: what a backend does to labels was measured on the run's dev already.
-    settings = settings.by_torch(run.info.get("precision", settings.precision))
+    if not settings.is_tfidf:
+        settings = replace(settings, precision=run.info.get("precision", settings.precision), backend="torch")
     seed = run.info["seed"]
     model, result = fit_pretrained(
         parts.train, parts.dev, settings=settings, seed=seed, checkpoints=checkpoints, texts=texts, progress=progress
