@@ -93,7 +93,7 @@ class TermCounter(Protocol):
         """Return how often each text has each learned term, sparse, of shape (n, terms)."""
 
     def held(self, text: str) -> Iterator[tuple[int, int, int]]:
-        """Yield the learned terms that a text has: the column, and from where to where it stands, in characters."""
+        """Yield the learned terms that a text in lower case has: the column, and from where to where it stands."""
 
 
 class Words:
@@ -152,10 +152,10 @@ class Words:
         return found
 
     def held(self, text: str) -> Iterator[tuple[int, int, int]]:
-        """Yield the learned words and pairs that a text has: the column, and from where to where it stands."""
+        """Yield the learned words and pairs that a text has, and where; see `TermCounter.held`."""
         before: tuple[int, int] | None = None
         for found in re.finditer(_WORD, text):
-            this = self._word.get(found.group().lower(), len(self._word))
+            this = self._word.get(found.group(), len(self._word))
             if self._column[this] >= 0:
                 yield int(self._column[this]), *found.span()
             if before is not None:
@@ -210,9 +210,9 @@ class Characters:
         return self._counted(texts.counts, *_runs(texts.pieces))
 
     def held(self, text: str) -> Iterator[tuple[int, int, int]]:
-        """Yield the learned runs that a text has: the column, and from where to where it stands, without blanks."""
+        """Yield the learned runs that a text has, and where, without blanks; see `TermCounter.held`."""
         for found in re.finditer(r"\S+", text):
-            word = found.group().lower()
+            word = found.group()
             _, keys = _runs([word])
             column = self._table.places(keys)
             runs = [(start, n) for n in range(_RUNS[0], _RUNS[1] + 1) for start in range(max(0, len(word) + 3 - n))]
@@ -354,8 +354,10 @@ class Terms:
     def held(self, text: str) -> list[tuple[int, int, int]]:
         """Return the learned terms that a text has, each as often: column, and from where to where, in characters."""
         found, offset = [], 0
+        origin = [i for i, letter in enumerate(text) for _ in letter.lower()]  # "İ" has two letters in lower case
         for counter, idf in zip(self._counters, self._idf, strict=True):
-            found += [(offset + column, start, end) for column, start, end in counter.held(text)]
+            for column, start, end in counter.held(text.lower()):
+                found.append((offset + column, origin[start], origin[end - 1] + 1))
             offset += len(idf)
         return found
 

@@ -29,7 +29,7 @@ from secondcoder.model.ngrams import KINDS, Terms
 from secondcoder.model.regressions import Regressions
 from secondcoder.progress import Progress, ProgressTask
 from secondcoder.settings import BackendName, Device
-from secondcoder.storage import atomic_path, read_arrays, sha256_file, write_arrays, write_json
+from secondcoder.storage import atomic_path, read_arrays, sha256_arrays, write_arrays, write_json
 
 if TYPE_CHECKING:
     from secondcoder.model.attribution import Explained
@@ -70,10 +70,19 @@ class Learned:
         """Return probabilities of texts, ndarray of shape (n, k); see `Regressions.probabilities`."""
         return self.regressions.probabilities(self.products(texts), temperature)
 
+    @property
+    def _stored(self) -> tuple[dict[str, NDArray[Any]], str]:
+        about = {"settings": self.settings, "joint": self.regressions.joint}
+        return self.terms.learned | self.regressions.learned, json.dumps(about)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all of it; not of the file, whose head holds the same in another order each time."""
+        return sha256_arrays(*self._stored)
+
     def save(self, path: Path) -> None:
         """Write it as one safetensors file, from which `load` makes the same again."""
-        about = {"settings": self.settings, "joint": self.regressions.joint}
-        write_arrays(path, self.terms.learned | self.regressions.learned, json.dumps(about))
+        write_arrays(path, *self._stored)
 
     @classmethod
     def load(cls, path: Path, rules: Task) -> Self | None:
@@ -182,7 +191,7 @@ class TfidfModel(Classifier):
         with atomic_path(Path(folder)) as temporary:
             temporary.mkdir(exist_ok=True)
             self.learned.save(temporary / TFIDF_FILE)
-            self.sha256 = sha256_file(temporary / TFIDF_FILE)
+            self.sha256 = self.learned.sha256
             card = {name: value for name, value in asdict(self.card).items() if name not in _NOT_ON_CARD}
             write_json(temporary / CARD_FILE, {"format": CARD_FORMAT, **card, "weights_sha256": self.sha256})
 
@@ -198,11 +207,13 @@ class TfidfModel(Classifier):
         path, again = folder / TFIDF_FILE, "Copy the model folder again, or train again."
         if not path.is_file():
             raise ModelError(f"{folder} has no {TFIDF_FILE}, which holds the model’s words and weights.", again)
-        if (sha256 := sha256_file(path)) != saved_sha256:
-            raise ModelError(not_those_saved(folder, sha256, saved_sha256), again)
         learned = Learned.load(path, task_rules(card.task))
-        if learned is None or len(learned.regressions.shares) != len(card.label_names):
-            raise ModelError(f"{path} is damaged, or of other classes than {CARD_FILE} names.", again)
+        if learned is None:
+            raise ModelError(f"{path} is damaged.", again)
+        if (sha256 := learned.sha256) != saved_sha256:
+            raise ModelError(not_those_saved(folder, sha256, saved_sha256), again)
+        if (n := len(learned.regressions.shares)) != len(card.label_names):
+            raise ModelError(f"{path} has {n} classes, {CARD_FILE} names {list(card.label_names)}.", again)
         return cls(learned, card, sha256)
 
 
