@@ -152,11 +152,14 @@ class Classifier(ABC):
         Hash of what was saved and computes the scores; empty while it has not been saved.
     judged_with
         Backend and precision of the figures in its run, where this model was told to compute in others; else empty.
+    is_read_by_others
+        Whether other programs can load what it saves.
     """
 
     card: ModelCard
     sha256: str
     judged_with: str = ""
+    is_read_by_others = True
 
     def __repr__(self) -> str:
         return f"<Model from {self.card.base_model}, labels: {', '.join(self.label_names)}>"

@@ -109,6 +109,8 @@ class TfidfModel(Classifier):
         Hash of what was saved; empty while it has not been saved.
     """
 
+    is_read_by_others = False
+
     def __init__(self, learned: Learned, card: ModelCard, sha256: str = "") -> None:
         self.learned, self.card, self.sha256 = learned, card, sha256
 

@@ -150,12 +150,13 @@ def set_thresholds(model: Classifier, dev: Corpus, scores: Scores, *, tune: bool
         model.card = replace(model.card, thresholds=found)
     if positive is None:
         return []
+    others = " Other programs that load the model give it from 0.5 on." * model.is_read_by_others
     return [
         Finding(
             "tuned-threshold",
             "note",
             f"{positive!r} is given from a probability of {found[positive]:.3f} on, chosen for its F1 on dev: "
-            "the figures on dev are optimistic. Other programs that load the model give it from 0.5 on.",
+            f"the figures on dev are optimistic.{others}",
             "Judge by the test part.",
         )
     ]
