@@ -4,7 +4,6 @@ In: a model and texts. Out: `Attribution`s, as those of transformers have them (
 """
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,29 +31,31 @@ def explain_terms(model: TfidfModel, texts: Sequence[str], labels: Sequence[str]
 
 def _explained(model: TfidfModel, text: str, label: str) -> Attribution:
     spans = [found.span() for found in re.finditer(r"\S+", text)]
-    held = model.learned.terms.held(text)
-    often = Counter(column for column, _, _ in held)
-    values = model.learned.terms.transform([text])  # (1, terms)
-    value = dict(zip(values.indices.tolist(), values.data.tolist(), strict=True))
-    pushes = np.zeros(len(spans))
-    for column, start, end in held:
-        words = [i for i, (a, b) in enumerate(spans) if a < end and start < b]
-        if words and column in value:
-            push = value[column] / often[column] * _of_margin(model, model.learned.weights[column], label)
-            pushes[words] += push / len(words)
+    pushes = _pushes(model, text, label, np.array(spans))
     strongest = float(np.abs(pushes).max(initial=0.0))
     weights = pushes / strongest if strongest > 0 else pushes
-    words_of_text = tuple(Word(text[a:b], a, b, float(w)) for (a, b), w in zip(spans, weights, strict=True))
+    words = tuple(Word(text[a:b], a, b, float(w)) for (a, b), w in zip(spans, weights, strict=True))
     margin = float(_margins(model, [text], label)[0])
-    return Attribution(text, label, margin, words_of_text, float(pushes.sum()), strongest, None)
+    return Attribution(text, label, margin, words, float(pushes.sum()), strongest, None)
 
 
-def _of_margin(model: TfidfModel, weights: NDArray[np.float32], label: str) -> float:
-    """Return what one of a term, of weights (rows,), adds to the margin of a label."""
-    regressions = model.learned.regressions
-    logits = np.zeros(len(model.label_names))
-    logits[regressions.known[-len(weights) :]] = weights  # of two classes the second has the weights
-    return float(_margin(model, logits[None, :], label)[0])
+def _pushes(model: TfidfModel, text: str, label: str, spans: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return what each word of a text adds to the margin of a label, shape (words,), from where to where they stand."""
+    found = np.zeros(len(spans))
+    held = np.array(model.learned.terms.held(text))  # (places, 3)
+    if not len(held):
+        return found
+    columns, term, often = np.unique(held[:, 0], return_inverse=True, return_counts=True)
+    values = model.learned.terms.transform([text])[:, columns].toarray()[0]
+    weights, known = model.learned.weights[columns], model.learned.regressions.known
+    logits = np.zeros((len(columns), len(model.label_names)))
+    logits[:, known[-weights.shape[1] :]] = weights  # of two classes the second has the weights
+    push = (values * _margin(model, logits, label) / often)[term]  # (places,)
+    first = np.searchsorted(spans[:, 1], held[:, 1], side="right")
+    n_words = np.searchsorted(spans[:, 0], held[:, 2], side="left") - first
+    within = np.arange(n_words.sum()) - np.repeat(np.cumsum(n_words) - n_words, n_words)
+    np.add.at(found, np.repeat(first, n_words) + within, np.repeat(push / n_words, n_words))
+    return found
 
 
 def _margins(model: TfidfModel, texts: Sequence[str], label: str) -> NDArray[np.float64]:
