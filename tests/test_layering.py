@@ -164,7 +164,7 @@ REASONS = {
     "evaluation/error_analysis.py": 3,  # rows are told apart by the shape of gold; mistakes are texts or decisions
     "evaluation/evaluation.py": 2,  # an evaluation on disk has no key for its scheme but these parts
     "evaluation/label_errors.py": 1,  # confident learning, of each class by itself or of all
-    "model/model.py": 1,  # the summary of one label a text stays as it always was
+    "model/classifier.py": 1,  # the summary of one label a text stays as it always was
     "runs/compare.py": 2,  # two runs of different schemes
     "splits/draft.py": 1,  # sets of labels are no strata
     "training/recipes.py": 1,  # contrastive training compares texts of one class each
@@ -178,7 +178,7 @@ JOINS = {
     "corpus/labels.py": "reads: columns of labels",
     "corpus/reading.py": "reads: hands it from the columns to the corpus",
     "labelling/columns.py": "writes: the labels of a corpus, and counts what was written",
-    "model/model.py": "writes: the model's card keeps it for the files that the model labels",
+    "model/classifier.py": "writes: the model's card keeps it for the files that the model labels",
     "runs/create.py": "writes: run.json keeps it for the rows of the run",
     "runs/folder.py": "reads: run.json, for the rows of the run",
 }

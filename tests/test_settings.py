@@ -2,6 +2,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from secondcoder.corpus.reading import as_label_mapping, parse_label_names
 from secondcoder.errors import SettingsError
 from secondcoder.settings import (
     FREE_TO_CHANGE,
@@ -9,8 +10,6 @@ from secondcoder.settings import (
     ReadSettings,
     SplitSettings,
     TrainSettings,
-    as_label_mapping,
-    parse_label_names,
 )
 
 

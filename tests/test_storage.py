@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from secondcoder import storage
@@ -24,11 +25,13 @@ from secondcoder.storage import (
     atomic_path,
     from_plain,
     locked,
+    read_arrays,
     read_json,
     read_json_lines,
     sha256_file,
     sha256_strings,
     storage_errors,
+    write_arrays,
     write_json,
     write_text,
 )
@@ -428,3 +431,12 @@ def test_a_subclass_inherits_what_it_is_called():
 
     with pytest.raises(DataError, match="not a line as secondcoder writes it: missing or unknown: colour"):
         Longer.from_dict({"points": [], "named": {}, "colour": "red"})
+
+
+def test_arrays_are_read_as_they_were_whatever_their_order_in_memory(tmp_path):
+    array = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    write_arrays(tmp_path / "a", {"a": array, "b": array[:, ::2]}, "about")
+    found, about = read_arrays(tmp_path / "a")
+    np.testing.assert_array_equal(found["a"], array)
+    np.testing.assert_array_equal(found["b"], array[:, ::2])
+    assert about == "about"

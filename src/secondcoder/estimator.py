@@ -43,7 +43,7 @@ class Parameters(TrainOptions):
 
 
 class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """A pre-trained transformer, fine-tuned to classify texts, as a scikit-learn estimator.
+    """A pre-trained transformer, fine-tuned to classify texts, as a scikit-learn estimator; or ``model="tfidf"``.
 
     X is a sequence of strings: a list, a one-dimensional array, a pandas or polars column. Labels may be strings, whole
     numbers or booleans, and come back as they were given; the saved model names them by strings.
@@ -183,6 +183,8 @@ class SentenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     def save(self, folder: Path | str) -> None:
         """Write the model folder, which `secondcoder.load`, ``secondcoder label`` and `transformers.pipeline` read.
+
+        That of ``model="tfidf"`` is not read by the last.
 
         Raises
         ------

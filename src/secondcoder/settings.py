@@ -295,38 +295,14 @@ class TuneSettings(Settings):
             check_range("timeout", self.timeout, above=0.0)
 
 
-def parse_label_names(text: str) -> dict[str, str]:
-    """Return the mapping that ``"0=negative,1=positive"`` spells out.
-
-    Raises
-    ------
-    SettingsError
-        If a pair has no ``=``, a code comes twice, or two codes get one name.
-    """
-    mapping: dict[str, str] = {}
-    for pair in text.split(","):
-        code, equals, name = (piece.strip() for piece in pair.partition("="))
-        if not (code and equals and name):
-            raise SettingsError(f"label names {text!r}: {pair!r} is not CODE=NAME.", "Write 0=negative,1=positive.")
-        if code in mapping or name in mapping.values():
-            raise SettingsError(f"label names {text!r}: {pair!r} repeats a code or a name.", "Name each code once.")
-        mapping[code] = name
-    return mapping
-
-
-def as_label_mapping(label_names: Mapping[str, str] | str | None) -> dict[str, str]:
-    """Return label names given either way as a mapping, empty where none are given."""
-    if label_names is None:
-        return {}
-    return parse_label_names(label_names) if isinstance(label_names, str) else dict(label_names)
-
-
 def check_seed(seed: int) -> None:
     """Raise `SettingsError` unless the seed is a whole number from 0 on."""
     check_count("seed", seed, least=0)
 
 
 DEFAULT_MODEL = "distilbert-base-uncased"
+TFIDF = "tfidf"
+"""The model that is not pre-trained: TF-IDF with logistic regression."""
 LongTexts = Literal["truncate", "head-tail", "windows"]
 WindowPooling = Literal["mean", "max"]
 Pooling = Literal["auto", "first", "mean"]
@@ -341,7 +317,7 @@ class TrainOptions(Settings):
     """The options of a training, as they are given."""
 
     model: str = DEFAULT_MODEL
-    """Pre-trained model: a hub name, a folder, or minilm for the one that the demo extra installs."""
+    """Pre-trained model: a hub name, a folder, minilm (extra demo); or tfidf for TF-IDF with logistic regression."""
     effort: Effort = "normal"
     """How much work to spend: quick, normal or thorough. It stands for the options left unset (docs/efforts.md)."""
     recipe: RecipeName = "auto"
@@ -434,11 +410,24 @@ class TrainSettings(TrainOptions):
             check_choice("long_texts", self.long_texts, get_args(LongTexts))
         if self.population is not None:
             check_population(self.population)
+        self._check_tfidf()
         self._check_windows()
         for name, kind in (("device", Device), ("precision", Precision), ("pooling", Pooling)):
             check_choice(name, getattr(self, name), get_args(kind))
         self._check_recipe()
         self._check_leaner()
+
+    def _check_tfidf(self) -> None:
+        named = [name for name in OF_NETWORKS if getattr(self, name) != getattr(TrainOptions, name)]
+        if self.is_tfidf and named:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in named)
+            what = f"The model tfidf is no network, and {options} would mean nothing."
+            raise SettingsError(what, "Remove what is named here, or take a pre-trained model.")
+
+    @property
+    def is_tfidf(self) -> bool:
+        """Whether the model is TF-IDF with logistic regression."""
+        return self.model == TFIDF
 
     def _check_recipe(self) -> None:
         for name, value in RECIPES.get(self.recipe, {}).items():
@@ -514,13 +503,15 @@ class TrainSettings(TrainOptions):
 
         A recipe counts in steps: of few texts an epoch has few, and an effort's epochs would hardly move the weights.
         """
-        if self.recipe not in LEAST_STEPS or self.epochs is not None:
+        if self.is_tfidf or self.recipe not in LEAST_STEPS or self.epochs is not None:
             return self
         epochs = math.ceil(LEAST_STEPS[self.recipe] / math.ceil(n / self.batch_size))
         return replace(self, epochs=max(epochs, self.planned.epochs))
 
     def resolved(self) -> Self:
         """Return the settings with what the effort stands for filled in; a length stays unset, as models differ."""
+        if self.is_tfidf:
+            return self
         filled = replace(self, **{**self.planned.to_dict(), "max_length": self.max_length})
         if filled.long_texts != "windows":
             return filled
@@ -528,6 +519,12 @@ class TrainSettings(TrainOptions):
         return replace(filled, window_overlap=overlap, window_pooling=self.window_pooling or "mean")
 
 
+OF_NETWORKS = tuple(
+    "effort recipe epochs freeze head_start batch_size learning_rate warmup weight_decay max_grad_norm metric lora "
+    "attention_dropout max_length long_texts window_overlap window_pooling pooling device precision token_budget "
+    "deterministic checkpoint_minutes backend class_weights checkpoint_activations".split()
+)
+"""Options of `TrainSettings` that mean nothing to TF-IDF with logistic regression; `seeds` are those of a curve."""
 FREE_TO_CHANGE = {
     "device": "in one precision it moves last bits at most; the precision that was resolved is looked after by itself",
     "token_budget": "it cuts a step into passes, and each text weighs the same whatever the cut",

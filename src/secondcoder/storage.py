@@ -164,9 +164,11 @@ def write_arrays(path: Path, arrays: Mapping[str, "NDArray[Any]"], about: str = 
     import safetensors.numpy
 
     with atomic_path(path) as temporary, storage_errors(path):
-        said = {"about": about, "sha256": _hash_of(arrays, about)}
-        # Not `save_file`, whose files only their owner may read.
-        temporary.write_bytes(safetensors.numpy.save(dict(arrays), metadata=said))
+        said = {"about": about, "sha256": sha256_arrays(arrays, about)}
+        # Not `save_file`, whose files only their owner may read. An array of another order would be written as it lies
+        # in memory, and read with its rows and columns mixed up.
+        rows_first = {name: array.copy(order="C") for name, array in arrays.items()}
+        temporary.write_bytes(safetensors.numpy.save(rows_first, metadata=said))
 
 
 def read_arrays(path: Path) -> "tuple[dict[str, NDArray[Any]], str] | None":
@@ -180,10 +182,11 @@ def read_arrays(path: Path) -> "tuple[dict[str, NDArray[Any]], str] | None":
     except (OSError, safetensors.SafetensorError):
         return None
     about = said.get("about", "")
-    return (arrays, about) if said.get("sha256") == _hash_of(arrays, about) else None
+    return (arrays, about) if said.get("sha256") == sha256_arrays(arrays, about) else None
 
 
-def _hash_of(arrays: Mapping[str, "NDArray[Any]"], about: str) -> str:
+def sha256_arrays(arrays: Mapping[str, "NDArray[Any]"], about: str = "") -> str:
+    """Return one SHA-256 over arrays by name and what is said about them, as `write_arrays` writes them."""
     digest = hashlib.sha256(about.encode())
     for name in sorted(arrays):
         digest.update(name.encode())

@@ -66,12 +66,12 @@ def test_labels_follow_probabilities_and_any_iterable_will_do(model):
 @pytest.mark.numeric
 def test_more_texts_than_a_window_come_out_in_order(model, monkeypatch):
     expected = model.logits(TEXTS)
-    monkeypatch.setattr("secondcoder.model.model._WINDOW", 7)
+    monkeypatch.setattr("secondcoder.model.classifier._WINDOW", 7)
     assert np.array_equal(model.logits(TEXTS), expected)
 
 
 def test_what_is_no_text_is_refused_with_its_row(model, monkeypatch):
-    monkeypatch.setattr("secondcoder.model.model._WINDOW", 1)
+    monkeypatch.setattr("secondcoder.model.classifier._WINDOW", 1)
     cases = (("tax", "single text"), (["tax", " "], "Text 2 is empty"), (["tax", None], "Text 2 is None"))
     for texts, message in cases:
         with pytest.raises(DataError, match=message):

@@ -18,7 +18,7 @@ from secondcoder.evaluation.thresholds import tune_threshold
 from secondcoder.storage import read_arrays
 from secondcoder.training import tfidf
 from secondcoder.training.baselines import TfidfLogistic, fit_baselines
-from secondcoder.training.tfidf import Regressions, TfidfSettings, choose_settings, described, terms_a_kind
+from secondcoder.training.tfidf import Learner, TfidfSettings, choose_settings, described, terms_a_kind
 
 NAMES = ("economic", "social")
 STEMS = {
@@ -371,9 +371,9 @@ def test_what_balanced_weights_do_to_probabilities_is_said():
     features = rare[:, np.newaxis] + random.normal(0, 1, (2000, 3))
     means = {}
     for balanced in (True, False):
-        regressions = Regressions(task_rules("multi-class"), balanced=balanced)
-        regressions.fit(features, rare, 2, strength=10.0)
-        means[balanced] = regressions.probabilities(features)[:, 1].mean()
+        learner = Learner(task_rules("multi-class"), balanced=balanced)
+        regressions = learner.fit(features, rare, 2, strength=10.0)
+        means[balanced] = regressions.probabilities(features @ regressions.weights.T)[:, 1].mean()
     assert means[False] == pytest.approx(rare.mean(), abs=0.01)
     assert means[True] > 2 * rare.mean()
     for balanced in (True, False):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from secondcoder.cli.inputs import read_corpus
 from secondcoder.cli.output import Columns, Json, Parts, print_json, print_table, say, tell
 from secondcoder.errors import MissingExtraError, SplitError
-from secondcoder.settings import DEFAULT_SEED, ReadSettings, SplitSettings
+from secondcoder.settings import DEFAULT_SEED, TFIDF, ReadSettings, SplitSettings
 
 if TYPE_CHECKING:
     from secondcoder.corpus.checks import CheckReport
@@ -136,9 +136,11 @@ def _divide(
 
 
 def _find_encoder(model: str | None, max_length: int | None) -> "TextEncoder | None":
-    """Return the tokenisation to count with; without a name, that of the packaged model, if it is there."""
+    """Return the tokenisation to count with, none for TF-IDF; without a name, that of the packaged model if there."""
     from secondcoder.model.loading import load_encoder
 
+    if model == TFIDF:
+        return None
     if model is not None:
         return load_encoder(model, max_length=max_length)
     try:

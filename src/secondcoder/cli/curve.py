@@ -131,7 +131,8 @@ def _print_curve(found: "LearningCurve", study: "Study", more: int) -> None:
         say("Each size is drawn by chance, with the shares of the labels kept, and contains the smaller ones.")
     else:
         say("Each size adds whole groups, as new labels would come from new ones, and contains the smaller sizes.")
-    say("Dev chose the epochs too, so the figures are a little optimistic; their rise is what counts.")
+    if not study.settings.is_tfidf:
+        say("Dev chose the epochs too, so the figures are a little optimistic; their rise is what counts.")
 
 
 def _spread(figures: list[float]) -> float | None:

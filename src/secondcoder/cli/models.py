@@ -55,6 +55,7 @@ def models(*, model: Annotated[tuple[str, ...], Parameter(negative="")] = (), js
     say()
     for family in FAMILIES:
         say(f"{family.title}: {family.when}")
+    say("TF-IDF with logistic regression (--model tfidf): where it is as good, which reports say; trained in seconds.")
     say()
     say("What is peculiar about each, and what was tested: docs/models.md.")
 
@@ -75,15 +76,11 @@ def show(folder: Path, /, *, json: Json = False) -> None:
 
     run = Run(folder) if (folder / RUN_FILE).is_file() else None
     model = load_model(folder) if run is None else run.model
-    config = model.network.config
     facts = {
         "labels": ", ".join(model.label_names),
         "positive": model.card.positive,
         **model.summary(),
-        "layers": getattr(config, "num_hidden_layers", None),
-        "hidden_size": getattr(config, "hidden_size", None),
-        "long_texts": model.card.long_texts,
-        "window_pooling": model.card.window_pooling,
+        **model.details(),
         "text_column": model.card.text_column,
     }
     if run is not None:
@@ -96,10 +93,11 @@ def show(folder: Path, /, *, json: Json = False) -> None:
         return
     from secondcoder.evaluation.tasks import task_rules
 
+    facts.pop("terms", None)  # what of it concerns people is among the details
     if not task_rules(model.card.task).writes_lists:
         facts.pop("separator", None)  # nothing to join
     print_table(["", str(folder)], ([name, _shown(value)] for name, value in facts.items()))
-    print_table(["part of the network", "parameters"], layers)
+    print_table(["part of the model", "parameters"], layers)
     for part, by in figures.items():
         print_figures(by, title=f"Figures on {part}")
 

@@ -211,9 +211,14 @@ def print_run(run: "Run", *, as_json: bool) -> None:
             }
         )
         return
-    chosen = chosen_on_dev(model := figures[MODEL_NAME])
+    chosen = chosen_on_dev(model := figures[MODEL_NAME], not run.is_tfidf)
     print_figures(figures, title=f"Dev ({model.n:,} texts); dev chose {chosen}, so these figures are optimistic")
     say_baselines(run, "dev")
+    if run.is_tfidf:
+        from secondcoder.training.tfidf import TfidfSettings
+
+        given = TfidfSettings.from_dict(run.info["results"]["terms"]).description
+        say(f"The model is TF-IDF with logistic regression itself, compared with the majority only: {given}.")
     say_winner(run, "dev")
     _say_guarantee(run)
     say(f"Run: {run.folder} ({run.info['seconds']:.0f} s)   Report: {run.folder / 'report.html'}")
@@ -249,6 +254,7 @@ def say_baselines(run: "Run", part: str) -> None:
 def say_winner(run: "Run", part: str) -> None:
     """Say it where a baseline is as good: nobody should have to compare columns to see that."""
     from secondcoder.evaluation.comparison import Comparison
+    from secondcoder.reporting.formatting import TFIDF
     from secondcoder.runs.folder import MODEL_NAME
 
     figures = run.evaluations[part]
@@ -257,7 +263,8 @@ def say_winner(run: "Run", part: str) -> None:
         other = evaluation.figure(name)
         if who != MODEL_NAME and round(other, 3) >= round(value, 3):
             verdict = "LOSES to" if round(other, 3) > round(value, 3) else "is no better than"
-            say(f"The model {verdict} the baseline {who}: {name} {value:.3f} against {other:.3f}.")
+            take = " Train it by --model tfidf." if who == TFIDF else ""
+            say(f"The model {verdict} the baseline {who}: {name} {value:.3f} against {other:.3f}.{take}")
     for who, lead in run.leads.get(part, {}).items():
         d = Comparison.from_dict(lead).differences[0]
         if d.interval is not None and d.difference is not None:

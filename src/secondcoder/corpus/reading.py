@@ -20,7 +20,7 @@ from secondcoder.corpus.frames import Rows, from_memory
 from secondcoder.corpus.labels import label_roles, read_labels
 from secondcoder.errors import ColumnError, DataError, SettingsError
 from secondcoder.formats.files import read_table
-from secondcoder.settings import DEFAULT_SEED, ReadSettings, as_label_mapping
+from secondcoder.settings import DEFAULT_SEED, ReadSettings
 from secondcoder.signatures import takes
 from secondcoder.storage import sha256_file, sha256_strings
 
@@ -292,3 +292,29 @@ def _with_hash(corpus: Corpus) -> Corpus:
     shares = () if corpus.shares is None else (corpus.shares.ravel().astype(str).tolist(),)
     key = sha256_strings(corpus.ids, corpus.texts, corpus.labels, *shares)
     return replace(corpus, source=replace(corpus.source, sha256=key))
+
+
+def parse_label_names(text: str) -> dict[str, str]:
+    """Return the mapping that ``"0=negative,1=positive"`` spells out.
+
+    Raises
+    ------
+    SettingsError
+        If a pair has no ``=``, a code comes twice, or two codes get one name.
+    """
+    mapping: dict[str, str] = {}
+    for pair in text.split(","):
+        code, equals, name = (piece.strip() for piece in pair.partition("="))
+        if not (code and equals and name):
+            raise SettingsError(f"label names {text!r}: {pair!r} is not CODE=NAME.", "Write 0=negative,1=positive.")
+        if code in mapping or name in mapping.values():
+            raise SettingsError(f"label names {text!r}: {pair!r} repeats a code or a name.", "Name each code once.")
+        mapping[code] = name
+    return mapping
+
+
+def as_label_mapping(label_names: Mapping[str, str] | str | None) -> dict[str, str]:
+    """Return label names given either way as a mapping, empty where none are given."""
+    if label_names is None:
+        return {}
+    return parse_label_names(label_names) if isinstance(label_names, str) else dict(label_names)

@@ -25,8 +25,8 @@ from secondcoder.labelling.inputs import Cursor, Inputs, Placed
 from secondcoder.labelling.journal import Work, finish, finished
 from secondcoder.labelling.outputs import Output, find_output
 from secondcoder.labelling.summary import LabelSummary, Tally
+from secondcoder.model.classifier import Classifier
 from secondcoder.model.loading import load_model
-from secondcoder.model.model import Model
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.run import Run
 from secondcoder.settings import LabelSettings
@@ -284,7 +284,7 @@ def _text_column(inputs: Inputs, name: str | None) -> str:
 class LabelArguments(LabelSettings):
     """What `label` is called with."""
 
-    model: Model | Run | Path | str = field(kw_only=False)
+    model: Classifier | Run | Path | str = field(kw_only=False)
     source: Path | str | Sequence[Path | str] = field(kw_only=False)
     output: Path | str
     progress: Progress | None = None
@@ -328,13 +328,13 @@ def label(given: LabelArguments) -> LabelSummary:
         return label_file(opened, given.source, Path(given.output), **settings.to_dict(), progress=progress)
 
 
-def _loader(model: Model | Run | Path | str, told: LabelSettings) -> Callable[[], Model]:
+def _loader(model: Classifier | Run | Path | str, told: LabelSettings) -> Callable[[], Classifier]:
     """Return what gets the model; with Ray, in another process."""
     on_ray = told.engine == "ray"
-    if not isinstance(model, Run | Model):
+    if not isinstance(model, Run | Classifier):
         folder = Path(model).absolute() if on_ray else model
         return partial(load_model, folder, device=told.device, precision=told.precision, backend=told.backend)
-    if (told.device, told.precision, told.backend) != ("auto",) * 3 or (on_ray and isinstance(model, Model)):
+    if (told.device, told.precision, told.backend) != ("auto",) * 3 or (on_ray and isinstance(model, Classifier)):
         raise SettingsError(
             "device, precision, backend or engine 'ray' was named for a model that has been loaded already.",
             "Name the run's folder instead, or load the model with them: secondcoder.load(folder, device=..., ...).",

@@ -15,7 +15,8 @@ from secondcoder.errors import ModelError
 from secondcoder.evaluation.multiclass import decide_class
 from secondcoder.evaluation.tasks import task_rules
 from secondcoder.model.backends import ResolvedPrecision, resolve_precision
-from secondcoder.model.model import Model, Scores
+from secondcoder.model.classifier import Scores
+from secondcoder.model.model import Model
 from secondcoder.model.openvino_backend import (
     OpenVINOBackend,
     compressed,

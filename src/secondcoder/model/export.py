@@ -28,7 +28,8 @@ from secondcoder.model.backend_choice import (
     int8_ways,
 )
 from secondcoder.model.backends import ResolvedPrecision, TorchBackend
-from secondcoder.model.model import Model, Scores
+from secondcoder.model.classifier import Scores
+from secondcoder.model.model import Model
 from secondcoder.model.openvino_backend import (
     BY_TORCH,
     OpenVINOBackend,

@@ -11,8 +11,9 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig, P
 
 from secondcoder.errors import ModelError, SettingsError
 from secondcoder.model.backends import ResolvedPrecision, place, resolve_device, resolve_precision
+from secondcoder.model.classifier import CARD_FILE, CARD_FORMAT, Classifier, ModelCard, not_those_saved
 from secondcoder.model.families import BY_TYPE
-from secondcoder.model.model import CARD_FILE, CARD_FORMAT, CONVERTED, CONVERTED_FILES, WEIGHTS_FILE, Model, ModelCard
+from secondcoder.model.model import CONVERTED, CONVERTED_FILES, WEIGHTS_FILE, Model
 from secondcoder.model.openvino_backend import OpenVINOBackend
 from secondcoder.model.pooling import restore_short_form
 from secondcoder.model.pretrained import (
@@ -24,9 +25,11 @@ from secondcoder.model.pretrained import (
     quiet_transformers,
     read_config,
 )
+from secondcoder.model.tfidf_model import TfidfModel
 from secondcoder.model.tokenisation import TextEncoder, choose_max_length, count_positions
 from secondcoder.settings import (
     DEFAULT_OVERLAP,
+    TFIDF,
     BackendName,
     Device,
     LongTexts,
@@ -88,7 +91,7 @@ def start_model(
 
 def load_model(
     folder: Path | str, *, device: Device = "auto", precision: Precision = "auto", backend: BackendName = "auto"
-) -> Model:
+) -> Classifier:
     """Return a saved model.
 
     Parameters
@@ -113,6 +116,26 @@ def load_model(
     """
     folder = _find_model_folder(Path(folder))
     judged, saved_sha256, converted_sha256 = _read_card(folder)
+    if judged.base_model != TFIDF:
+        return _load_network(folder, judged, (saved_sha256, converted_sha256), device, precision, backend)
+    if (device, precision, backend) != ("auto",) * 3:
+        raise ModelError(
+            f"{folder} is TF-IDF with logistic regression, which leaves no choice of device, precision or backend.",
+            "Remove --device, --precision and --backend.",
+        )
+    return TfidfModel.load(folder, judged, saved_sha256)
+
+
+def _load_network(
+    folder: Path,
+    judged: ModelCard,
+    hashes: tuple[str, str],
+    device: Device,
+    precision: Precision,
+    backend: BackendName,
+) -> Model:
+    """Return the transformer in a folder, whose card has been read, with the hashes that it names."""
+    saved_sha256, converted_sha256 = hashes
     card = _as_told(judged, folder, device=device, precision=precision, backend=backend)
     converts = card.backend == "openvino"
     if not (folder / WEIGHTS_FILE).is_file():
@@ -122,7 +145,7 @@ def load_model(
     sha256 = sha256_file(folder / WEIGHTS_FILE)
     if sha256 != saved_sha256:
         raise ModelError(
-            f"The weights in {folder} are not those that were saved (SHA-256 {sha256}, saved {saved_sha256}).",
+            not_those_saved(folder, sha256, saved_sha256),
             "Copy the model folder again, or train again.",
         )
     with explain_loading(str(folder)), quiet_transformers():
@@ -191,11 +214,15 @@ def load_encoder(
     if (Path(name).is_dir() and not (Path(name) / "config.json").is_file()) or (Path(name) / CARD_FILE).is_file():
         folder = _find_model_folder(Path(name))
         card, _, _ = _read_card(folder)
+        if card.base_model == TFIDF:
+            raise _no_tokens(name)
         with explain_loading(name), quiet_transformers():
             read_config(str(folder))  # refused as it would be with its weights
             tokenizer = load_tokenizer(str(folder))
         limit = choose_max_length(max_length or card.max_length, tokenizer, card.max_length)
         long_texts, overlap = long_texts or card.long_texts, card.window_overlap
+    elif name == TFIDF:
+        raise _no_tokens(name)
     else:
         location = locate(name)
         with explain_loading(name), quiet_transformers():
@@ -210,6 +237,13 @@ def load_encoder(
         )
     overlap = overlap if window_overlap is None else window_overlap
     return _encoder(tokenizer, limit, long_texts, overlap)
+
+
+def _no_tokens(name: str) -> ModelError:
+    return ModelError(
+        f"{name} is TF-IDF with logistic regression, which counts words and characters and has no tokens.",
+        "Name a pre-trained model, or a run of one.",
+    )
 
 
 def _as_told(card: ModelCard, folder: Path, *, device: Device, precision: Precision, backend: BackendName) -> ModelCard:

@@ -1,4 +1,4 @@
-"""The classifier: weights, tokenizer, label names, and where it comes from.
+"""The transformer as a classifier: weights, tokenizer, label names, and where it comes from.
 
 In: texts. Out: logits, probabilities, labels. A model is saved as an ordinary transformers folder with one more file,
 ``secondcoder.json``, and is whole or refused when it is loaded.
@@ -7,135 +7,43 @@ In: texts. Out: logits, probabilities, labels. A model is saved as an ordinary t
 import contextlib
 import re
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from secondcoder.corpus.corpus import SEPARATOR, Corpus
-from secondcoder.corpus.corpus import TaskName as LabelTask
-from secondcoder.errors import DataError
 from secondcoder.evaluation.tasks import task_rules
-from secondcoder.model.backends import Backend, ResolvedPrecision, TorchBackend
+from secondcoder.model.backends import Backend, TorchBackend
 from secondcoder.model.batches import Batch, fixed_shapes
+from secondcoder.model.classifier import CARD_FILE, CARD_FORMAT, Classifier, ModelCard, Scores, check_texts
 from secondcoder.model.concurrency import compute_batches
 from secondcoder.model.openvino_backend import FILE_NAME, WEIGHTS_NAME, OpenVINOBackend
 from secondcoder.model.pooling import pooled_by, saved_form
 from secondcoder.model.pretrained import quiet_transformers
-from secondcoder.model.tokenisation import Encoded, TextEncoder
-from secondcoder.progress import ProgressTask
-from secondcoder.settings import LongTexts, WindowPooling
+from secondcoder.model.tokenisation import Encoded, TextEncoder, describe_lengths
+from secondcoder.progress import Progress, ProgressTask
+from secondcoder.settings import BackendName, Device
 from secondcoder.storage import atomic_path, sha256_file, sha256_strings, storage_errors, write_json
 
+if TYPE_CHECKING:
+    from secondcoder.model.attribution import Explained
+    from secondcoder.model.backend_choice import Choice, DevReference
 
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """What the model says about n texts.
-
-    Attributes
-    ----------
-    logits : ndarray of shape (n, k)
-        Columns in the order of the model's label names.
-    truncated : ndarray of shape (n,)
-        Which texts were cut before they were read.
-    n_tokens : ndarray of shape (n,)
-        Lengths in tokens before truncation.
-    task
-        The label scheme, which says what logits stand for.
-    """
-
-    logits: NDArray[np.float32]
-    truncated: NDArray[np.bool_]
-    n_tokens: NDArray[np.int64]
-    task: LabelTask = "multi-class"
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """What the logits stand for, shape (n, k): of one class among k, or of each class alone."""
-        return task_rules(self.task).probabilities(self.logits)
-
-
-CARD_FILE = "secondcoder.json"
-CARD_FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
 CONVERTED = "openvino"
 """Folder in the model folder with what OpenVINO computes, where it does."""
 CONVERTED_FILES = (FILE_NAME, WEIGHTS_NAME)
-# Texts scored at a time: sorting by length needs many, memory wants few.
-_WINDOW = 4096
 # The start of a weight's name up to its layer's number: "bert.encoder.layer.0", "model.layers.11".
 _LAYER = re.compile(r".*?\.\d+(?=\.)")
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """What a model knows of itself besides its weights; stored as ``secondcoder.json``.
-
-    Attributes
-    ----------
-    label_names
-        The classes, in the order of the logits.
-    positive
-        The positive class of a two-class task, or None.
-    text_column
-        The column that the training texts came from, or None.
-    max_length
-        Most tokens that are read at once.
-    long_texts
-        What becomes of a longer text.
-    window_overlap, window_pooling
-        Of windows: the least overlap, as it was set, and how the logits of a text's windows become the text's. None
-        without windows.
-    backend, precision
-        What the figures in the run were computed with, and so what labels.
-    base_model
-        The pre-trained model it was made from.
-    temperature
-        What the head's last layer was divided by, so that probabilities mean what they say; 1 if it was not.
-    min_confidence
-        The confidence from which on labels keep the error that training was asked to keep, or None.
-    task
-        Whether a text has one label, one of ordered classes, or any number of them.
-    thresholds
-        By class: the probability from which it is given, where that was tuned. Without it, of one label a text the most
-        probable class, of several those with 0.5 and more.
-    separator
-        What joins the names of a set of labels in files.
-    """
-
-    label_names: tuple[str, ...]
-    max_length: int
-    long_texts: LongTexts
-    precision: ResolvedPrecision
-    base_model: str
-    window_overlap: float | None = None
-    window_pooling: WindowPooling | None = None
-    backend: str = "torch"
-    positive: str | None = None
-    text_column: str | None = None
-    temperature: float = 1.0
-    min_confidence: float | None = None
-    task: LabelTask = "multi-class"
-    thresholds: dict[str, float] = field(default_factory=dict)
-    separator: str = SEPARATOR
-
-    def with_scheme_of(self, rows: Corpus) -> "ModelCard":
-        """Return the card of a model that is trained on these rows' kind of labels."""
-        return replace(self, task=rows.task, separator=rows.separator)
-
-    def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64] | NDArray[np.bool_]:
-        """Return the classes that probabilities of shape (n, k) make: positions, shape (n,); or sets, shape (n, k)."""
-        return task_rules(self.task).decide(probabilities, self.thresholds, self.label_names)
-
-
-class Model:
-    """A text classifier.
+class Model(Classifier):
+    """A text classifier by a transformer.
 
     Parameters
     ----------
@@ -162,23 +70,10 @@ class Model:
         self.judged_with = ""
         self.backend: Backend = TorchBackend(network, card.precision)
 
-    def __repr__(self) -> str:
-        return f"<Model from {self.card.base_model}, labels: {', '.join(self.label_names)}>"
-
     @property
-    def label_names(self) -> tuple[str, ...]:
-        """The classes, in the order of the columns of `predict_proba`."""
-        return self.card.label_names
-
-    @property
-    def text_column(self) -> str | None:
-        """The column that the training texts came from."""
-        return self.card.text_column
-
-    @property
-    def precision(self) -> ResolvedPrecision:
-        """The arithmetic that this model computes in."""
-        return self.card.precision
+    def device(self) -> Device:
+        """Where to load it so that it computes as it does here."""
+        return cast(Device, "auto" if self.card.backend == "openvino" else self.backend.device.type)
 
     def use(self, backend: Backend) -> None:
         """Compute with this backend from now on, and say so on the card."""
@@ -192,8 +87,6 @@ class Model:
 
     def summary(self) -> dict[str, Any]:
         """Return what the run folder says about the model, as plain JSON values."""
-        card = self.card
-        decides = {"task": card.task, "thresholds": card.thresholds, "separator": card.separator}
         return {
             "base_model": self.card.base_model,
             "revision": getattr(self.network.config, "_commit_hash", None),
@@ -206,7 +99,7 @@ class Model:
             "device": str(self.backend.device),
             "threads": torch.get_num_threads(),
             "weights_sha256": self.sha256,
-            **(decides if card.thresholds or card.task != "multi-class" else {}),
+            **self.card.decides,
             **({"judged_with": self.judged_with} if self.judged_with else {}),
         }
 
@@ -219,36 +112,6 @@ class Model:
             found[key] = found.get(key, 0) + parameter.numel()
         return list(found.items())
 
-    def predict(self, texts: Iterable[str]) -> list[Any]:
-        """Return the label of each text, a string; where a text may have several, a tuple of them, perhaps empty."""
-        card = self.card
-        return task_rules(card.task).named(card.decide(self.predict_proba(texts)), card.label_names)
-
-    def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
-        """Return the probability of each class for each text, ndarray of shape (n, k), columns as `label_names`.
-
-        Rows sum to 1, but where a text may have several classes: then each probability is that of its class alone.
-        """
-        return task_rules(self.card.task).probabilities(self.logits(texts))
-
-    def logits(self, texts: Iterable[str]) -> NDArray[np.float32]:
-        """Return the logits of each text, ndarray of shape (n, k), in the order of the texts.
-
-        Raises
-        ------
-        DataError
-            If something is not a text, or is an empty one.
-        """
-        if isinstance(texts, str):
-            raise DataError(f"A single text was given: {texts[:40]!r}.", "Put it in a list: [text].")
-        iterator = iter(texts)
-        found = [np.empty((0, len(self.label_names)), np.float32)]
-        n = 0
-        while window := list(islice(iterator, _WINDOW)):
-            found.append(self.score(window, first_row=n).logits)
-            n += len(window)
-        return np.concatenate(found)
-
     def score(self, texts: Sequence[str], *, progress: ProgressTask | None = None, first_row: int = 0) -> Scores:
         """Return what the model says about the texts, all encoded at once.
 
@@ -260,11 +123,7 @@ class Model:
         DataError
             If something is not a text, or is an empty one; the message counts rows from `first_row`.
         """
-        for i, text in enumerate(texts, first_row):
-            if not isinstance(text, str):
-                raise DataError(f"Text {i + 1} is {text!r}, of type {type(text).__name__}.", "Give strings.")
-            if not text.strip():
-                raise DataError(f"Text {i + 1} is empty.", "Leave it out; secondcoder label does so and says why.")
+        check_texts(texts, first_row)
         return self.score_encoded(self.encoder.encode(texts), progress=progress)
 
     def score_encoded(self, encoded: Encoded, *, progress: ProgressTask | None = None) -> Scores:
@@ -291,6 +150,43 @@ class Model:
                     progress.advance(int(firsts[batch.rows].sum()))
         logits = windows.pool(logits, self.card.window_pooling or "mean")
         return Scores(logits, encoded.truncated, encoded.full_lengths, self.card.task)
+
+    def details(self) -> dict[str, Any]:
+        """Return what `summary` leaves out and people may want to know."""
+        config = self.network.config
+        return {
+            "layers": getattr(config, "num_hidden_layers", None),
+            "hidden_size": getattr(config, "hidden_size", None),
+            "long_texts": self.card.long_texts,
+            "window_pooling": self.card.window_pooling,
+        }
+
+    def describe_lengths(self, n_tokens: NDArray[np.int64]) -> dict[str, Any] | None:
+        """Return how long texts are, in tokens, and what becomes of long ones."""
+        return describe_lengths(n_tokens, self.encoder)
+
+    def best_temperature(self, gold: NDArray[Any], scores: Scores) -> float:
+        """Return the temperature that fits best what it says about texts with gold labels."""
+        return task_rules(self.card.task).temperature(gold, scores.logits)
+
+    def temper(self, temperature: float) -> None:
+        """Fold a temperature into the head; see `secondcoder.model.temperature.fold_temperature`."""
+        from secondcoder.model.temperature import fold_temperature
+
+        fold_temperature(self, temperature)
+        self.card = replace(self.card, temperature=temperature)
+
+    def choose_backend(self, asked: BackendName, judges: "DevReference", progress: Progress) -> "Choice":
+        """Take the backend that labels; see `secondcoder.model.backend_choice.choose_backend`."""
+        from secondcoder.model.backend_choice import choose_backend
+
+        return choose_backend(self, asked, judges, progress)
+
+    def explain(self, texts: Sequence[str], labels: Sequence[str]) -> "Explained":
+        """Return the words that push to labels; see `secondcoder.model.attribution.explain_some`."""
+        from secondcoder.model.attribution import explain_some
+
+        return explain_some(self, texts, labels)
 
     def save(self, folder: Path) -> None:
         """Write the model folder, whole or not at all; plain ``transformers.pipeline`` loads it too."""

@@ -28,7 +28,7 @@ from secondcoder.errors import MissingExtraError, ModelError, StorageError
 from secondcoder.model.allowlist import check_config, check_files
 from secondcoder.model.families import BY_TYPE, suggest
 from secondcoder.model.pooling import pooling_of, read_mean
-from secondcoder.settings import Pooling
+from secondcoder.settings import TFIDF, Pooling
 from secondcoder.storage import sha256_file, sha256_strings
 
 # Names under which vocabularies keep a token that was never trained on and may pad, the most telling first.
@@ -152,12 +152,14 @@ def locate(name: str) -> str:
 
 
 def pretrained_sha256(name: str) -> str | None:
-    """Return the SHA-256 of the weights in the folder that a model name stands for; None of the hub's.
+    """Return the SHA-256 of the weights in the folder that a model name stands for; None of the hub's, and of TF-IDF.
 
     Of weights in several files it is that of their SHA-256s, in the order of the files' names.
     """
     if name == MINILM:
         return _MINILM_SHA256  # looked at whenever it is located
+    if name == TFIDF:
+        return None
     with contextlib.suppress(ModelError, StorageError):
         hashes = [sha256_file(path) for path in sorted(Path(locate(name)).glob("*.safetensors"))]
         if hashes:

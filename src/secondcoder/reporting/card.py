@@ -48,8 +48,8 @@ def render_card(content: ReportContent) -> str:
 
 def _metadata(c: ReportContent, shown: Shown) -> str:
     """Return the YAML in front; every value is written as JSON, which YAML contains."""
-    lines = ["library_name: transformers", "pipeline_tag: text-classification"]
-    if _HUB_NAME.fullmatch(c.model):
+    lines = [f"library_name: {'secondcoder' if c.tfidf else 'transformers'}", "pipeline_tag: text-classification"]
+    if not c.tfidf and _HUB_NAME.fullmatch(c.model):
         lines.append(f"base_model: {_json(_ON_THE_HUB.get(c.model, c.model))}")
     lines += ["# license: yours to choose", "# language: not known to secondcoder", "tags:", "- secondcoder"]
     if shown.evaluations:
@@ -85,10 +85,10 @@ def _title(c: ReportContent) -> str:
     rules, both = task_rules(c.task), (joined(names), joined(names, "or"))
     title = rules.asks(*both) if len(names) <= _LONGEST_TITLE else f"{len(names)} classes"
     given = rules.labels_texts(*both)
+    origin = f"{_plain(c.model)}, trained" if c.tfidf else f"Fine-tuned from {_plain(c.model)}"
     return (
         f"# {_plain(c.label_column)}: {title}\n\n"
-        f"Labels texts {given}. Fine-tuned from {_plain(c.model)} on {c.parts['train'].rows:,} "
-        "hand-labelled texts with secondcoder."
+        f"Labels texts {given}. {origin} on {c.parts['train'].rows:,} hand-labelled texts with secondcoder."
     )
 
 
@@ -96,7 +96,7 @@ def _figures(c: ReportContent, shown: Shown) -> str:
     if not shown.judged_on:
         return ""
     model = shown.main[MODEL]
-    part = _PARTS[shown.judged_on].format(chosen_on_dev(model))
+    part = _PARTS[shown.judged_on].format(chosen_on_dev(model, not c.tfidf))
     groups = f" from {model.n_groups:,} groups" if model.n_groups is not None else ""
     names = [name for name in model.leading if name != "weighted-f1"]
     rows = [
@@ -126,7 +126,7 @@ def _figures(c: ReportContent, shown: Shown) -> str:
 def _limits(c: ReportContent, shown: Shown) -> str:
     said = []
     if shown.judged_on == "dev":
-        chosen = chosen_on_dev(shown.main[MODEL])
+        chosen = chosen_on_dev(shown.main[MODEL], not c.tfidf)
         said.append(f"The test part has not been opened; dev chose {chosen}, so these figures are optimistic.")
     if shown.judged_on and (n := shown.main[MODEL].n_groups) is not None and n < FEW_GROUPS:
         only = "" if shown.main[MODEL].scope == "documents" else " The figures are for these only."
@@ -154,6 +154,10 @@ def _limits(c: ReportContent, shown: Shown) -> str:
 
 
 def _use(c: ReportContent, shown: Shown) -> str:
+    if c.tfidf:
+        lines = ["```python", "import secondcoder as sc", "", 'sc.load(".").predict(["Some text."])', "```", ""]
+        lines.append("Or `secondcoder label` with this folder. No other program reads it.")
+        return "\n".join(["## How to use it", "", *lines])
     length = c.settings.get("max_length")
     rules = task_rules(c.task)
     cut = f", truncation=True, max_length={length}" if isinstance(length, int) else ", truncation=True"

@@ -141,6 +141,8 @@ class ReportContent:
         last two may be empty.
     pretrained_sha256
         Of its weights, where these came from a folder.
+    tfidf
+        Where the model is TF-IDF with logistic regression, and so not pre-trained: what it was given, as a phrase.
     task
         Whether a text has one class, one of ordered classes, or any number of them.
     metric, best_epoch, best_seed
@@ -212,6 +214,7 @@ class ReportContent:
     model_kind: str = ""
     model_description: str = ""
     pretrained_sha256: str | None = None
+    tfidf: str = ""
     task: TaskName = "multi-class"
     metric: str = ""
     best_epoch: int | None = None

@@ -95,14 +95,14 @@ def format_progress(value: Any, name: str) -> str:
             return format_value(value)
 
 
-def chosen_on_dev(evaluation: Evaluation) -> str:
+def chosen_on_dev(evaluation: Evaluation, has_epochs: bool = True) -> str:
     """Return what dev chose of the model, so that its figures on dev are optimistic: the epoch, and what was fitted."""
-    chosen = ["the epoch"]
+    chosen = ["the epoch"] if has_epochs else []
     if evaluation.uncalibrated is not None:
         chosen.append("the temperature")
     if evaluation.thresholds:
         chosen.append("the threshold" if len(evaluation.thresholds) == 1 else "the thresholds")
-    return joined(chosen)
+    return joined(chosen) or "nothing"
 
 
 def shortened(text: str, longest: int) -> str:

@@ -28,7 +28,7 @@ from secondcoder.reporting.provenance import (
     population_told,
     task_told,
     temperature_told,
-    training_told,
+    trained_told,
 )
 from secondcoder.reporting.references import REFERENCES
 from secondcoder.splits.units import FEW_GROUPS
@@ -123,10 +123,10 @@ def split_at_gaps(paragraph: str) -> list[str]:
 
 def methods(content: ReportContent, shown: Shown) -> Methods:
     """Return the methods paragraph of a run."""
-    cited: list[str] = ["wolf2020"]
+    cited: list[str] = []
     came_about = (
         (task_told, population_told, parts_told, lengths_told),
-        (model_told, training_told, temperature_told),
+        (model_told, trained_told, temperature_told),
     )
     paragraphs = [" ".join(filter(None, (tell(content, cited) for tell in tellers))) for tellers in came_about]
     paragraphs += [
@@ -359,7 +359,7 @@ def _over_groups(n: int, methods: set[str], cited: list[str]) -> str:
 
 def _training_again(c: ReportContent, shown: Shown) -> str:
     """Say that training again would vary too, which no interval holds."""
-    if not shown.judged_on or c.settings.get("epochs") == 0:
+    if not shown.judged_on or c.settings.get("epochs") == 0 or c.tfidf:
         return ""
     text = "The intervals cover the sampling of texts, not the variation between trainings with other seeds"
     return f"{text}." if len(c.seed_figures) > 1 else f"{text}, which one training cannot show."

@@ -55,7 +55,7 @@ def parts_told(c: ReportContent, cited: list[str]) -> str:
     kept = 0 if c.guarantee is None else c.guarantee.n  # of dev, for choosing a confidence and nothing else
     roles = {
         "train": "trained the classifier",
-        "dev": "chose among its epochs",
+        "dev": "calibrated it" if c.tfidf else "chose among its epochs",
         "test": "judged it" if "test" in c.evaluations else "were set aside",
     }
     used = joined(
@@ -105,6 +105,16 @@ def lengths_told(c: ReportContent, cited: list[str]) -> str:
 
 def model_told(c: ReportContent, cited: list[str]) -> str:
     """Return the pre-trained model: its name, paper and revision; of weights that are not listed, what is known."""
+    version = c.versions.get("secondcoder", "")
+    tool = f"secondcoder{f' {version}' if version else ''}"
+    if c.tfidf:
+        cited.append("pedregosa2011")
+        return (
+            "The classifier is a logistic regression on TF-IDF weights (sublinear term frequency, rows of unit length) "
+            f"of the texts in lower case, fitted by scikit-learn (Pedregosa et al. 2011), with {tool}; no language "
+            f"model was used. It counts {c.tfidf}."
+        )
+    cited.append("wolf2020")
     keys = cited_for(c.model, c.model_kind)
     known = [MODELS[key][0] for key in keys]
     revision, sha256 = c.settings.get("revision"), c.pretrained_sha256
@@ -123,11 +133,16 @@ def model_told(c: ReportContent, cited: list[str]) -> str:
         f"SHA-256 of its weights {sha256[:16]}…" if sha256 else "",
         c.model_description,
     ]
-    version = c.versions.get("secondcoder", "")
     return (
         f"The classifier is built on the pre-trained language model {name} ({'; '.join(filter(None, about))}), with "
-        f"secondcoder{f' {version}' if version else ''} on the transformers library (Wolf et al. 2020)."
+        f"{tool} on the transformers library (Wolf et al. 2020)."
     )
+
+
+def trained_told(c: ReportContent, cited: list[str]) -> str:
+    """Return how the model was trained, of whichever kind it is."""
+    fixed = "Nothing in its training is random: the same texts give the same classifier."
+    return fixed if c.tfidf else training_told(c, cited)
 
 
 def training_told(c: ReportContent, cited: list[str]) -> str:
@@ -282,6 +297,8 @@ def computing_told(c: ReportContent) -> str:
         where = "a CPU" if device == "cpu" else f"a GPU ({device}) beside a CPU"
         told.append(f"Training ran on {where} ({processor}, {counted(cores, 'core')}).")
     used = _PACKAGES | ({"openvino": "OpenVINO"} if backend == "openvino" else {})
+    if c.tfidf:
+        used = {name: shown for name, shown in used.items() if name not in ("torch", "transformers")}
     packages = [f"{shown} {c.versions[name]}" for name, shown in used.items() if name in c.versions]
     if packages:
         told.append(f"Software: {joined(packages)}.")

@@ -76,6 +76,8 @@ METHODS = {
 }
 """Explained in docs/methods.md."""
 TOOLS = {
+    "pedregosa2011": "Pedregosa, F., Varoquaux, G., Gramfort, A., et al. (2011). Scikit-learn: Machine learning in "
+    "Python. Journal of Machine Learning Research, 12, 2825–2830. arXiv:1201.0490",
     "wolf2020": "Wolf, T., et al. (2020). Transformers: State-of-the-art natural language processing. Proceedings of "
     "EMNLP 2020: System Demonstrations, 38–45. doi:10.18653/v1/2020.emnlp-demos.6",
 }

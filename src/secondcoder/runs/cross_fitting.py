@@ -251,7 +251,8 @@ def _predict(
     """Return the probabilities that the model and the baselines give to a fold's rows, and how the training went."""
     settings = TrainSettings(**run.info["settings"]["train"])
     # By torch: what a backend does to labels was measured on the run's dev already.
-    settings = replace(settings, precision=run.info.get("precision", settings.precision), backend="torch")
+    if not settings.is_tfidf:
+        settings = replace(settings, precision=run.info.get("precision", settings.precision), backend="torch")
     seed = run.info["seed"]
     model, result = fit_pretrained(
         parts.train, parts.dev, settings=settings, seed=seed, checkpoints=checkpoints, texts=texts, progress=progress
@@ -259,7 +260,9 @@ def _predict(
     finished = finish_classifier(model, result, parts, settings, progress)
     with progress.task("predicting", len(fold.judged)) as task:
         said = {MODEL_NAME: model.score(fold.judged.texts, progress=task).probabilities}
-    baselines = fit_baselines(fold.train, parts.dev, tune_threshold=settings.tune_threshold)
+    baselines = fit_baselines(
+        fold.train, parts.dev, tune_threshold=settings.tune_threshold, is_rival=not settings.is_tfidf
+    )
     said |= {name: baseline.predict_proba(fold.judged.texts) for name, baseline in baselines.items()}
     return said, {
         "train": len(fold.train),

@@ -102,10 +102,10 @@ class Study:
 def study_split(split: Split, settings: TrainSettings, *, seed: int) -> Study:
     """Return the study of a recipe on a split."""
     check_seed(seed)
-    settings, dev = settled_for(split.train, settings), split.dev
+    settings, dev = settled_for(split.train, replace(settings, seeds=1)), split.dev
     if settings.max_error is not None:
         dev = set_aside(dev, seed=seed)[0]  # the other half chooses no epoch
-    settings = replace(settings.sized(len(split.train)).resolved(), seeds=1, max_error=None)
+    settings = replace(settings.sized(len(split.train)).resolved(), max_error=None)
     return Study(split.train, dev, settings, seed)
 
 

@@ -21,7 +21,7 @@ from secondcoder.corpus.reading import corpus_of, load_rows, roles_of
 from secondcoder.errors import DataError
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.tasks import task_rules
-from secondcoder.model.model import Model
+from secondcoder.model.classifier import Classifier
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.folder import judge
 from secondcoder.runs.run import Run
@@ -119,7 +119,7 @@ def evaluate_on(run: Run, corpus: Corpus, *, progress: Progress | None = None) -
     return evaluation, findings
 
 
-def _in_order_of(corpus: Corpus, model: Model) -> Corpus:
+def _in_order_of(corpus: Corpus, model: Classifier) -> Corpus:
     """Return the rows with the label names of the model."""
     card = model.card
     shares = corpus.shares

@@ -6,9 +6,11 @@ In: a run folder. Out: an exported folder.
 from pathlib import Path
 from typing import Literal
 
+from secondcoder.errors import ModelError
 from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.backend_choice import Check, DevReference
 from secondcoder.model.export import ExportFormat, export_model, torch_scores
+from secondcoder.model.model import Model
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.run import Run
 
@@ -50,6 +52,11 @@ def export_run(
     run = run if isinstance(run, Run) else Run(run)
     progress = progress or default_progress()
     model, dev = run.model, run.part("dev")
+    if not isinstance(model, Model):
+        raise ModelError(
+            f"The model in {run.folder} is TF-IDF with logistic regression, which OpenVINO and ONNX do not compute.",
+            "Label with secondcoder, or export the run of a pre-trained model.",
+        )
     if precision is None:
         labels_in_int8 = form == "openvino" and (model.card.backend, model.card.precision) == ("openvino", "int8")
         precision = "int8" if labels_in_int8 else "fp32"

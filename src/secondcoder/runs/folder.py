@@ -24,9 +24,9 @@ from secondcoder.evaluation.evaluate import evaluate_rows
 from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.evaluation.thresholds import Thresholds
+from secondcoder.model.classifier import Classifier
 from secondcoder.model.loading import load_model
-from secondcoder.model.model import Model
-from secondcoder.settings import check_population, migrate_settings
+from secondcoder.settings import TFIDF, check_population, migrate_settings
 from secondcoder.storage import (
     append_json_line,
     atomic_path,
@@ -250,6 +250,11 @@ class RunFolder:
         return str(self.info["status"])
 
     @property
+    def is_tfidf(self) -> bool:
+        """Whether the model is TF-IDF with logistic regression."""
+        return bool(self.info["settings"]["train"]["model"] == TFIDF)
+
+    @property
     def model_folder(self) -> Path:
         """Where the model is."""
         return self.folder / "model"
@@ -260,7 +265,7 @@ class RunFolder:
         return self.folder / CHECKPOINTS
 
     @cached_property
-    def model(self) -> Model:
+    def model(self) -> Classifier:
         """The trained model."""
         if not self.model_folder.exists():
             raise self.no_model()
@@ -359,7 +364,7 @@ class RunFolder:
         with storage_errors(self.folder):
             (self.folder / "history.jsonl").unlink(missing_ok=True)
 
-    def store_model(self, model: Model) -> None:
+    def store_model(self, model: Classifier) -> None:
         """Write the model folder and forget a model that was loaded before."""
         model.save(self.model_folder)
         self.__dict__.pop("model", None)

@@ -3,8 +3,6 @@
 In: rows with gold labels and what the model says about them. Out: ``mistakes.json``, by part.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,18 +11,12 @@ from secondcoder.evaluation.error_analysis import JudgedRows, find_mistakes
 from secondcoder.evaluation.label_errors import find_label_errors
 from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.evaluation.thresholds import Thresholds
-from secondcoder.model.attribution import Attribution, can_explain, check_against_occlusion, explain_all
-from secondcoder.model.model import Model
+from secondcoder.model.attribution import Explained
+from secondcoder.model.classifier import Classifier
 from secondcoder.runs.folder import RunFolder
 from secondcoder.storage import read_json, write_json
 
 MISTAKES_FILE = "mistakes.json"
-# Each word of a text costs a pass through the network: a few short texts take about a second.
-_SHORT = 40
-_CHECKED = 8
-# MiniLM explains some 500 tokens in a second on two cores.
-_MOST_TOKENS = 1500
-_MOST_TOKENS_OF_ONE = 4000  # of a text in many windows
 
 
 def judged_rows(
@@ -61,24 +53,7 @@ def judged_rows(
     )
 
 
-def _explained(model: Model, texts: Sequence[str], labels: Sequence[str]) -> list[Attribution]:
-    """Explain the first of the texts, as many as some seconds allow."""
-    lengths = model.encoder.encode(texts).text_lengths if texts else np.empty(0)
-    few = int(np.searchsorted(np.cumsum(lengths), _MOST_TOKENS))
-    if len(lengths) and lengths[0] <= max(model.encoder.max_length, _MOST_TOKENS_OF_ONE):
-        few = max(1, few)
-    return explain_all(model, texts[:few], labels[:few])
-
-
-def _agreement(model: Model, texts: Sequence[str], labels: Sequence[str]) -> float | None:
-    """Return how well words' weights agree with leaving each word out, on a few short ones of the texts."""
-    short = [i for i, text in enumerate(texts) if len(text.split()) <= _SHORT]
-    if not short:
-        return None
-    return check_against_occlusion(model, [texts[i] for i in short], [labels[i] for i in short], most_texts=_CHECKED)
-
-
-def store_mistakes(run: RunFolder, part: str, judged: JudgedRows, model: Model | None = None) -> None:
+def store_mistakes(run: RunFolder, part: str, judged: JudgedRows, model: Classifier | None = None) -> None:
     """Look at where the model goes wrong on a part, and write it down; what is known of other parts stays.
 
     Stored are the most confident mistakes, the worst groups, errors by length, and likely label errors.
@@ -98,14 +73,13 @@ def store_mistakes(run: RunFolder, part: str, judged: JudgedRows, model: Model |
     mistakes = find_mistakes(judged)
     texts = [mistake.text for mistake in mistakes.confident]
     labels = [mistake.label or mistake.predicted for mistake in mistakes.confident]
-    model = model if model is not None and can_explain(model) else None
-    explained = [] if model is None else _explained(model, texts, labels)
+    explained = Explained() if model is None else model.explain(texts, labels)
     path = run.folder / MISTAKES_FILE
     stored = read_json(path) if path.exists() else {}
     stored[part] = {
         "mistakes": mistakes.to_dict(),
-        "words": [attribution.to_dict() for attribution in explained],
-        "occlusion": None if model is None else _agreement(model, texts, labels),
+        "words": [attribution.to_dict() for attribution in explained.texts],
+        "occlusion": explained.occlusion,
         "label_errors": [error.to_dict() for error in find_label_errors(judged)],
     }
     write_json(path, stored)

@@ -17,8 +17,11 @@ from secondcoder.reporting.content import (
     PartContent,
     ReportContent,
 )
+from secondcoder.reporting.formatting import NAMES
+from secondcoder.reporting.formatting import TFIDF as TFIDF_BASELINE
 from secondcoder.runs.folder import RunFolder
 from secondcoder.runs.openings import Opening, changes, openings_of
+from secondcoder.settings import OF_NETWORKS
 from secondcoder.storage import read_json
 from secondcoder.training.baselines import TfidfLogistic
 from secondcoder.training.recipes import RecipeComparison
@@ -50,19 +53,20 @@ def report_content(run: RunFolder) -> ReportContent:
         label_names=data["label_names"],
         positive=data["positive"],
         task=data.get("task", "multi-class"),
-        model=results["base_model"],
+        model=NAMES[TFIDF_BASELINE] if run.is_tfidf else results["base_model"],
         model_kind=results["model_type"],
         model_description=f"{results['model_type']}, {_counted(results['n_parameters'])} parameters",
         pretrained_sha256=results.get("pretrained_sha256"),
         metric=results["metric"],
-        best_epoch=results["best_epoch"],
+        tfidf=TfidfSettings.from_dict(results["terms"]).description if run.is_tfidf else "",
+        best_epoch=None if run.is_tfidf else results["best_epoch"],
         best_seed=results["best_seed"],
         split_by=data["split_by"],
         parts={part: PartContent(**content) for part, content in data["parts"].items()},
-        lengths=LengthContent(**results["lengths"]),
+        lengths=None if results["lengths"] is None else LengthContent(**results["lengths"]),
         unused=data["unused"],
         findings=[Finding(**finding) for finding in (*data["findings"], *results["findings"])],
-        history=run.history,
+        history=() if run.is_tfidf else run.history,
         evaluations=run.evaluations,
         test_openings=max(run.info.get("test_openings", 0), sum(one.state == "seen" for one in openings)),
         openings=_told(openings, own=results.get("weights_sha256", "")),
@@ -140,13 +144,14 @@ def _agreement(info: Mapping[str, Any]) -> AgreementContent | None:
 def _shown_settings(run: RunFolder) -> dict[str, Any]:
     """Return the settings as they were resolved, in the order of the steps."""
     settings, results = run.info["settings"], run.info["results"]
+    hidden = ("population", *(OF_NETWORKS if run.is_tfidf else ()))
     resolved = ("learning_rate", "max_length", "pooling", "precision", "metric", "backend", "revision")
     return {
         **{name: value for name, value in settings["read"].items() if value is not None},
         **{("split_seed" if name == "seed" else name): value for name, value in settings["split"].items()},
-        **{name: value for name, value in settings["train"].items() if name != "population"},
+        **{name: value for name, value in settings["train"].items() if name not in hidden},
         **_how_chosen(run),
-        **{name: results[name] for name in resolved if results[name] is not None},
+        **{name: results[name] for name in resolved if results.get(name) is not None},
     }
 
 

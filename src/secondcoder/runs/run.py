@@ -74,6 +74,7 @@ class Run(RunFolder):
             dev,
             tune_threshold=settings.get("tune_threshold", False),
             kept=self.folder / BASELINE_FILE,
+            is_rival=not self.is_tfidf,
         )
 
     def write_report(self) -> Path:

@@ -7,7 +7,7 @@ import contextlib
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -15,17 +15,17 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.findings import Finding
 from secondcoder.errors import DataError, ModelError
 from secondcoder.model.backends import resolve_device
+from secondcoder.model.classifier import Classifier
 from secondcoder.model.loading import load_model
 from secondcoder.model.model import Model
 from secondcoder.model.pretrained import pretrained_sha256
 from secondcoder.model.token_cache import TokenCache
-from secondcoder.model.tokenisation import describe_lengths
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.create import as_begun, finish_run, recorded, require_ours, since, start_run
 from secondcoder.runs.folder import ACTIVATIONS, BASELINE_FILE, CHECKPOINTS, TOKENS, RunFolder, now
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
 from secondcoder.runs.run import Run
-from secondcoder.settings import DEFAULT_SEED, Device, TrainOptions, TrainSettings, check_seed
+from secondcoder.settings import DEFAULT_SEED, TrainOptions, TrainSettings, check_seed
 from secondcoder.signatures import takes
 from secondcoder.splits.split import Split, set_aside
 from secondcoder.storage import locked
@@ -99,7 +99,7 @@ def train(given: TrainArguments) -> Run:
     )
 
 
-def keep(run: Run, model: Model, result: Fit, *, parts: LearnedFrom, progress: Progress) -> None:
+def keep(run: Run, model: Classifier, result: Fit, *, parts: LearnedFrom, progress: Progress) -> None:
     """Finish and save the model, judge it and the baselines on dev, and write the report."""
     dev, settings = parts.dev, TrainSettings(**run.info["settings"]["train"])
     finished = finish_classifier(model, result, parts, settings, progress)
@@ -113,13 +113,14 @@ def keep(run: Run, model: Model, result: Fit, *, parts: LearnedFrom, progress: P
     run.store_model(model)
     _compare_saved(run, model, dev)
     kept = run.folder / BASELINE_FILE
-    baselines = fit_baselines(parts.train, dev, tune_threshold=settings.tune_threshold, kept=kept)
+    baselines = fit_baselines(
+        parts.train, dev, tune_threshold=settings.tune_threshold, kept=kept, is_rival=not settings.is_tfidf
+    )
     run.store_evaluation(
         "dev", dev, scores.probabilities, baselines=baselines, temperature=temperature, thresholds=thresholds
     )
     found = judged_rows(dev, scores.probabilities, scores.n_tokens, thresholds=thresholds)
     store_mistakes(run, "dev", found, model)
-    lengths = describe_lengths(result.n_tokens, model.encoder)
     run.update(
         finished=now(),
         seconds=since(run.info["started"]),
@@ -127,7 +128,7 @@ def keep(run: Run, model: Model, result: Fit, *, parts: LearnedFrom, progress: P
             **result.summary(),
             **model.summary(),
             "pretrained_sha256": pretrained_sha256(settings.model),
-            "lengths": lengths,
+            "lengths": model.describe_lengths(result.n_tokens),
             "temperature": temperature,
             "thresholds": thresholds,
             "backend_choice": {"reason": choice.reason, "checks": [check.to_dict() for check in choice.checks]},
@@ -138,11 +139,10 @@ def keep(run: Run, model: Model, result: Fit, *, parts: LearnedFrom, progress: P
     finish_run(run)
 
 
-def _compare_saved(run: Run, trained: Model, dev: Corpus) -> None:
+def _compare_saved(run: Run, trained: Classifier, dev: Corpus) -> None:
     """Load what was saved again; remove it and raise `ModelError` unless it gives the logits of the trained model."""
     texts = dev.texts[:_COMPARED]
-    device = cast(Device, "auto" if trained.card.backend == "openvino" else trained.backend.device.type)
-    saved = load_model(run.model_folder, device=device)
+    saved = load_model(run.model_folder, device=trained.device)
     # Computed now: what is remembered of dev may come from another machine, before a --resume.
     before, after = trained.score(texts).logits, saved.score(texts).logits
     if not np.allclose(after, before, atol=_TOLERANCE[saved.precision], rtol=0):

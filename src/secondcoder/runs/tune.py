@@ -233,6 +233,11 @@ class _GivenUp(Exception):  # noqa: N818  # no error
 
 def _of_one_seed(settings: TrainSettings) -> TrainSettings:
     """Return the settings of a single training."""
+    if settings.is_tfidf:
+        raise SettingsError(
+            "The model tfidf chooses its settings by itself, by cross-validation on train: there is nothing to tune.",
+            "Use secondcoder train.",
+        )
     if settings.seeds not in (None, 1):
         raise SettingsError(
             f"seeds is {settings.seeds}, and a trial is one training.",

@@ -21,9 +21,10 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.environment import one_blas_thread
 from secondcoder.errors import DataError
 from secondcoder.evaluation.tasks import gold_of, task_rules
+from secondcoder.model.ngrams import Terms
+from secondcoder.model.tfidf_model import Learned
 from secondcoder.storage import read_arrays, write_arrays
-from secondcoder.training.ngrams import Terms
-from secondcoder.training.tfidf import Regressions, TfidfSettings, choose_settings, terms_a_kind
+from secondcoder.training.tfidf import Learner, TfidfSettings, choose_settings, terms_a_kind
 
 
 class Baseline(Protocol):
@@ -106,6 +107,8 @@ class TfidfLogistic:
 
     def __init__(self) -> None:
         self.settings = TfidfSettings()
+        self.learned: Learned | None = None
+        """What it has learned; None where nothing can be."""
 
     def fit(self, train: Corpus, dev: Corpus | None = None, *, tune_threshold: bool = False) -> Self:
         """Learn the terms of `train`; return itself.
@@ -126,37 +129,36 @@ class TfidfLogistic:
         """
         texts, labels = _learnable(train)
         self._fallback = MajorityClass().fit(train)
-        self._regressions: Regressions | None = None
         if len(set(labels)) < 2:
             self.settings = TfidfSettings(unlearned="all texts of train are labelled the same")
             return self
         train, k = train.take(train.usable()), len(train.label_names)
         self.settings = choose_settings(train, tune_threshold=tune_threshold)
-        self._terms = Terms(self.settings.kind, terms_a_kind(k))
-        terms = self._terms.fit_transform(texts)  # (n, terms), sparse
-        if self._terms.full:
+        terms = Terms(self.settings.kind, terms_a_kind(k))
+        features = terms.fit_transform(texts)  # (n, terms), sparse
+        if terms.full:
             self.settings = replace(self.settings, most_terms=terms_a_kind(k))
-        self._regressions = Regressions(task_rules(train.task), balanced=self.settings.balanced)
-        self._regressions.fit(terms, gold_of(train, train.label_names), k, strength=self.settings.strength)
+        learner = Learner(task_rules(train.task), balanced=self.settings.balanced)
+        found = learner.fit(features, gold_of(train, train.label_names), k, strength=self.settings.strength)
         # In single precision from the beginning, so that dev and test are judged by the same weights.
-        self._regressions.restore(self._regressions.learned, joint=self._regressions.joint)
+        self.learned = Learned(terms, found.stored(), self.settings.to_dict())
         if dev is not None and dev.usable():
-            self._choose_on(dev.take(dev.usable()), self._regressions, dev.positive if tune_threshold else None)
+            self._choose_on(dev.take(dev.usable()), self.learned, dev.positive if tune_threshold else None)
         return self
 
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Return probabilities as ndarray of shape (n, k); 0 for a class without rows in train."""
         texts = list(texts)
-        if self._regressions is None or not texts:
+        if self.learned is None or not texts:
             return self._fallback.predict_proba(texts)
-        return self._regressions.probabilities(self._terms.transform(texts), self.temperature)
+        return self.learned.probabilities(texts, self.temperature)
 
     def save(self, path: Path) -> None:
         """Write what was learned as one safetensors file, from which `load` makes the same again."""
-        learned, joint = {}, None
-        if self._regressions is not None:
-            learned, joint = self._terms.learned | self._regressions.learned, self._regressions.joint
-        write_arrays(path, learned, json.dumps({"settings": self.settings.to_dict(), "joint": joint}))
+        if self.learned is None:
+            write_arrays(path, {}, json.dumps({"settings": self.settings.to_dict(), "joint": None}))
+        else:
+            Learned(self.learned.terms, self.learned.regressions, self.settings.to_dict()).save(path)
 
     @classmethod
     def load(cls, path: Path, train: Corpus) -> Self | None:
@@ -164,15 +166,11 @@ class TfidfLogistic:
         kept = read_arrays(path)
         if kept is None:
             return None
-        learned, about = kept[0], json.loads(kept[1])
-        found = cls()
+        found, about = cls(), json.loads(kept[1])
         found.settings = TfidfSettings.from_dict(about["settings"])
-        found._fallback, found._regressions = MajorityClass().fit(train), None
+        found._fallback = MajorityClass().fit(train)
         if about["joint"] is not None:
-            found._terms = Terms(found.settings.kind, terms_a_kind(len(train.label_names)))
-            found._terms.restore(learned)
-            found._regressions = Regressions(task_rules(train.task), balanced=found.settings.balanced)
-            found._regressions.restore(learned, joint=about["joint"])
+            found.learned = Learned.load(path, task_rules(train.task))
         return found
 
     @property
@@ -195,20 +193,26 @@ class TfidfLogistic:
         """From which probability on it gives a class, where that was chosen."""
         return self.settings.thresholds
 
-    def _choose_on(self, dev: Corpus, regressions: Regressions, positive: str | None) -> None:
+    def _choose_on(self, dev: Corpus, learned: Learned, positive: str | None) -> None:
         """Fit the temperature and choose thresholds on rows that all have a text and a label."""
         rules, names = task_rules(dev.task), dev.label_names
-        gold, terms = gold_of(dev, names), self._terms.transform(dev.texts)
+        gold, regressions = gold_of(dev, names), learned.regressions
+        logits = regressions.known_logits(learned.products(dev.texts))
         # As the transformer's: not where dev lacks a class.
-        temperature = 1.0 if rules.uncalibratable(gold, names) else regressions.best_temperature(terms, gold)
-        found = regressions.probabilities(terms, temperature)
+        temperature = 1.0 if rules.uncalibratable(gold, names) else regressions.best_temperature(gold, logits)
+        found = learned.probabilities(dev.texts, temperature)
         self.settings = replace(
             self.settings, temperature=temperature, thresholds=rules.thresholds(gold, found, names, positive)
         )
 
 
 def fit_baselines(
-    train: Corpus, dev: Corpus | None = None, *, tune_threshold: bool = False, kept: Path | None = None
+    train: Corpus,
+    dev: Corpus | None = None,
+    *,
+    tune_threshold: bool = False,
+    kept: Path | None = None,
+    is_rival: bool = True,
 ) -> dict[str, Baseline]:
     """Return the baselines by name, trained on the rows of `train` that have a text and a label.
 
@@ -223,6 +227,8 @@ def fit_baselines(
     kept
         A file with what was learned from the same rows, which is read, or written if it is not there; None: nothing is
         kept.
+    is_rival
+        Whether TF-IDF with logistic regression is one of them; not where it is the model itself.
 
     Raises
     ------
@@ -231,6 +237,8 @@ def fit_baselines(
     """
     with one_blas_thread():
         majority = MajorityClass().fit(train)
+        if not is_rival:
+            return {majority.name: majority}
         tfidf = None if kept is None else TfidfLogistic.load(kept, train)
         if tfidf is None:
             tfidf = TfidfLogistic().fit(train, dev, tune_threshold=tune_threshold)

@@ -13,9 +13,8 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.errors import ModelError
 from secondcoder.evaluation.selective import Guarantee, chance_of_finding, risk_guarantee
 from secondcoder.evaluation.tasks import gold_of, task_rules
-from secondcoder.model.backend_choice import Choice, DevReference, choose_backend
-from secondcoder.model.model import Model, Scores
-from secondcoder.model.temperature import fold_temperature
+from secondcoder.model.backend_choice import Choice, DevReference
+from secondcoder.model.classifier import Classifier, Scores
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from secondcoder.training.class_weights import what_weights_do
@@ -61,7 +60,7 @@ class Finished:
 
 
 def finish_classifier(
-    model: Model, result: Fit, parts: LearnedFrom, settings: TrainSettings, progress: Progress
+    model: Classifier, result: Fit, parts: LearnedFrom, settings: TrainSettings, progress: Progress
 ) -> Finished:
     """Make a classifier of a trained network: temperature, thresholds, backend and guarantee, in this order.
 
@@ -86,7 +85,7 @@ def finish_classifier(
     scores = apply_temperature(model, result.best_scores)
     findings += set_thresholds(model, dev, scores, tune=settings.tune_threshold)
     reference = DevReference(parts.train.texts, dev.texts, gold_of(dev, model.label_names), scores, model.card.decide)
-    choice = choose_backend(model, settings.backend, reference, progress)
+    choice = model.choose_backend(settings.backend, reference, progress)
     guarantee = choose_confidence(model, parts.reserved, settings.max_error)
     if guarantee is not None:
         judged = judged_by(model, dev, scores.probabilities)
@@ -94,8 +93,8 @@ def finish_classifier(
     return Finished(choice, guarantee, findings)
 
 
-def calibrate(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
-    """Fold the temperature that fits dev best into the model's head; return what is to be known of it.
+def calibrate(model: Classifier, dev: Corpus, scores: Scores) -> list[Finding]:
+    """Let the model divide its logits by the temperature that fits dev best; return what is to be known of it.
 
     Parameters
     ----------
@@ -116,21 +115,19 @@ def calibrate(model: Model, dev: Corpus, scores: Scores) -> list[Finding]:
                 "Label more texts of it, or try another seed or way to split.",
             )
         ]
-    temperature = rules.temperature(gold, scores.logits)
     try:
-        fold_temperature(model, temperature)
+        model.temper(model.best_temperature(gold, scores))
     except ModelError as error:
         return [Finding("not-calibrated", "warning", f"Probabilities are not calibrated. {error.what}")]
-    model.card = replace(model.card, temperature=temperature)
     return []
 
 
-def apply_temperature(model: Model, scores: Scores) -> Scores:
+def apply_temperature(model: Classifier, scores: Scores) -> Scores:
     """Return what the model said before `temper` as it says it now."""
     return replace(scores, logits=scores.logits / np.float32(model.card.temperature))
 
 
-def set_thresholds(model: Model, dev: Corpus, scores: Scores, *, tune: bool = False) -> list[Finding]:
+def set_thresholds(model: Classifier, dev: Corpus, scores: Scores, *, tune: bool = False) -> list[Finding]:
     """Write on the model's card from which probability on a class is given; return what is to be known of it.
 
     That is chosen on dev for each class where a text may have several; for the positive class, where that was asked
@@ -153,18 +150,19 @@ def set_thresholds(model: Model, dev: Corpus, scores: Scores, *, tune: bool = Fa
         model.card = replace(model.card, thresholds=found)
     if positive is None:
         return []
+    others = " Other programs that load the model give it from 0.5 on." * model.is_read_by_others
     return [
         Finding(
             "tuned-threshold",
             "note",
             f"{positive!r} is given from a probability of {found[positive]:.3f} on, chosen for its F1 on dev: "
-            "the figures on dev are optimistic. Other programs that load the model give it from 0.5 on.",
+            f"the figures on dev are optimistic.{others}",
             "Judge by the test part.",
         )
     ]
 
 
-def choose_confidence(model: Model, reserved: Corpus | None, max_error: float | None) -> Guarantee | None:
+def choose_confidence(model: Classifier, reserved: Corpus | None, max_error: float | None) -> Guarantee | None:
     """Return the confidence that keeps the error asked for, and write it on the model's card.
 
     Parameters
@@ -186,7 +184,7 @@ def choose_confidence(model: Model, reserved: Corpus | None, max_error: float | 
 
 
 def judged_by(
-    model: Model, rows: Corpus, probabilities: NDArray[np.float64]
+    model: Classifier, rows: Corpus, probabilities: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return how sure the label is that a model gives to each row, and whether it is the gold one; shapes (n,)."""
     rules, given = task_rules(model.card.task), model.card.decide(probabilities)

@@ -23,7 +23,8 @@ from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.evaluation.tasks import gold_of, history_names, targets_of, task_rules
 from secondcoder.model.batches import training_steps
-from secondcoder.model.model import Model, Scores
+from secondcoder.model.classifier import Scores
+from secondcoder.model.model import Model
 from secondcoder.model.pretrained import seeded
 from secondcoder.model.tokenisation import Encoded
 from secondcoder.progress import Progress
@@ -49,7 +50,7 @@ class Fit:
     metric
         The figure on dev that chose the best epoch.
     learning_rate
-        The peak rate that was used.
+        The peak rate that was used; None without steps.
     seed
         Of the head's first weights, the data order and dropout.
     best_epoch
@@ -70,7 +71,7 @@ class Fit:
     """
 
     metric: str
-    learning_rate: float
+    learning_rate: float | None
     seed: int
     best_epoch: int | None = None
     best_scores: Scores | None = None
@@ -395,7 +396,7 @@ class _Training:
             task.advance(state.texts)
             for rows in steps[state.steps :]:
                 started = time.monotonic()
-                rate = self.result.learning_rate * schedule(state.step, self.n_steps, self.settings.warmup)
+                rate = (self.result.learning_rate or 0.0) * schedule(state.step, self.n_steps, self.settings.warmup)
                 loss, padded_tokens = stepper.take(rows, rate, name=f"step {state.step + 1} of {self.n_steps}")
                 seconds = time.monotonic() - started
                 state.add(texts=len(rows), loss=loss, padded_tokens=padded_tokens, seconds=seconds)

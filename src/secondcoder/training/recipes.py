@@ -117,6 +117,7 @@ def wants_comparison(settings: TrainSettings, train: Corpus) -> bool:
     return (
         settings.effort == "normal"
         and settings.recipe == "auto"
+        and not settings.is_tfidf
         and not any(value is not None for value in named)
         and has_one_class_each(train)
         and fewest_labels(train) < FEW
@@ -131,7 +132,9 @@ def settled_for(train: Corpus, settings: TrainSettings) -> TrainSettings:
 
 
 def require_possible(settings: TrainSettings, train: Corpus, *, processes: int) -> None:
-    """Raise `SettingsError` if a recipe was named that cannot be used here."""
+    """Raise `SettingsError` if a recipe was named that cannot be used here, or TF-IDF cannot."""
+    if settings.is_tfidf:
+        _require_possible_tfidf(settings, train, processes)
     if train.shares is not None and settings.planned.epochs == 0:
         raise SettingsError(
             "Without epochs the head is a logistic regression, which learns one class a text: shares of coders would "
@@ -149,6 +152,20 @@ def require_possible(settings: TrainSettings, train: Corpus, *, processes: int) 
                 "The recipe contrastive compares texts of one class each, and here a text may have several.",
                 "Take --recipe full.",
             )
+
+
+def _require_possible_tfidf(settings: TrainSettings, train: Corpus, processes: int) -> None:
+    if train.shares is not None:
+        raise SettingsError(
+            "The model tfidf learns one class a text, or several; shares of coders would not be used.",
+            "Name the column with the most frequent class by --label, or a pre-trained model.",
+        )
+    if processes > 1 or settings.planned.seeds > 1:
+        often = f"in {processes} processes" if processes > 1 else f"with {settings.planned.seeds} seeds"
+        raise SettingsError(
+            f"The model tfidf was to be trained {often}, and nothing of it is chance: all would be the same.",
+            "Train it once, in one process.",
+        )
 
 
 COMPARED: tuple[RecipeName, ...] = ("frozen", "contrastive", "full")

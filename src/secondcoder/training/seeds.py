@@ -15,6 +15,7 @@ from secondcoder.corpus.findings import Finding
 from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.evaluation.tasks import task_rules
+from secondcoder.model.classifier import Classifier
 from secondcoder.model.loading import start_model
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress
@@ -23,12 +24,17 @@ from secondcoder.training.baselines import MajorityClass
 from secondcoder.training.distributed import ALONE, Ranks
 from secondcoder.training.loop import Fit, dev_thresholds, fit
 from secondcoder.training.text_pool import TextPool
+from secondcoder.training.tfidf_classifier import fit_tfidf
 
 
-def below_majority(train: Corpus, dev: Corpus, metric: str, best: float) -> Finding | None:
-    """Return a warning if the model's best figure on dev is no better than that of always saying the same."""
+def below_majority(train: Corpus, dev: Corpus, metric: str, best: float, *, steps: bool = True) -> Finding | None:
+    """Return a warning if the model's best figure on dev is no better than that of always saying the same.
+
+    `steps`: whether it was trained in steps, so that more of them may help.
+    """
     always = MajorityClass().fit(train).predict_proba(dev.texts)
     figure = points_of_rows(dev, always).figure(metric)
+    longer = "train longer (--epochs), try another --learning-rate, " * steps
     if is_better(metric, best, figure):
         return None
     return Finding(
@@ -36,8 +42,7 @@ def below_majority(train: Corpus, dev: Corpus, metric: str, best: float) -> Find
         "warning",
         f"On dev the model is no better than always giving the most frequent label: {metric} {best:.3f} against "
         f"{figure:.3f}. Do not use its labels.",
-        "Label more texts, train longer (--epochs), try another --learning-rate, or look whether the labels can be "
-        "told from the texts at all.",
+        f"Label more texts, {longer}or look whether the labels can be told from the texts at all.",
     )
 
 
@@ -98,8 +103,8 @@ def fit_pretrained(
     texts: TextPool | None = None,
     progress: Progress,
     on_evaluation: Callable[[dict[str, Any]], None] = lambda entry: None,
-) -> tuple[Model, Fit]:
-    """Return the pre-trained model of the settings, fine-tuned as a run's is, and how that went.
+) -> tuple[Classifier, Fit]:
+    """Return the model of the settings, trained as a run's is, and how that went.
 
     It goes on from what is in `checkpoints`; that they belong to the same texts and settings is for the caller to see
     to.
@@ -155,8 +160,8 @@ def fit_seeds(
     texts: TextPool | None = None,
     progress: Progress,
     on_evaluation: Callable[[dict[str, Any]], None] = lambda entry: None,
-) -> tuple[Model, Fit]:
-    """Return the best model on dev of as many seeds as the settings say, and how its training went.
+) -> tuple[Classifier, Fit]:
+    """Return the best model on dev of as many seeds as the settings say, and how its training went; TF-IDF has none.
 
     Parameters
     ----------
@@ -169,6 +174,10 @@ def fit_seeds(
     resume
         Go on where it was stopped.
     """
+    if settings.is_tfidf:
+        simple, found = fit_tfidf(train, dev, settings=settings, seed=seed)
+        on_evaluation({"seed": seed, **found.history[0]})
+        return _warned(simple, found, train, dev, progress, steps=False)
     best: tuple[Model, Fit] | None = None
     figures: dict[str, float] = {}
     evaluations: dict[str, dict[str, float]] = {}
@@ -197,7 +206,7 @@ def fit_seeds(
         if best is None or is_better(result.metric, result.best, best[1].best):
             best = model, result
     assert best is not None
-    model, result = best
+    best_model, result = best
     assert result.best is not None
     if len(seeds) > 1:
         result = BestOfSeeds(
@@ -210,8 +219,15 @@ def fit_seeds(
             f"standard deviation {over.standard_deviation[result.metric]:.3f}. The best of several is a little "
             "more optimistic than one."
         )
+    return _warned(best_model, result, train, dev, progress)
+
+
+def _warned(
+    model: Classifier, result: Fit, train: Corpus, dev: Corpus, progress: Progress, *, steps: bool = True
+) -> tuple[Classifier, Fit]:
+    """Return both, after it was noted and said if the model is no better than the most frequent label."""
     assert result.best is not None
-    if alarm := below_majority(train, dev, result.metric, result.best):
+    if alarm := below_majority(train, dev, result.metric, result.best, steps=steps):
         result.findings.append(alarm)
         progress.say(f"warning: {alarm.message}\n  {alarm.cure}")
     return model, result

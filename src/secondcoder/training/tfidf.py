@@ -4,7 +4,7 @@ In: texts, gold labels and groups of train. Out: `TfidfSettings`, and the logist
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,9 +18,10 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.near_duplicates import normalise
 from secondcoder.evaluation.evaluation import Predictions
 from secondcoder.evaluation.tasks import Task, gold_of, task_rules
+from secondcoder.model.ngrams import KINDS, Characters, Kind, Words, gram_matrix, has_words
+from secondcoder.model.regressions import Regressions
 from secondcoder.reporting.formatting import format_metric
 from secondcoder.storage import Stored, sha_key
-from secondcoder.training.ngrams import KINDS, Characters, Kind, Words, gram_matrix, has_words
 
 STRENGTHS = (1.0, 10.0), (3.0, 30.0)
 """Values of C: those at which kinds of terms are compared, and more for the best kind; the larger, the freer."""
@@ -158,8 +159,8 @@ def _range(values: Sequence[float]) -> str:
     return " to ".join(dict.fromkeys((f"{min(values):.2f}", f"{max(values):.2f}")))
 
 
-class Regressions:
-    """Logistic regressions on features: one of all classes, or where a text may have several, one of each.
+class Learner:
+    """Fits logistic regressions: one of all classes, or where a text may have several, one of each.
 
     Parameters
     ----------
@@ -173,78 +174,25 @@ class Regressions:
         self._rules, self._weights = rules, "balanced" if balanced else None
         self._fitted: dict[int | None, LogisticRegression] = {}  # None: one for all classes
 
-    def fit(self, features: Any, gold: NDArray[Any], k: int, *, strength: float) -> None:
+    def fit(self, features: Any, gold: NDArray[Any], k: int, *, strength: float) -> Regressions:
         """Learn from features, shape (n, f), and gold labels; a fit before is where this one starts."""
-        self._shares = self._rules.majority(gold, k)
         for i, target in self._rules.regressions(gold, k).items():
             if len(np.unique(target)) > 1:
                 new = LogisticRegression(class_weight=self._weights, max_iter=2000, warm_start=True)
                 self._fitted.setdefault(i, new).set_params(C=strength).fit(features, target)
+        joint, every = None in self._fitted, [self._fitted[i] for i in sorted(self._fitted, key=_first_none)]
+        return Regressions(
+            self._rules,
+            self._rules.majority(gold, k),
+            np.array(every[0].classes_ if joint else sorted(self._fitted), np.int64),  # type: ignore[type-var]
+            np.concatenate([one.coef_ for one in every]) if every else np.empty((0, features.shape[1])),
+            np.concatenate([one.intercept_ for one in every]) if every else np.empty(0),
+            joint,
+        )
 
-    @property
-    def learned(self) -> dict[str, NDArray[Any]]:
-        """What was learned, as arrays by name, from which `restore` makes the same again.
 
-        Weights are single precision.
-        """
-        every = [self._fitted[i] for i in sorted(self._fitted, key=lambda i: -1 if i is None else i)]
-        return {
-            "shares": self._shares,
-            "known": self.known,
-            "weights": np.concatenate([one.coef_ for one in every]).astype(np.float32),
-            "intercepts": np.concatenate([one.intercept_ for one in every]),
-        }
-
-    def restore(self, learned: Mapping[str, NDArray[Any]], *, joint: bool) -> None:
-        """Take over what was learned before; whether in one regression of all classes."""
-        self._shares, known = learned["shares"], learned["known"]
-        weights, intercepts = learned["weights"], learned["intercepts"]
-        each = {None: slice(None)} if joint else {i: slice(row, row + 1) for row, i in enumerate(known.tolist())}
-        for i, rows in each.items():
-            one = LogisticRegression()
-            one.coef_, one.intercept_ = weights[rows], intercepts[rows]
-            one.classes_ = known if joint else np.arange(2)
-            self._fitted[i] = one
-
-    @property
-    def known(self) -> NDArray[np.int64]:
-        """The classes of which something was learned, as positions."""
-        if None in self._fitted:
-            return np.asarray(self._fitted[None].classes_, np.int64)
-        return np.array(sorted(i for i in self._fitted if i is not None), np.int64)
-
-    @property
-    def joint(self) -> bool:
-        """Whether one regression is of all classes."""
-        return None in self._fitted
-
-    def logits(self, features: Any) -> NDArray[np.float64]:
-        """Return logits, ndarray of shape (n, known)."""
-        if not self.joint:
-            return np.stack([self._fitted[i].decision_function(features) for i in self.known.tolist()], axis=1)
-        found = self._fitted[None].decision_function(features)
-        return np.stack([np.zeros(len(found)), found], axis=1) if found.ndim == 1 else found
-
-    def probabilities(self, features: Any, temperature: float = 1.0) -> NDArray[np.float64]:
-        """Return probabilities, ndarray of shape (n, k).
-
-        Where there is one regression, a class that was not learned has 0; else a class that all rows had, or none, has
-        its share. Where nothing was learned, all have their shares.
-        """
-        n = features.shape[0]
-        if not self._fitted:
-            return np.tile(self._shares, (n, 1))
-        found = np.zeros((n, len(self._shares))) if self.joint else np.tile(self._shares, (n, 1))
-        found[:, self.known] = self._rules.probabilities(self.logits(features) / temperature)
-        return found
-
-    def best_temperature(self, features: Any, gold: NDArray[Any]) -> float:
-        """Return the temperature that fits best; see `secondcoder.evaluation.calibration.fit_temperature`."""
-        known, logits = self.known, self.logits(features)
-        if not self.joint:
-            return self._rules.temperature(gold[:, known], logits)
-        rows = np.isin(gold, known)
-        return self._rules.temperature(np.searchsorted(known, gold[rows]), logits[rows]) if rows.any() else 1.0
+def _first_none(key: int | None) -> int:
+    return -1 if key is None else key
 
 
 def choose_settings(train: Corpus, *, tune_threshold: bool = False) -> TfidfSettings:
@@ -328,13 +276,13 @@ class _Judge:
     ) -> Iterator[tuple[float, float]]:
         """Yield each strength and its figure, from the rows of each fold and features of all rows, shape (n, f)."""
         n, k = len(self.gold), len(self._names)
-        fitted = [Regressions(self._rules, balanced=balanced) for _ in folds]
+        learners = [Learner(self._rules, balanced=balanced) for _ in folds]
         found = np.empty((n, k))
         for strength in strengths:
-            for (fold, features), regressions in zip(folds, fitted, strict=True):
+            for (fold, features), learner in zip(folds, learners, strict=True):
                 learned = np.setdiff1d(np.arange(n), fold)
-                regressions.fit(features[learned], self.gold[learned], k, strength=strength)
-                found[fold] = regressions.probabilities(features[fold])
+                regressions = learner.fit(features[learned], self.gold[learned], k, strength=strength)
+                found[fold] = regressions.probabilities(features[fold] @ regressions.weights.T)
             thresholds = self._rules.thresholds(self.gold, found, self._names, self._tuned)
             said = Predictions(self.gold, found, self._names, self._positive, thresholds)
             yield strength, self._rules.points(said).figure(self.metric)

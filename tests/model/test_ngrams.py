@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from secondcoder.training.ngrams import Terms, counters, gram_matrix, has_words
+from secondcoder.model.ngrams import Terms, _Table, counters, gram_matrix, has_words
 
 TEXTS = ["We cut taxes, we cut them!", "a  b\tc\n", "Ünïcode — „Größe“", "1234567 sevens", "", "no\u00a0break"]
 NEW = ["they cut the Grösse", "zzz", " "]
@@ -54,3 +54,28 @@ def test_texts_have_nothing_in_common_where_no_term_was_learned() -> None:
 )
 def test_words_are_letters_or_digits(texts, expected) -> None:
     assert has_words(texts) is expected
+
+
+def test_words_and_pairs_are_counted_as_by_scikit_learn() -> None:
+    theirs = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", sublinear_tf=True, max_features=9)
+    ours = Terms("words", 9)
+    new = ["we cut, cut them We", "„Größe“ 1234567", "zzz them", "", "a b a b a", "ΟΔΟΣ cut"]
+    expected = [theirs.fit_transform(TEXTS), theirs.transform(new)]
+    for one, other in zip(expected, [ours.fit_transform(TEXTS), ours.transform(new)], strict=True):
+        np.testing.assert_allclose(one.toarray(), other.toarray(), atol=1e-12)
+
+
+def test_numbers_are_found_among_known_ones() -> None:
+    random = np.random.default_rng(0)
+    for n in (0, 1, 2, 1000):
+        known = np.unique(random.integers(0, 2**63, n, dtype=np.uint64))
+        keys = np.concatenate([known, known + np.uint64(1), np.zeros(1, np.uint64)])
+        expected = {key: place for place, key in enumerate(known.tolist())}
+        found = _Table(known).places(keys)
+        assert found.tolist() == [expected.get(key, len(known)) for key in keys.tolist()]
+
+
+def test_products_are_those_of_the_matrix() -> None:
+    terms = Terms("both", 1000)
+    weights = np.random.default_rng(0).normal(size=(terms.fit_transform(TEXTS).shape[1], 2)).astype(np.float32)
+    np.testing.assert_allclose(terms.products(NEW, weights), terms.transform(NEW) @ weights, atol=1e-12)
