@@ -321,7 +321,7 @@ class TrainOptions(Settings):
     effort: Effort = "normal"
     """How much work to spend: quick, normal or thorough. It stands for the options left unset (docs/efforts.md)."""
     recipe: RecipeName = "auto"
-    """How to learn: frozen, full or contrastive. Auto: by effort; with few labels, the best of them on train."""
+    """How to learn: frozen, full or contrastive. Auto: by effort; with few labels, the best on train, or TF-IDF."""
     epochs: int | None = None
     """Passes over the train part; 0 leaves a logistic head as it starts. Unset: by recipe or effort."""
     freeze: float | None = None

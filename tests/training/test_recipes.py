@@ -11,8 +11,11 @@ from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
 from secondcoder.training import recipes
+from secondcoder.training.baselines import TfidfLogistic
 from secondcoder.training.recipes import (
+    CHEAP,
     COMPARED,
+    DEAR,
     FEW,
     MOST_TEXTS,
     RecipeComparison,
@@ -22,7 +25,7 @@ from secondcoder.training.recipes import (
     wants_comparison,
 )
 
-RIGHT = {"frozen": 0.6, "contrastive": 0.9, "full": 0.75}
+RIGHT = {"frozen": 0.6, "tfidf": 0.5, "contrastive": 0.9, "full": 0.75}
 """How often the pretended models are right."""
 
 
@@ -44,22 +47,17 @@ def pretended(monkeypatch):
     """Put models that are right as often as `RIGHT` says in the place of trained ones; return what they were given."""
     given = []
 
-    def fit(_model, train, dev, *, settings, judge_each, **_others):
-        given.append(SimpleNamespace(train=train, dev=dev, settings=settings, judge_each=judge_each))
+    def judge(work, recipe, rows, where):
+        train, dev = work.train.take(work._others(rows)), work.train.take(rows)
+        given.append(SimpleNamespace(recipe=recipe, train=train, dev=dev, where=where))
         chance = [int(id_[1:]) * 37 % 100 / 100 for id_ in dev.ids]
-        hits = [c < RIGHT[settings.recipe] for c in chance]
+        hits = [c < RIGHT[recipe] for c in chance]
         gold = [dev.label_names.index(label) for label in dev.labels]
         said = [label if hit else 1 - label for label, hit in zip(gold, hits, strict=True)]
-        return SimpleNamespace(best_scores=SimpleNamespace(probabilities=np.eye(2)[said] * 0.8 + 0.1))
+        return np.eye(2)[said] * 0.8 + 0.1, 1.0
 
-    made, start = [], recipes.start_for
-
-    def start_once(*args, **named):
-        made.extend([] if made else [start(*args, **named)])
-        return made[0]
-
-    monkeypatch.setattr(recipes, "fit", fit)
-    monkeypatch.setattr(recipes, "start_for", start_once)
+    monkeypatch.setattr(recipes._Work, "judge", judge)
+    monkeypatch.setattr(recipes._Work, "_afforded", lambda work, rounds: (list(DEAR), 10.0))
     return given
 
 
@@ -72,25 +70,23 @@ def test_every_text_is_judged_by_models_that_have_not_learned_from_it(corpus, se
     found = compare_recipes(train, settings, seed=1, folder=tmp_path, progress=Progress())
     assert (found.n_folds, found.repeats, found.trainings) == (5, 3, 15)
     for recipe in COMPARED:
-        made = [one for one in pretended if one.settings.recipe == recipe]
-        assert sorted(id_ for one in made for id_ in one.dev.ids) == sorted(train.ids * 3)
+        made = [one for one in pretended if one.recipe == recipe]
+        divisions = 1 if recipe in DEAR else 3
+        assert sorted(id_ for one in made for id_ in one.dev.ids) == sorted(train.ids * divisions)
         for one in made:
             assert set(one.train.ids) == set(train.ids) - set(one.dev.ids)
             assert set(one.dev.labels) == {"economic", "social"}
-            assert not one.judge_each
-    epochs = {one.settings.recipe: one.settings.epochs for one in pretended}
-    assert epochs == {"frozen": 0, "contrastive": 30, "full": 30}
 
 
 def test_the_figures_are_those_of_all_rows_and_the_best_is_taken(corpus, settings, pretended, tmp_path):
     train = few(corpus)
     found = compare_recipes(train, settings, seed=1, folder=tmp_path, progress=Progress())
     lines = [json.loads(line) for line in (tmp_path / "folds.jsonl").read_text().splitlines()]
-    by_round = {one.dev.ids: one for one in pretended if one.settings.recipe == "full"}
-    full = [line for line in lines if line["recipe"] == "full"]
+    made = [one for one in pretended if one.recipe == "frozen"]
+    frozen = [line for line in lines if line["recipe"] == "frozen"]
     repeats, spread = [], []
     for repeat in range(3):
-        pairs = list(zip(list(by_round.values()), full, strict=True))[5 * repeat : 5 * repeat + 5]
+        pairs = list(zip(made, frozen, strict=True))[5 * repeat : 5 * repeat + 5]
         labels = [label for one, _ in pairs for label in one.dev.labels]
         said = np.concatenate([line["probabilities"] for _, line in pairs])
         repeats.append(evaluate_points(labels, said, train.label_names).figure("macro-f1"))
@@ -98,8 +94,8 @@ def test_the_figures_are_those_of_all_rows_and_the_best_is_taken(corpus, setting
             evaluate_points(list(one.dev.labels), np.array(line["probabilities"]), train.label_names).figure("macro-f1")
             for one, line in pairs
         ]
-    assert found.figures["full"] == pytest.approx(np.mean(repeats))
-    assert found.spread["full"] == pytest.approx(np.std(spread, ddof=1))
+    assert found.figures["frozen"] == pytest.approx(np.mean(repeats))
+    assert found.spread["frozen"] == pytest.approx(np.std(spread, ddof=1))
     assert found.chosen == "contrastive" == max(found.figures, key=found.figures.get)
     assert found.settings == {"recipe": "contrastive", "epochs": 20, "freeze": 0.0, "head_start": "logistic"}
     assert "Taken: contrastive." in found.sentence
@@ -107,34 +103,101 @@ def test_the_figures_are_those_of_all_rows_and_the_best_is_taken(corpus, setting
     assert RecipeComparison.from_dict(json.loads(json.dumps(found.to_dict() | {"asked": {}}))) == found
 
 
+def test_what_few_texts_say_is_held_against_what_is_expected_of_a_recipe(
+    corpus, settings, pretended, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recipes._Work, "_afforded", lambda work, rounds: ([], 10.0))
+    chosen = {}
+    for lead in (0.05, 0.4):
+        monkeypatch.setitem(RIGHT, "tfidf", RIGHT["frozen"] + lead)
+        progress = Told()
+        folder = tmp_path / str(lead)
+        found = compare_recipes(few(corpus), settings, seed=1, folder=folder, progress=progress)
+        assert found.figures["tfidf"] > found.figures["frozen"]
+        assert set(found.figures) == {"frozen", "tfidf"}
+        assert "Not compared, as that would take too long: contrastive, full." in progress.said[0]
+        chosen[lead] = found
+    assert chosen[0.05].chosen == "frozen"
+    assert chosen[0.4].chosen == "tfidf"
+    assert "Taken: tfidf, TF-IDF with logistic regression, as by --model tfidf." in chosen[0.4].sentence
+    taken = replace(settings.resolved(), **chosen[0.4].settings)
+    assert taken == TrainSettings(model="tfidf", seeds=1)
+
+
+def test_the_frozen_recipe_says_in_folds_what_its_training_would(corpus, settings, tmp_path):
+    train = few(corpus)
+    work = recipes._Work(train, settings, 1, tmp_path)
+    rows = list(range(0, 40, 5))
+    quick, _ = work.judge("frozen", rows, "")
+    frozen = replace(settings, recipe="frozen").resolved()
+    model = recipes.start_for(train, frozen, seed=1)
+    learned = train.take(work._others(rows))
+    fit = recipes.fit(
+        model, learned, train.take(rows), settings=frozen, seed=1, checkpoints=tmp_path / "c", judge_each=False
+    )
+    assert np.allclose(quick, fit.best_scores.probabilities, atol=1e-4)
+    simple, _ = work.judge("tfidf", rows, "")
+    assert np.array_equal(simple, TfidfLogistic().fit(learned).predict_proba(train.take(rows).texts))
+
+
+def test_dear_recipes_are_trained_for_as_long_as_they_would_be_and_left_out_where_that_takes_too_long(
+    corpus, settings, tmp_path, monkeypatch
+):
+    given = []
+
+    def fit(model, train, dev, *, settings, judge_each, **_others):
+        given.append((settings.recipe, settings.epochs, judge_each))
+        return SimpleNamespace(best_scores=SimpleNamespace(probabilities=np.full((len(dev), 2), 0.5)))
+
+    monkeypatch.setattr(recipes, "fit", fit)
+    monkeypatch.setattr(recipes, "_DEAR_SECONDS", 1e9)
+    found = compare_recipes(few(corpus), settings, seed=1, folder=tmp_path / "a", progress=Progress())
+    assert given == [("contrastive", 30, False), ("full", 30, False)] * 5
+    assert set(found.figures) == set(COMPARED)
+    monkeypatch.setattr(recipes, "_DEAR_SECONDS", 0.0)
+    found = compare_recipes(few(corpus), settings, seed=1, folder=tmp_path / "b", progress=Progress())
+    assert len(given) == 10
+    assert set(found.figures) == set(CHEAP)
+
+
 def test_a_stopped_comparison_repeats_no_training_that_was_finished(corpus, settings, pretended, tmp_path, monkeypatch):
     train, progress = few(corpus), Told()
     whole = compare_recipes(train, settings, seed=1, folder=tmp_path / "whole", progress=progress)
-    assert "20 of the rarest class, under 50" in progress.said[0]
-    real = recipes.fit
+    n = len(pretended)
+    assert f"20 of the rarest class, under {FEW}" in progress.said[0]
+    real = recipes._Work.judge
     pretended.clear()
 
-    def stopping(*given, **named):
+    def stopping(*given):
         if len(pretended) == 7:
             raise InterruptedRunError(
                 "Training was interrupted at step 3.", "Go on with the same command and --resume."
             )
-        return real(*given, **named)
+        return real(*given)
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(recipes, "fit", stopping)
-        with pytest.raises(InterruptedRunError, match=r"fold 3 of 15, contrastive: Training was interrupted") as caught:
+        stopped.setattr(recipes._Work, "judge", stopping)
+        with pytest.raises(InterruptedRunError, match="Training was interrupted") as caught:
             compare_recipes(train, settings, seed=1, folder=tmp_path / "two", progress=Progress())
     assert "--resume" in caught.value.cure
     again = compare_recipes(train, settings, seed=1, folder=tmp_path / "two", progress=Progress())
-    assert len(pretended) == 45
-    assert replace(again, seconds={}) == replace(whole, seconds={})
+    assert len(pretended) == n == 2 * 15 + 2 * 5
+    assert again == whole
     elsewhere = replace(settings, device="auto", token_budget=512, checkpoint_minutes=1.0)
     assert compare_recipes(train, elsewhere, seed=1, folder=tmp_path / "two", progress=Progress()) == again
-    assert len(pretended) == 45
+    assert len(pretended) == n
     other = compare_recipes(train, settings, seed=2, folder=tmp_path / "two", progress=Progress())
-    assert len(pretended) == 90  # of another seed nothing can be used
+    assert len(pretended) == 2 * n  # of another seed nothing can be used
     assert other.trainings == 15
+
+
+def test_a_stop_says_in_which_fold_and_recipe(corpus, settings, tmp_path, monkeypatch):
+    def fit(*_given, **_named):
+        raise InterruptedRunError("Training was interrupted at step 3.", "Go on with the same command and --resume.")
+
+    monkeypatch.setattr(recipes, "fit", fit)
+    with pytest.raises(InterruptedRunError, match=r"fold 1 of 15, contrastive: Training was interrupted"):
+        compare_recipes(few(corpus), settings, seed=1, folder=tmp_path, progress=Progress())
 
 
 def test_folds_of_long_texts_are_made_once(corpus, settings, pretended, tmp_path):
@@ -145,7 +208,7 @@ def test_folds_of_long_texts_are_made_once(corpus, settings, pretended, tmp_path
 
 
 def test_when_the_time_is_over_whole_folds_decide(corpus, settings, pretended, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes._Work, "_expect", lambda work, n: -recipes._LEAST_PATIENCE)
+    monkeypatch.setattr(recipes._Work, "_afforded", lambda work, rounds: (list(DEAR), -recipes._LEAST_PATIENCE))
     progress = Told()
     found = compare_recipes(few(corpus), settings, seed=1, folder=tmp_path, progress=progress)
     assert found.trainings == 1

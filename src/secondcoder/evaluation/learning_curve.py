@@ -49,8 +49,8 @@ _KEPT = 400
 _OUTLYING = 3.0  # standard deviations from the median of its size
 # Sizes of two tests: above the first a rise is taken for chance; below the second, no power law is taken to fit.
 _CHANCE_OF_RISE, _CHANCE_OF_MISFIT = 0.01, 0.02
-# With two trainings a size what is held known of noise weighs more than what they show, and the test rejects fewer power
-# laws than it may: at 0.02 up to 1.8 %, at 0.04 up to 3.3 %, and of sigmoids 97.1 % for 93.0 %.
+# With two trainings a size what is held known of noise weighs more than what they show, and the test rejects fewer
+# power laws than it may: at 0.02 up to 1.8 %, at 0.04 up to 3.3 %, and of sigmoids 97.1 % for 93.0 %.
 _CHANCE_OF_MISFIT_OF_TWO = 0.04
 _TRIED = 40  # exponents that the test of fit tries
 

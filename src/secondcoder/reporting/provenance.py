@@ -141,8 +141,12 @@ def model_told(c: ReportContent, cited: list[str]) -> str:
 
 def trained_told(c: ReportContent, cited: list[str]) -> str:
     """Return how the model was trained, of whichever kind it is."""
+    if not c.tfidf:
+        return training_told(c, cited)
     fixed = "Nothing in its training is random: the same texts give the same classifier."
-    return fixed if c.tfidf else training_told(c, cited)
+    if tried := c.settings.get("recipes_on_train"):
+        fixed += f" It was chosen by cross-validation on the train part, over ways to train a language model ({tried})."
+    return fixed
 
 
 def training_told(c: ReportContent, cited: list[str]) -> str:

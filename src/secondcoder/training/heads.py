@@ -60,7 +60,7 @@ def start_from_logistic(
     """
     counting = None if weights is None else np.array(list(weights.values()))
     last = last_layer(model.network)
-    features = _features(model, last, inputs, progress)
+    features = head_features(model, inputs, progress)
     with one_blas_thread():
         classes, rows, biases = task_rules(model.card.task).fit_head(_fit, features, targets, counting)
     with torch.no_grad():
@@ -98,12 +98,36 @@ def _weighted_score(
     return -float(log_loss(targets, found.predict_proba(features), labels=found.classes_, sample_weight=weights))
 
 
-def _features(model: Model, last: nn.Linear, inputs: Inputs, progress: Progress) -> NDArray[np.float32]:
+def logistic_probabilities(
+    features: NDArray[np.float32], targets: NDArray[Any], judged: NDArray[np.float32], model: Model
+) -> NDArray[np.float64]:
+    """Return what `start_from_logistic` on some texts makes a model say about others, ndarray of shape (judged, k).
+
+    A class without rows has 0.
+
+    Parameters
+    ----------
+    features, judged
+        What the last layer reads for texts that are learned from, and for others (`head_features`).
+    targets : ndarray of shape (n,)
+        Classes of the first.
+    model
+        Whose label names and task these are.
+    """
+    rules = task_rules(model.card.task)
+    with one_blas_thread():
+        classes, rows, biases = rules.fit_head(_fit, features, targets, None)
+    logits = np.full((len(judged), len(model.label_names)), -np.inf)
+    logits[:, classes] = judged @ np.stack(list(rows)).T + np.array(list(biases))
+    return rules.probabilities(logits)
+
+
+def head_features(model: Model, inputs: Inputs, progress: Progress) -> NDArray[np.float32]:
     """Return what the last layer reads for each text, the mean over its windows, shape (n, features).
 
     A linear layer on the mean says the mean of what it says on each.
     """
-    features = np.empty((len(inputs.lengths), last.in_features), np.float32)
+    features = np.empty((len(inputs.lengths), last_layer(model.network).in_features), np.float32)
     network, device = model.network, model.backend.device
     plan = fixed_shapes(
         inputs.lengths, token_budget=PREDICTION_TOKENS[device.type], max_length=model.encoder.max_length

@@ -3,30 +3,37 @@
 In: the train part and settings. Out: whether recipes are to be compared, and `RecipeComparison`.
 """
 
+import copy
 import shutil
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.near_duplicates import find_near_duplicates
+from secondcoder.environment import one_blas_thread
 from secondcoder.errors import InterruptedRunError, SettingsError, SplitError
 from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.evaluation.metrics import is_better
-from secondcoder.evaluation.tasks import task_rules
+from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.model.model import Model
 from secondcoder.progress import Progress
-from secondcoder.settings import RecipeName, TrainSettings
+from secondcoder.settings import OF_NETWORKS, TFIDF, RecipeName, TrainOptions, TrainSettings
 from secondcoder.splits.folds import assign_folds
 from secondcoder.splits.units import FEWEST_GROUPS
 from secondcoder.storage import sha256_strings, sha_key
+from secondcoder.training.activation_cache import TokenInputs
+from secondcoder.training.baselines import TfidfLogistic
 from secondcoder.training.class_weights import settle_classes
 from secondcoder.training.finished import FinishedTrainings, trainings_key
+from secondcoder.training.heads import head_features, logistic_probabilities
 from secondcoder.training.loop import fit
 from secondcoder.training.seeds import start_for
 
@@ -97,7 +104,8 @@ class RecipeComparison:
         often = "" if self.repeats == 1 else f", {self.repeats} times"
         return (
             f"Recipes by cross-validation on train ({self.metric}, {self.n_folds} folds{often}; ± standard deviation "
-            f"between folds): {self.told}. Taken: {self.chosen}."
+            f"between folds): {self.told}. Taken: {self.chosen}"
+            + (", TF-IDF with logistic regression, as by --model tfidf." if self.chosen == TFIDF else ".")
         )
 
 
@@ -168,15 +176,24 @@ def _require_possible_tfidf(settings: TrainSettings, train: Corpus, processes: i
         )
 
 
-COMPARED: tuple[RecipeName, ...] = ("frozen", "contrastive", "full")
+CHEAP = ("frozen", TFIDF)
+"""Compared in all folds: what the encoder says of a text is computed once for all, and TF-IDF takes a moment."""
+DEAR = ("contrastive", "full")
+"""Compared in one division into folds, and only where that takes a minute: each fold is a training."""
+COMPARED = CHEAP + DEAR
 FOLDS = 5
 # Folds of few texts are noise: they are made again in other ways until so many texts were judged, up to three times.
 _JUDGED, _MOST_REPEATS = 200, 3
 # But only where that is cheap: where train has no more characters than these, such as 100 sentences.
 _CHEAP = 20_000
 # A text that is learned from costs so many times what it costs to be read; a contrastive one is computed twice.
-_LEARNING: dict[RecipeName, int] = {"frozen": 0, "full": 3, "contrastive": 4}
+_LEARNING = {"full": 3, "contrastive": 4}
 _PROBED = 16
+# So many seconds for so many texts, and as many more for more.
+_DEAR_SECONDS, _DEAR_TEXTS = 60.0, 100
+# What is expected of recipes before looking, in the figure, and how many texts' word that is worth.
+_EXPECTED = {"frozen": 0.0, TFIDF: -0.05, "contrastive": 0.01, "full": -0.02}
+_EXPECTED_TEXTS = 50
 # It may take so many times what was foretold, and so many seconds more.
 _PATIENCE, _LEAST_PATIENCE = 2.0, 30.0
 
@@ -231,19 +248,24 @@ def compare_recipes(
         progress.say(f"Recipes for few labels are not compared, and the effort's is taken: {error.what}")
         return None
     finished = work.open(rounds, progress)
-    with progress.task("recipes", len(rounds) * len(COMPARED), unit="trainings") as task:
-        for number, this in enumerate(rounds):
+    wanted = _wanted(rounds, finished.head["dear"])
+    with progress.task("recipes", len(wanted), unit="trainings") as task:
+        for number, recipe in wanted:
             if number and sum(fold["seconds"] for fold in finished.done.values()) > finished.head["limit"]:
                 progress.say(f"Timeout reached: recipes are compared on {number} of {len(rounds)} folds.")
                 break
-            for recipe in COMPARED:
-                if (number, recipe) not in finished.done:
-                    where = f"Comparing recipes, fold {number + 1} of {len(rounds)}, {recipe}"
-                    found, seconds = work.judge(recipe, this.rows, where)
-                    about = {"round": number, "recipe": recipe, "seconds": seconds}
-                    finished.add(about | {"probabilities": found.tolist()})
-                task.advance(1, note=recipe)
+            if (number, recipe) not in finished.done:
+                where = f"Comparing recipes, fold {number + 1} of {len(rounds)}, {recipe}"
+                found, seconds = work.judge(recipe, rounds[number].rows, where)
+                about = {"round": number, "recipe": recipe, "seconds": seconds}
+                finished.add(about | {"probabilities": found.tolist()})
+            task.advance(1, note=recipe)
     return work.sum_up(finished, rounds, metric)
+
+
+def _wanted(rounds: Sequence["_Round"], dear: Sequence[str]) -> list[tuple[int, str]]:
+    """Return the trainings in their order: a fold's number and a recipe."""
+    return [(i, recipe) for i, this in enumerate(rounds) for recipe in (*CHEAP, *(() if this.repeat else dear))]
 
 
 @dataclass(frozen=True)
@@ -254,14 +276,25 @@ class _Round:
     rows: list[int]
 
 
-@dataclass(frozen=True, eq=False)
 class _Work:
-    """A comparison: its rows, settings and folder."""
+    """A comparison: its rows, settings and folder, and what its folds share."""
 
-    train: Corpus
-    settings: TrainSettings
-    seed: int
-    folder: Path
+    def __init__(self, train: Corpus, settings: TrainSettings, seed: int, folder: Path) -> None:
+        self.train, self.settings, self.seed, self.folder = train, settings, seed, folder
+
+    @cached_property
+    def _fresh(self) -> Model:
+        return start_for(self.train, self._by("frozen", len(self.train)), seed=self.seed)
+
+    @cached_property
+    def _features(self) -> NDArray[np.float32]:
+        """What the head reads of the encoder as it is: the same in all folds."""
+        encoder = self._fresh.encoder
+        return head_features(self._fresh, TokenInputs(encoder, encoder.encode(self.train.texts)), Progress())
+
+    @cached_property
+    def _gold(self) -> NDArray[Any]:
+        return gold_of(self.train, self.train.label_names)
 
     @property
     def n_folds(self) -> int:
@@ -282,43 +315,54 @@ class _Work:
             of_row = assign_folds(self.train, self.n_folds, seed=self.seed + i, near=near)
             found += [_Round(i, np.flatnonzero(of_row == fold).tolist()) for fold in range(self.n_folds)]
         # Where the rest has one label only there is nothing to learn.
-        found = [this for this in found if len(set(self._others(this.rows).labels)) > 1]
+        found = [this for this in found if len({self.train.labels[row] for row in self._others(this.rows)}) > 1]
         if not found:
             raise SplitError("every fold leaves texts of one label only.", "Label more texts.")
         return found
 
     def open(self, rounds: list[_Round], progress: Progress) -> FinishedTrainings:
         """Return the finished folds, and say what will be done and how long it may take."""
-        n_rounds, key = len(rounds), trainings_key(self.settings, self.train, seed=self.seed)
+        key = trainings_key(self.settings, self.train, seed=self.seed)
         finished = FinishedTrainings(
             self.folder / "plan.json",
-            sha256_strings(
-                [key, *(str(this.rows) for this in rounds)]
-            ),  # an earlier version may have divided otherwise
+            # An earlier version may have divided otherwise, or compared others.
+            sha256_strings([key, *COMPARED, *(str(this.rows) for this in rounds)]),
             by=("round", "recipe"),
             lines=self.folder / "folds.jsonl",
         )
         if not finished.begun:
             shutil.rmtree(self.folder, ignore_errors=True)
-            expected = self._expect(n_rounds)
-            finished.begin(expected=expected, limit=_PATIENCE * expected + _LEAST_PATIENCE)
+            dear, expected = self._afforded(rounds)
+            finished.begin(expected=expected, limit=_PATIENCE * expected + _LEAST_PATIENCE, dear=dear)
+        dear = finished.head["dear"]
+        left_out = [recipe for recipe in DEAR if recipe not in dear]
         progress.say(
-            f"Few labels ({fewest_labels(self.train)} of the rarest class, under {FEW}): {', '.join(COMPARED)} are "
-            f"compared on train, in {n_rounds} trainings each. That takes about {_told(finished.head['expected'])}, "
-            f"at most {_told(finished.head['limit'])}; --recipe names one and spares it."
+            f"Few labels ({fewest_labels(self.train)} of the rarest class, under {FEW}): {', '.join((*CHEAP, *dear))} "
+            f"are compared on train, in {self.n_folds} folds. That takes about {_told(finished.head['expected'])}, at "
+            f"most {_told(finished.head['limit'])}; --recipe names one and spares it."
+            + (f" Not compared, as that would take too long: {', '.join(left_out)}." if left_out else "")
         )
         return finished
 
-    def judge(self, recipe: RecipeName, rows: list[int], where: str) -> tuple[NDArray[np.float64], float]:
+    def judge(self, recipe: str, rows: list[int], where: str) -> tuple[NDArray[np.float64], float]:
         """Return what a recipe says about rows after learning from the others, shape (rows, k), and its seconds."""
-        started, learned = time.monotonic(), self._others(rows)
+        started, others = time.monotonic(), self._others(rows)
+        learned, judged = self.train.take(others), self.train.take(rows)
+        if recipe == "frozen":
+            features = self._features
+            found = logistic_probabilities(features[others], self._gold[others], features[rows], self._fresh)
+            return found, time.monotonic() - started
+        if recipe == TFIDF:
+            with one_blas_thread():
+                return TfidfLogistic().fit(learned).predict_proba(judged.texts), time.monotonic() - started
         settings = self._by(recipe, len(learned))
         checkpoints = self.folder / "training" / f"{recipe}-{sha_key(self.seed, str(rows)).hex()[:12]}"
+        model = Model(copy.deepcopy(self._fresh.network), self._fresh.encoder, self._fresh.card)
         try:
             result = fit(
-                self._start(settings),
+                model,
                 learned,
-                self.train.take(rows),
+                judged,
                 settings=settings,
                 seed=self.seed,
                 checkpoints=checkpoints,
@@ -333,45 +377,59 @@ class _Work:
 
     def sum_up(self, finished: FinishedTrainings, rounds: list[_Round], metric: str) -> RecipeComparison:
         """Return what the finished folds say."""
-        done = finished.done
-        judged = [i for i in range(len(rounds)) if all((i, recipe) in done for recipe in COMPARED)]
-        divisions = [[i for i in judged if rounds[i].repeat == repeat] for repeat in range(self.repeats)]
-        figures: dict[str, float] = {}
-        spread: dict[str, float] = {}
-        for recipe in COMPARED:
-            said = {i: (rounds[i].rows, np.array(done[i, recipe]["probabilities"])) for i in judged}
-            each = [self._figure([said[i]], metric) for i in judged]
-            figures[recipe] = statistics.mean(self._figure([said[i] for i in d], metric) for d in divisions if d)
-            spread |= {recipe: statistics.stdev(each)} if len(each) > 1 else {}
-        chosen = COMPARED[0]
-        for recipe in COMPARED[1:]:
-            chosen = recipe if is_better(metric, figures[recipe], figures[chosen]) else chosen
-        settings = self._by(chosen, len(self.train))
+        done, dear = finished.done, tuple(finished.head["dear"])
+        judged = [
+            i for i in range(len(rounds)) if all((i, recipe) in done for i_, recipe in _wanted(rounds, dear) if i_ == i)
+        ]
+        of = {recipe: [i for i in judged if (i, recipe) in done] for recipe in (*CHEAP, *dear)}
+        said = {
+            (i, recipe): (rounds[i].rows, np.array(done[i, recipe]["probabilities"]))
+            for recipe in of
+            for i in of[recipe]
+        }
+
+        def figure(recipe: str, among: list[int]) -> float:
+            """Of the rows of several folds: the mean over the divisions that they stand in."""
+            divisions = [[i for i in among if rounds[i].repeat == repeat] for repeat in range(self.repeats)]
+            return statistics.mean(self._figure([said[i, recipe] for i in d], metric) for d in divisions if d)
+
+        figures = {recipe: figure(recipe, of[recipe]) for recipe in of}
+        each = {recipe: [self._figure([said[i, recipe]], metric) for i in of[recipe]] for recipe in of}
+        sign = 1 if is_better(metric, 1.0, 0.0) else -1
+
+        def worth(recipe: str, among: list[int]) -> float:
+            return sign * figure(recipe, among) + _EXPECTED[recipe] * _EXPECTED_TEXTS / len(self.train)
+
+        chosen = max(CHEAP, key=lambda recipe: worth(recipe, of[recipe]))
+        leads = {recipe: worth(recipe, of[recipe]) - worth(chosen, of[recipe]) for recipe in dear}
+        chosen = max((recipe for recipe in leads if leads[recipe] > 0), key=leads.__getitem__, default=chosen)
         return RecipeComparison(
             chosen,
             metric,
             figures,
-            spread,
-            {r: round(sum(fold["seconds"] for fold in done.values() if fold["recipe"] == r), 1) for r in COMPARED},
+            {recipe: statistics.stdev(values) for recipe, values in each.items() if len(values) > 1},
+            {r: round(sum(fold["seconds"] for fold in done.values() if fold["recipe"] == r), 1) for r in of},
             self.n_folds,
             self.repeats,
             len(judged),
             fewest_labels(self.train),
-            {name: getattr(settings, name) for name in ("recipe", "epochs", "freeze", "head_start")},
+            self._settings_of(chosen),
         )
 
-    def _others(self, rows: list[int]) -> Corpus:
+    def _settings_of(self, recipe: str) -> dict[str, Any]:
+        if recipe == TFIDF:
+            return {"model": TFIDF} | {name: getattr(TrainOptions, name) for name in OF_NETWORKS}
+        settings = self._by(recipe, len(self.train))
+        return {name: getattr(settings, name) for name in ("recipe", "epochs", "freeze", "head_start")}
+
+    def _others(self, rows: list[int]) -> list[int]:
         """Return what is learned from where these rows are judged: none of them, and none of their texts."""
         judged, texts = set(rows), {self.train.texts[row] for row in rows}
-        return self.train.take(
-            [row for row in range(len(self.train)) if row not in judged and self.train.texts[row] not in texts]
-        )
+        return [row for row in range(len(self.train)) if row not in judged and self.train.texts[row] not in texts]
 
-    def _by(self, recipe: RecipeName, n: int) -> TrainSettings:
-        return replace(self.settings, recipe=recipe, epochs=None, freeze=None, head_start=None).sized(n).resolved()
-
-    def _start(self, settings: TrainSettings) -> Model:
-        return start_for(self.train, settings, seed=self.seed)
+    def _by(self, recipe: str, n: int) -> TrainSettings:
+        named = cast(RecipeName, recipe)
+        return replace(self.settings, recipe=named, epochs=None, freeze=None, head_start=None).sized(n).resolved()
 
     def _figure(self, said: list[tuple[list[int], NDArray[np.float64]]], metric: str) -> float:
         """Return the figure of rows and what is said about them."""
@@ -380,20 +438,25 @@ class _Work:
         names, positive, task = self.train.label_names, self.train.positive, self.train.task
         return evaluate_points(labels, probabilities, names, positive=positive, task=task).figure(metric)
 
-    def _expect(self, n_rounds: int) -> float:
-        """Return how many seconds it will take, by the time that it takes to read some of the texts."""
-        started, n = time.monotonic(), len(self.train)
-        model = self._start(self._by("frozen", n))
-        loading = time.monotonic() - started
+    def _afforded(self, rounds: list[_Round]) -> tuple[list[str], float]:
+        """Return which dear recipes take a minute at most, and how many seconds all will, by reading a few texts."""
+        n, model = len(self.train), self._fresh
         probed = self.train.texts[:: max(1, n // _PROBED)]
         model.score(probed[:1])  # the first text warms up
         started = time.monotonic()
         model.score(probed)
         reading = (time.monotonic() - started) / len(probed)
         learned = n * (1 - 1 / self.n_folds)
-        # Read once to judge, or for the head to start, and as often as it is learned from.
-        read = sum(n + learned * _LEARNING[r] * self._by(r, round(learned)).planned.epochs for r in COMPARED)
-        return n_rounds * (len(COMPARED) * loading + reading * read)
+        # Each text once for all, and in each division once to be judged; a second for TF-IDF.
+        expected = reading * n * (1 + self.repeats) + len(rounds)
+        dear, left = [], _DEAR_SECONDS * max(1.0, n / _DEAR_TEXTS)
+        for recipe in DEAR:
+            epochs = self._by(recipe, round(learned)).planned.epochs
+            seconds = reading * self.n_folds * (n + learned * _LEARNING[recipe] * epochs)
+            if seconds <= left:
+                left, expected = left - seconds, expected + seconds
+                dear.append(recipe)
+        return dear, expected
 
 
 def _told(seconds: float) -> str:
