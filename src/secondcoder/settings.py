@@ -554,10 +554,10 @@ EFFORTS: dict[Effort, Plan] = {
 RECIPES: dict[str, dict[str, Any]] = {
     "frozen": {"epochs": 0, "freeze": 1.0, "head_start": "logistic"},
     "full": {"freeze": 0.0, "head_start": "logistic"},
-    "contrastive": {"freeze": 0.0, "head_start": "logistic"},
+    "contrastive": {"freeze": 0.5, "head_start": "logistic"},
 }
 """What a named recipe fixes, whatever the effort."""
-LEAST_STEPS = {"full": 60, "contrastive": 60}
+LEAST_STEPS = {"full": 60, "contrastive": 30}
 """Optimizer steps that a recipe takes at least, in whole epochs; never fewer epochs than the effort's."""
 # Names and values of earlier versions, in run folders and model cards, and today's.
 _RENAMED = {"truncation": "long_texts", "share_truncated": "share_longer"}

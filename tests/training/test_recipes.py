@@ -97,7 +97,7 @@ def test_the_figures_are_those_of_all_rows_and_the_best_is_taken(corpus, setting
     assert found.figures["frozen"] == pytest.approx(np.mean(repeats))
     assert found.spread["frozen"] == pytest.approx(np.std(spread, ddof=1))
     assert found.chosen == "contrastive" == max(found.figures, key=found.figures.get)
-    assert found.settings == {"recipe": "contrastive", "epochs": 20, "freeze": 0.0, "head_start": "logistic"}
+    assert found.settings == {"recipe": "contrastive", "epochs": 10, "freeze": 0.5, "head_start": "logistic"}
     assert "Taken: contrastive." in found.sentence
     assert f"full {found.figures['full']:.3f} ± {found.spread['full']:.3f}" in found.sentence
     assert RecipeComparison.from_dict(json.loads(json.dumps(found.to_dict() | {"asked": {}}))) == found
@@ -152,7 +152,7 @@ def test_dear_recipes_are_trained_for_as_long_as_they_would_be_and_left_out_wher
     monkeypatch.setattr(recipes, "fit", fit)
     monkeypatch.setattr(recipes, "_DEAR_SECONDS", 1e9)
     found = compare_recipes(few(corpus), settings, seed=1, folder=tmp_path / "a", progress=Progress())
-    assert given == [("contrastive", 30, False), ("full", 30, False)] * 5
+    assert given == [("contrastive", 15, False), ("full", 30, False)] * 5
     assert set(found.figures) == set(COMPARED)
     monkeypatch.setattr(recipes, "_DEAR_SECONDS", 0.0)
     found = compare_recipes(few(corpus), settings, seed=1, folder=tmp_path / "b", progress=Progress())

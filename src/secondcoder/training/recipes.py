@@ -186,8 +186,8 @@ FOLDS = 5
 _JUDGED, _MOST_REPEATS = 200, 3
 # But only where that is cheap: where train has no more characters than these, such as 100 sentences.
 _CHEAP = 20_000
-# A text that is learned from costs so many times what it costs to be read; a contrastive one is computed twice.
-_LEARNING = {"full": 3, "contrastive": 4}
+# A text that is learned from costs so many times what it costs to be read; of contrastive, half of the layers do.
+_LEARNING = {"full": 3, "contrastive": 2}
 _PROBED = 16
 # So many seconds for so many texts, and as many more for more.
 _DEAR_SECONDS, _DEAR_TEXTS = 60.0, 100
