@@ -37,7 +37,7 @@ from scipy import special
 
 from secondcoder.environment import machine, versions
 from secondcoder.evaluation.count_intervals import Tallies, figure_limits
-from secondcoder.evaluation.intervals import FEWEST_GROUPS, mean_interval
+from secondcoder.evaluation.intervals import FEWEST_GROUPS, loss_interval
 
 LEVEL = 0.95
 SIZES = (100, 300, 1_000)
@@ -212,7 +212,7 @@ def row_means(rows, owner, cell):
     found = {}
     for name, values in (("log-loss", rows.loss), ("brier", rows.brier)):
         groups = owner if cell.groups else [None] * len(owner)
-        given = [mean_interval(v, g, lowest=0.0) for v, g in zip(values, groups, strict=True)]
+        given = [loss_interval(v, g) for v, g in zip(values, groups, strict=True)]
         found[name] = tuple(np.array([getattr(i, end, np.nan) for i in given]) for end in ("low", "high"))
     return found
 

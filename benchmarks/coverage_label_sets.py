@@ -3,7 +3,7 @@
 In: nothing. Out: a table in markdown: for each figure the coverage of nominal 95 %, its minimum and where that is, the
 mean width, how often there is no interval.
 
-    python benchmarks/coverage_label_sets.py --result benchmarks/results/2026-11-23-coverage-label-sets.md
+    python benchmarks/coverage_label_sets.py --result benchmarks/results/2026-11-29-coverage-label-sets.md
 
 Sets: a study draws n texts. Classes have shares from 0.4 down to 0.05 and go together (a common factor on the probit
 scale, correlation 0.3 of what a text has and 0.3 of what the classifier misses); a classifier sees each class with

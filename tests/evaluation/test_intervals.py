@@ -8,7 +8,16 @@ from scipy.stats import beta, binomtest
 from secondcoder.errors import DataError
 from secondcoder.evaluation import metrics
 from secondcoder.evaluation.count_intervals import intervals, share_interval
-from secondcoder.evaluation.intervals import Interval, degrees_of_freedom, mean_interval, quantile_of, wilson_limits
+from secondcoder.evaluation.evaluate import evaluate
+from secondcoder.evaluation.intervals import (
+    Interval,
+    degrees_of_freedom,
+    few_decide,
+    loss_interval,
+    mean_interval,
+    quantile_of,
+    wilson_limits,
+)
 
 NAMES = ("a", "b", "c")
 
@@ -132,9 +141,9 @@ def test_undefined_figures_of_independent_rows_and_only_they_have_no_interval(
     gold, p, names, _ = case
     p = np.eye(len(names))[p.argmax(axis=1)]  # as by a coder: one that gives all the same is no constant
     found, values = intervals(gold, p, names), figures(gold, p, names)
-    right = gold == p.argmax(axis=1)  # the losses are then all the same
+    right = gold == p.argmax(axis=1)  # the losses are then all the same, or those of wrong labels make them up
     for name, value in values.items():
-        expected = right.all() or not right.any() if name == "log-loss" else np.isnan(value)
+        expected = not right.any() or (~right).sum() < 5 if name == "log-loss" else np.isnan(value)
         assert (found[name] is None) == expected, name
 
 
@@ -330,3 +339,27 @@ def test_no_figure_between_0_and_1_lies_at_an_end_of_its_interval(
             assert interval.low + 1e-6 < values[name] < interval.high - 1e-6, name
         elif interval is not None:
             assert interval.high - interval.low > 0.001, name
+
+
+def test_a_loss_that_few_texts_make_up_has_no_interval():
+    rare = np.full(100, 0.01)
+    rare[:4] = 4.0
+    assert few_decide(rare)
+    assert loss_interval(rare) is None
+    assert mean_interval(rare) is not None
+    rare[:8] = 4.0
+    assert not few_decide(rare)
+    assert loss_interval(rare) == mean_interval(rare, lowest=0.0)
+    assert not few_decide(np.full(100, 1e-9))
+    assert not few_decide(np.zeros(100))
+
+
+def test_of_a_classifier_that_is_seldom_wrong_but_then_sure_no_interval_of_its_losses_is_given():
+    gold, names = ["a"] * 50 + ["b"] * 50, ("a", "b")
+    sure = np.array([[0.999, 0.001]] * 50 + [[0.001, 0.999]] * 48 + [[0.99, 0.01]] * 2)
+    found = evaluate(gold, sure, names)
+    assert found.intervals["log-loss"] is None
+    assert found.calibration.brier_interval is None
+    assert "No interval for log loss: fewer than 5 texts make up nearly all of it" in found.spread_note
+    assert "show no spread" not in found.spread_note
+    assert evaluate(gold, 0.2 + 0.6 * sure, names).intervals["log-loss"] is not None

@@ -13,7 +13,7 @@ from scipy.special import ndtri
 
 from secondcoder.errors import DataError
 from secondcoder.evaluation.count_intervals import bounded_mean_interval, share_interval
-from secondcoder.evaluation.intervals import LEVEL, Interval, units_of
+from secondcoder.evaluation.intervals import LEVEL, Interval, few_decide, units_of
 from secondcoder.evaluation.likeness import worth_of
 from secondcoder.storage import Stored
 
@@ -243,7 +243,7 @@ class Calibration(Stored, name="a calibration", cure="Run the evaluation again."
         Mean of the summed squares of (probability - 1 for the gold class, 0 for others): from 0, best, to 2. Where a
         text may have several classes, of their mean: from 0 to 1.
     brier_interval
-        Where it may lie; None if no interval can be given.
+        Where it may lie; None where too few texts decide it (`secondcoder.evaluation.intervals.few_decide`).
     bins
         At most 10, of equally many texts, by rising confidence; texts of one confidence are in one bin.
     reason
@@ -356,7 +356,8 @@ def calibration_of(
         )
         for rows in (np.flatnonzero(bins == b) for b in range(bins.max() + 1))
     )
-    brier, brier_interval = float(squares.mean()), bounded_mean_interval(squares, worst, of_texts)
+    brier_interval = None if few_decide(squares) else bounded_mean_interval(squares, worst, of_texts)
+    brier = float(squares.mean())
     return Calibration(error, error_interval, brier, brier_interval, tuple(found), reason)
 
 

@@ -23,6 +23,7 @@ from secondcoder.evaluation.intervals import (
     Interval,
     Limits,
     group_codes,
+    loss_interval,
     mean_interval,
     quantile_of,
     share_limits,
@@ -436,7 +437,7 @@ def intervals(
     Notes
     -----
     Shares: the wider of Wilson's and Jeffreys' limits. F1 of a class: those of TP / (TP + FP + FN), carried over (arXiv
-    2309.14621). Averages over classes: `average_limits`. Log loss: `mean_interval`. With groups: shares at what
+    2309.14621). Averages over classes: `average_limits`. Log loss: `loss_interval`. With groups: shares at what
     their rows are worth, see `secondcoder.evaluation.likeness`.
 
     Raises
@@ -465,7 +466,7 @@ def intervals(
         if name == "log-loss":
             of_gold = np.take_along_axis(probabilities, gold[:, np.newaxis], axis=1)[:, 0]
             losses = -np.log(np.clip(of_gold, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
-            found[name] = mean_interval(losses, groups, level=level, lowest=0.0)
+            found[name] = loss_interval(losses, groups, level=level)
         elif colon:
             at = list(label_names).index(label)
             found[name] = _interval(Limits(*(limit[at] for limit in limits[figure])), method)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from secondcoder.corpus.corpus import TaskName
 from secondcoder.evaluation.calibration import Calibration
-from secondcoder.evaluation.intervals import Interval, units_of
+from secondcoder.evaluation.intervals import DECIDED_BY_FEW, Interval, units_of
 from secondcoder.evaluation.likeness import LIKENESS, LIKENESS_DOUBT
 from secondcoder.evaluation.metrics import ONE_LABEL, ORDERED, SETS, FigureNames, PerClass
 from secondcoder.evaluation.selective import RiskCoverage
@@ -296,7 +296,11 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
             said.append("Quadratic kappa is undefined: all texts are of one class and are labelled so.")
         if len(self.absent) == len(self.label_names):
             said.append(f"No interval for {_joined(without)}: no text has a label.")
-        elif without:
+            without = []
+        if "log-loss" in without and self.accuracy < 1:
+            without.remove("log-loss")
+            said.append(f"No interval for log loss: {DECIDED_BY_FEW}, or it is the same for all.")
+        if without:
             them = "it" if len(without) == 1 else "them"
             said.append(
                 f"No interval for {_joined(without)}: these texts show no spread to estimate one from, which does not "

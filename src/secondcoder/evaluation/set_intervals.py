@@ -19,7 +19,7 @@ from secondcoder.evaluation.count_intervals import (
     shares_of,
     shown_limits,
 )
-from secondcoder.evaluation.intervals import LEVEL, Interval, Limits, mean_interval
+from secondcoder.evaluation.intervals import LEVEL, Interval, Limits, loss_interval
 
 Floats = NDArray[np.float64]
 Sets = NDArray[np.bool_]
@@ -138,9 +138,7 @@ def set_intervals(
         if name in of_texts:
             mean = of_texts[name]
             found[name] = (
-                bounded_mean_interval(mean, 1.0, groups)
-                if name == "samples-f1"
-                else mean_interval(mean, groups, lowest=0.0)
+                bounded_mean_interval(mean, 1.0, groups) if name == "samples-f1" else loss_interval(mean, groups)
             )
         elif not limits:
             found[name] = None

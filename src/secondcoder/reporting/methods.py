@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from secondcoder.evaluation.comparison import Comparison, Difference, shown_p
 from secondcoder.evaluation.evaluation import Evaluation
-from secondcoder.evaluation.intervals import Interval
+from secondcoder.evaluation.intervals import DECIDED_BY_FEW, Interval
 from secondcoder.evaluation.likeness import LIKENESS, LIKENESS_DOUBT
 from secondcoder.evaluation.permutation import MOST_FOR_ALL
 from secondcoder.evaluation.selective import Guarantee
@@ -372,10 +372,12 @@ def _calibration(shown: Shown, cited: list[str]) -> str:
     cited += ["naeini2015", "kumar2019", "brier1950"]
     model = shown.main[MODEL]
     what, units = task_rules(model.task).judged_probabilities(tuned=bool(model.thresholds))
-    why = "groups" if model.n_groups is not None else "texts"
+    lacking = f"there are too few {'groups' if model.n_groups is not None else 'texts'} for one", DECIDED_BY_FEW
     error, brier = (
-        f"{value:.3f}{_limits(interval) or f' (without an interval: there are too few {why} for one)'}"
-        for value, interval in ((found.error or 0.0, found.error_interval), (found.brier, found.brier_interval))
+        f"{value:.3f}{_limits(interval) or f' (without an interval: {why})'}"
+        for value, interval, why in zip(
+            (found.error or 0.0, found.brier), (found.error_interval, found.brier_interval), lacking, strict=True
+        )
     )
     if found.error is None:
         return f"The Brier score is {brier} (Brier 1950); the calibration error is not given: {found.reason}."

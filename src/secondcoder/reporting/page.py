@@ -14,6 +14,7 @@ import jinja2
 
 from secondcoder.evaluation.comparison import Comparison, Difference
 from secondcoder.evaluation.evaluation import Evaluation
+from secondcoder.evaluation.intervals import DECIDED_BY_FEW
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.reporting import formatting as form
 from secondcoder.reporting.content import ReportContent, Shown, read
@@ -198,6 +199,7 @@ def _environment() -> jinja2.Environment:
     }
     environment.globals["is_better"] = is_better
     environment.globals["few"] = FEW_GROUPS
+    environment.globals["decided_by_few"] = DECIDED_BY_FEW
     return environment
 
 
