@@ -76,6 +76,7 @@ def test_check_shows_labels_lengths_and_faults(secondcoder, labelled_file, encod
     assert code == 0
     for expected in ("122 rows, 121 with a label", "economic", "social", "(tokens)", "cut", "empty", "without a label"):
         assert expected in out
+    assert "labels of train expect macro-F1 about" in out
 
 
 def test_check_as_json_is_one_object(secondcoder, labelled_file, encoder_folder):
@@ -83,6 +84,7 @@ def test_check_as_json_is_one_object(secondcoder, labelled_file, encoder_folder)
     found = json.loads(out)
     assert (code, found["rows"], found["label_counts"]["all"]) == (0, 120, {"economic": 60, "social": 60})
     assert {len(examples) for examples in found["examples"].values()} == {3}
+    assert set(found["expected"]["figures"]) == {"frozen", "tfidf"}
 
 
 def test_check_leaves_with_2_where_training_would_fail(secondcoder, tmp_path, encoder_folder):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from secondcoder.cli.inputs import read_corpus
 from secondcoder.cli.output import Columns, Json, Parts, print_json, print_table, say, tell
-from secondcoder.errors import MissingExtraError, SplitError
-from secondcoder.settings import DEFAULT_SEED, TFIDF, ReadSettings, SplitSettings
+from secondcoder.errors import MissingExtraError, ModelError, SplitError
+from secondcoder.settings import DEFAULT_SEED, TFIDF, ReadSettings, SplitSettings, TrainSettings
 
 if TYPE_CHECKING:
     from secondcoder.corpus.checks import CheckReport
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from secondcoder.corpus.near_duplicates import NearDuplicates
     from secondcoder.model.tokenisation import TextEncoder
     from secondcoder.splits.split import Split
+    from secondcoder.training.forecast import Forecast
 
 _SHOWN = ("near-duplicate", "near-duplicate-in-two-parts", "leaks-allowed")  # findings whose examples are pairs
 
@@ -64,11 +65,16 @@ def check(
     max_length = None if encoder is None else encoder.max_length
     found = inspect(corpus, lengths=lengths, max_length=max_length, split=parts, near=near)
     found = replace(found, findings=(*obstacles, *found.findings))
+    wrong = any(finding.severity == "error" for finding in found.findings)
+    expected = None if wrong or parts is None else _expect(parts, model, encoder, seed)
     if json:
-        print_json(found.to_dict())
+        print_json(found.to_dict() | {"expected": expected and expected.to_dict()})
     else:
         _print_report(found)
-    return 2 if any(finding.severity == "error" for finding in found.findings) else 0
+        if expected is not None:
+            say()
+            say(expected.sentence)
+    return 2 if wrong else 0
 
 
 def _print_report(found: "CheckReport") -> None:
@@ -133,6 +139,21 @@ def _divide(
         return divide(corpus, settings, seed=seed, near=near), []
     except SplitError as error:
         return None, [Finding("impossible-split", "error", error.what, error.cure)]
+
+
+def _expect(parts: "Split", model: str | None, encoder: "TextEncoder | None", seed: int) -> "Forecast | None":
+    """Return what the labels of train promise to the model whose tokens were counted, and to TF-IDF; else None."""
+    from secondcoder.training.forecast import forecast
+
+    if encoder is None:
+        settings = TrainSettings(model=TFIDF)
+    else:
+        settings = TrainSettings(model=model or "minilm", pooling="auto", max_length=encoder.max_length)
+    try:
+        return forecast(parts.train, settings, seed=seed)
+    except (ModelError, SplitError) as error:
+        tell(f"note: what these labels promise cannot be said: {error.what}")
+        return None
 
 
 def _find_encoder(model: str | None, max_length: int | None) -> "TextEncoder | None":

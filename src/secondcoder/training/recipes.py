@@ -263,6 +263,37 @@ def compare_recipes(
     return work.sum_up(finished, rounds, metric)
 
 
+def cross_validate(train: Corpus, settings: TrainSettings, *, seed: int) -> dict[str, NDArray[np.float64]]:
+    """Return what cheap ways say about every row of train after learning from others: ndarray of shape (n, k) each.
+
+    Parameters
+    ----------
+    train
+        Rows that all have a text and a label.
+    settings
+        Whose model stays as it is, with a logistic regression on what it says (``"frozen"``); beside it stands TF-IDF
+        (``"tfidf"``), alone where that is the model.
+    seed
+        Of the folds.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be had.
+    SplitError
+        If train cannot be divided into folds.
+    """
+    work = _Work(train, settings, seed, Path())
+    found = {way: np.full((len(train), len(train.label_names)), np.nan) for way in CHEAP[settings.is_tfidf :]}
+    for this in work.rounds():
+        if not this.repeat:
+            for way, said in found.items():
+                said[this.rows], _ = work.judge(way, this.rows, "")
+    if any(np.isnan(said).any() for said in found.values()):
+        raise SplitError("a fold leaves texts of one label only.", "Label more texts.")
+    return found
+
+
 def _wanted(rounds: Sequence["_Round"], dear: Sequence[str]) -> list[tuple[int, str]]:
     """Return the trainings in their order: a fold's number and a recipe."""
     return [(i, recipe) for i, this in enumerate(rounds) for recipe in (*CHEAP, *(() if this.repeat else dear))]
