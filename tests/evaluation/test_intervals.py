@@ -363,3 +363,5 @@ def test_of_a_classifier_that_is_seldom_wrong_but_then_sure_no_interval_of_its_l
     assert "No interval for log loss: fewer than 5 texts make up nearly all of it" in found.spread_note
     assert "show no spread" not in found.spread_note
     assert evaluate(gold, 0.2 + 0.6 * sure, names).intervals["log-loss"] is not None
+    sure[98:] = [[0.4, 0.6]] * 2  # all right, of which two are doubtful
+    assert "texts make up nearly all of it" in evaluate(gold, sure, names).spread_note

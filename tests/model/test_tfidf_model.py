@@ -8,6 +8,7 @@ import pytest
 
 from secondcoder.corpus.corpus import Corpus, Source
 from secondcoder.errors import DataError, ModelError
+from secondcoder.evaluation.calibration import TEMPERATURES
 from secondcoder.model.loading import load_model
 from secondcoder.model.tfidf_model import TfidfModel
 from secondcoder.settings import TrainSettings
@@ -87,8 +88,10 @@ def test_a_class_that_train_does_not_have_is_never_given():
     train = corpus_of(texts[:80], labels[:80], names)
     model, fit = fit_tfidf(train, dev, settings=TrainSettings(model="tfidf"), seed=0)
     assert np.isfinite(fit.best_scores.logits).all()
-    assert model.predict_proba(texts)[:, 1].max() < 1e-12
     assert 0 < model.best_temperature(np.array([*[0, 2] * 10, 1]), fit.best_scores) < 20
+    for temperature in (*TEMPERATURES, 1.0):
+        model.temper(temperature)
+        assert model.predict_proba(texts)[:, 1].max() < 1e-12
 
 
 def test_words_are_credited_with_what_they_add_to_the_margin(model):

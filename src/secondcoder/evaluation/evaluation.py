@@ -22,6 +22,9 @@ from secondcoder.evaluation.thresholds import Thresholds
 from secondcoder.splits.units import FEW_GROUPS
 from secondcoder.storage import Stored
 
+_NO_LOSS = 1e-9
+"""A mean log loss below this says that all texts are right and sure, so that none of them stands out."""
+
 
 @dataclass(frozen=True)
 class ClassFigures:
@@ -297,7 +300,7 @@ class Evaluation(Stored, name="an evaluation", cure="Run the evaluation again.")
         if len(self.absent) == len(self.label_names):
             said.append(f"No interval for {_joined(without)}: no text has a label.")
             without = []
-        if "log-loss" in without and self.accuracy < 1:
+        if "log-loss" in without and self.log_loss > _NO_LOSS:
             without.remove("log-loss")
             said.append(f"No interval for log loss: {DECIDED_BY_FEW}, or it is the same for all.")
         if without:

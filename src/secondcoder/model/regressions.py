@@ -10,10 +10,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from secondcoder.evaluation.calibration import TEMPERATURES
 from secondcoder.evaluation.tasks import Task
 
-_NEVER = -36.0
-"""Logit of a class that no row had: a probability that is lost in double precision beside 1."""
+_NEVER = -36.0 * TEMPERATURES[1]
+"""Logit of a class that no row had: at any temperature a probability that is lost in double precision beside 1."""
 
 
 @dataclass(frozen=True, eq=False)
