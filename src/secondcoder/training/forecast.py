@@ -50,7 +50,9 @@ class Forecast:
         metric = next(iter(self.evaluations.values())).headline[0]
         told = [f"{found.shown(*found.headline)} ({names[way]})" for way, found in self.evaluations.items()]
         of = f"{self.rows:,}" if self.rows == self.drawn_from else f"{self.rows:,} of the {self.drawn_from:,}"
-        return f"With {of} labels of train expect {format_metric(metric)} about {' or '.join(told)}; by cross-validation."
+        return (
+            f"With {of} labels of train expect {format_metric(metric)} about {' or '.join(told)}; by cross-validation."
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Return it as plain JSON values."""
