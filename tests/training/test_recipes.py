@@ -99,6 +99,7 @@ def test_the_figures_are_those_of_all_rows_and_the_best_is_taken(corpus, setting
     assert found.chosen == "contrastive" == max(found.figures, key=found.figures.get)
     assert found.settings == {"recipe": "contrastive", "epochs": 10, "freeze": 0.5, "head_start": "logistic"}
     assert "Taken: contrastive." in found.sentence
+    assert "5 folds, 3 times (contrastive and full once);" in found.sentence
     assert f"full {found.figures['full']:.3f} ± {found.spread['full']:.3f}" in found.sentence
     assert RecipeComparison.from_dict(json.loads(json.dumps(found.to_dict() | {"asked": {}}))) == found
 
@@ -118,7 +119,9 @@ def test_what_few_texts_say_is_held_against_what_is_expected_of_a_recipe(
         assert "Not compared, as that would take too long: contrastive, full." in progress.said[0]
         chosen[lead] = found
     assert chosen[0.05].chosen == "frozen"
+    assert "; tfidf not better by enough for so few texts. Taken: frozen." in chosen[0.05].sentence
     assert chosen[0.4].chosen == "tfidf"
+    assert "not better by enough" not in chosen[0.4].sentence
     assert "Taken: tfidf, TF-IDF with logistic regression, as by --model tfidf." in chosen[0.4].sentence
     taken = replace(settings.resolved(), **chosen[0.4].settings)
     assert taken == TrainSettings(model="tfidf", seeds=1)
@@ -215,6 +218,16 @@ def test_when_the_time_is_over_whole_folds_decide(corpus, settings, pretended, t
     assert len(pretended) == len(COMPARED)
     assert found.spread == {}
     assert "Timeout reached: recipes are compared on 1 of 15 folds." in progress.said
+
+
+def test_where_the_first_division_leaves_nothing_to_learn_from_the_next_one_judges_all_recipes(
+    corpus, settings, pretended, tmp_path, monkeypatch
+):
+    later = [this for this in recipes._Work(few(corpus), settings, 1, tmp_path).rounds() if this.repeat]
+    monkeypatch.setattr(recipes._Work, "rounds", lambda work: later)
+    found = compare_recipes(few(corpus), settings, seed=1, folder=tmp_path, progress=Progress())
+    assert set(found.figures) == set(COMPARED)
+    assert len([one for one in pretended if one.recipe == "full"]) == 5
 
 
 def test_groups_stay_together_and_too_few_of_them_are_no_error(corpus, settings, pretended, tmp_path):

@@ -145,7 +145,10 @@ def trained_told(c: ReportContent, cited: list[str]) -> str:
         return training_told(c, cited)
     fixed = "Nothing in its training is random: the same texts give the same classifier."
     if tried := c.settings.get("recipes_on_train"):
-        fixed += f" It was chosen by cross-validation on the train part, over ways to train a language model ({tried})."
+        fixed += (
+            " It was chosen by cross-validation on the train part, over ways to train the language model "
+            f"{c.settings['recipes_of']} ({tried})."
+        )
     return fixed
 
 

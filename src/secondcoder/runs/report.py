@@ -160,6 +160,8 @@ def _how_chosen(run: RunFolder) -> dict[str, str]:
     said = {}
     if "recipes" in run.info:
         said["recipes_on_train"] = RecipeComparison.from_dict(run.info["recipes"]).told
+        if run.is_tfidf:
+            said["recipes_of"] = run.info["recipes"]["asked"]["model"]
     if "tuning" in run.info:
         said["tuned"] = f"the best on dev of {run.info['tuning']['trials']} trials"
     return said

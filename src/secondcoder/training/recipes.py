@@ -63,7 +63,8 @@ class RecipeComparison:
     n_folds, repeats
         Folds, and how often they were made.
     trainings
-        That were judged, of each recipe; fewer than folds times repeats where the time was over.
+        Folds that were judged, of all divisions; fewer than folds times repeats where the time was over. Recipes that
+        are trained anew (`DEAR`) were judged on those of the first division only.
     fewest
         Texts of the rarest class.
     settings
@@ -92,16 +93,20 @@ class RecipeComparison:
 
     @property
     def told(self) -> str:
-        """The figure of each recipe, and how far it spreads."""
-        return ", ".join(
+        """The figure of each recipe and its spread, and which are better than the chosen one but were not taken."""
+        figures = ", ".join(
             f"{name} {figure:.3f}" + (f" ± {self.spread[name]:.3f}" if name in self.spread else "")
             for name, figure in self.figures.items()
         )
+        taken = self.figures[self.chosen]
+        ahead = [name for name, figure in self.figures.items() if is_better(self.metric, figure, taken)]
+        return figures + (f"; {' and '.join(ahead)} not better by enough for so few texts" if ahead else "")
 
     @property
     def sentence(self) -> str:
         """What was found."""
-        often = "" if self.repeats == 1 else f", {self.repeats} times"
+        once = [recipe for recipe in self.figures if recipe in DEAR]
+        often = "" if self.repeats == 1 else f", {self.repeats} times" + f" ({' and '.join(once)} once)" * bool(once)
         return (
             f"Recipes by cross-validation on train ({self.metric}, {self.n_folds} folds{often}; ± standard deviation "
             f"between folds): {self.told}. Taken: {self.chosen}"
@@ -265,7 +270,8 @@ def compare_recipes(
 
 def _wanted(rounds: Sequence["_Round"], dear: Sequence[str]) -> list[tuple[int, str]]:
     """Return the trainings in their order: a fold's number and a recipe."""
-    return [(i, recipe) for i, this in enumerate(rounds) for recipe in (*CHEAP, *(() if this.repeat else dear))]
+    first = rounds[0].repeat  # of an earlier division no fold may be left
+    return [(i, r) for i, this in enumerate(rounds) for r in (*CHEAP, *(dear if this.repeat == first else ()))]
 
 
 @dataclass(frozen=True)
@@ -418,7 +424,7 @@ class _Work:
 
     def _settings_of(self, recipe: str) -> dict[str, Any]:
         if recipe == TFIDF:
-            return {"model": TFIDF} | {name: getattr(TrainOptions, name) for name in OF_NETWORKS}
+            return {"model": TFIDF, "seeds": 1} | {name: getattr(TrainOptions, name) for name in OF_NETWORKS}
         settings = self._by(recipe, len(self.train))
         return {name: getattr(settings, name) for name in ("recipe", "epochs", "freeze", "head_start")}
 
