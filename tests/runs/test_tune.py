@@ -132,7 +132,7 @@ def test_what_train_would_refuse_is_refused_before_the_first_trial(parts, settin
         sc.tune(parts, output=tmp_path / "a", settings=replace(settings, class_weights={"economic": 2.0}))
     sets = [{"text": text, "area": [label]} for text, label in make_rows(60)]
     several = sc.split(sc.read(sets, text="text", label="area"), seed=7)
-    contrastive = replace(settings, recipe="contrastive", epochs=None)
+    contrastive = replace(settings, recipe="contrastive", epochs=None, freeze=None)
     with pytest.raises(SettingsError, match="may have several"):
         sc.tune(several, output=tmp_path / "a", settings=contrastive)
     with pytest.raises(SettingsError, match="may have several"):

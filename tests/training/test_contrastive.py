@@ -98,8 +98,8 @@ def test_texts_of_a_class_come_together_and_the_head_learns_what_they_say(encode
         precision="fp32",
         recipe="contrastive",
         epochs=4,
-        learning_rate=5e-3,
-        batch_size=40,
+        learning_rate=2e-2,
+        batch_size=20,
     )
     model = start_for(corpus, settings, seed=1)
     train, dev = corpus.take(range(80)), corpus.take(range(80, 120))

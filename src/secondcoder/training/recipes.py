@@ -93,7 +93,7 @@ class RecipeComparison:
 
     @property
     def told(self) -> str:
-        """The figure of each recipe, how far it spreads, and which were better than the chosen one but not taken."""
+        """The figure of each recipe and its spread, and which are better than the chosen one but were not taken."""
         figures = ", ".join(
             f"{name} {figure:.3f}" + (f" ± {self.spread[name]:.3f}" if name in self.spread else "")
             for name, figure in self.figures.items()
@@ -302,9 +302,7 @@ def cross_validate(train: Corpus, settings: TrainSettings, *, seed: int) -> dict
 def _wanted(rounds: Sequence["_Round"], dear: Sequence[str]) -> list[tuple[int, str]]:
     """Return the trainings in their order: a fold's number and a recipe."""
     first = rounds[0].repeat  # of an earlier division no fold may be left
-    return [
-        (i, recipe) for i, this in enumerate(rounds) for recipe in (*CHEAP, *(dear if this.repeat == first else ()))
-    ]
+    return [(i, r) for i, this in enumerate(rounds) for r in (*CHEAP, *(dear if this.repeat == first else ()))]
 
 
 @dataclass(frozen=True)
