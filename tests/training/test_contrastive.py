@@ -4,7 +4,7 @@ import torch
 
 from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.batches import training_steps
-from secondcoder.settings import TrainSettings
+from secondcoder.settings import RECIPES, TrainSettings
 from secondcoder.training.activation_cache import TokenInputs
 from secondcoder.training.contrastive import ContrastiveStepper, pair_loss
 from secondcoder.training.distributed import ALONE
@@ -91,15 +91,18 @@ def test_a_pass_that_is_computed_twice_has_the_same_dropout_both_times(make_step
     assert (before - loss()) / 1e-5 == pytest.approx(float(gradient.norm()), rel=0.02)
 
 
-def test_texts_of_a_class_come_together_and_the_head_learns_what_they_say(encoder_folder, corpus, tmp_path):
+def test_texts_of_a_class_come_together_and_the_head_learns_what_they_say(
+    encoder_folder, corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(RECIPES["contrastive"], "freeze", 0.0)  # of the tiny network one layer would be left
     settings = TrainSettings(
         model=str(encoder_folder),
         device="cpu",
         precision="fp32",
         recipe="contrastive",
         epochs=4,
-        learning_rate=2e-2,
-        batch_size=20,
+        learning_rate=5e-3,
+        batch_size=40,
     )
     model = start_for(corpus, settings, seed=1)
     train, dev = corpus.take(range(80)), corpus.take(range(80, 120))
