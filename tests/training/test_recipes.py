@@ -152,7 +152,14 @@ def test_dear_recipes_are_trained_for_as_long_as_they_would_be_and_left_out_wher
         given.append((settings.recipe, settings.epochs, judge_each))
         return SimpleNamespace(best_scores=SimpleNamespace(probabilities=np.full((len(dev), 2), 0.5)))
 
+    real = recipes._Work.judge
+
+    def judge(work, recipe, rows, where):
+        return (np.full((len(rows), 2), 0.5), 1.0) if recipe in CHEAP else real(work, recipe, rows, where)
+
     monkeypatch.setattr(recipes, "fit", fit)
+    monkeypatch.setattr(recipes._Work, "judge", judge)
+    monkeypatch.setattr(recipes, "_MOST_REPEATS", 1)
     monkeypatch.setattr(recipes, "_DEAR_SECONDS", 1e9)
     found = compare_recipes(few(corpus), settings, seed=1, folder=tmp_path / "a", progress=Progress())
     assert given == [("contrastive", 15, False), ("full", 30, False)] * 5
