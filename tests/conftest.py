@@ -22,7 +22,7 @@ from tests.precision import PRECISION
 from tests.tiny import make_encoder, make_rows
 
 torch.set_num_threads(1)
-settings.register_profile("few", deadline=None, max_examples=50)
+settings.register_profile("few", deadline=None, max_examples=30)
 settings.register_profile("many", deadline=None, max_examples=250)
 settings.load_profile(os.environ.get("SECONDCODER_TEST_EXAMPLES", "few"))
 
