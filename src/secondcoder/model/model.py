@@ -113,16 +113,7 @@ class Model(Classifier):
         return list(found.items())
 
     def score(self, texts: Sequence[str], *, progress: ProgressTask | None = None, first_row: int = 0) -> Scores:
-        """Return what the model says about the texts, all encoded at once.
-
-        A text's logits are the same to the last bit whatever its neighbours and their order, on one machine with one
-        number of threads.
-
-        Raises
-        ------
-        DataError
-            If something is not a text, or is an empty one; the message counts rows from `first_row`.
-        """
+        """Return what the model says about the texts, all encoded at once; see `Classifier.score`."""
         check_texts(texts, first_row)
         return self.score_encoded(self.encoder.encode(texts), progress=progress)
 
