@@ -1,7 +1,7 @@
 """Two rivals built on the same MiniLM: SetFit, and sentence embeddings with a logistic regression.
 
-In: a labelled Parquet or CSV file whose parts stand in a column, or in a JSON file {id: part}. Out: a JSON file with
-the settings that were in force, seconds, and figures on dev and test.
+In: a labelled Parquet, CSV or JSON file whose parts stand in a column, or in a JSON file {id: part}. Out: a JSON file
+with the settings that were in force, seconds, and figures on test, and on dev where there is one.
 
 ``setfit`` is SetFit by its documentation: its default arguments on the whole training part. Only the number of steps is
 capped, for one epoch would be all n²/2 pairs of texts (weeks on a laptop); a low ``max_steps`` is what its maintainer
@@ -81,9 +81,11 @@ class StepClock(transformers.TrainerCallback):
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a Parquet or CSV file."""
+    """Return the rows of a Parquet, CSV or JSON file."""
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pylist()
+    if path.suffix == ".json":
+        return json.loads(path.read_text(encoding="utf-8"))
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file, strict=True))
 
@@ -110,7 +112,7 @@ def read_parts(options: argparse.Namespace) -> tuple[dict[str, Part], list[str],
         raise SystemExit(
             f"{len(part_of)} ids in {options.parts.name} are not in {options.data.name}: {next(iter(part_of))!r}"
         )
-    if empty := [name for name in PARTS if not parts[name].texts]:
+    if empty := [name for name in ("train", "test") if not parts[name].texts]:
         raise SystemExit(f"No rows in the parts {empty}; left out: {left_out}")
     if options.limit:
         parts = {name: first(part, options.limit, options.seed) for name, part in parts.items()}
@@ -265,7 +267,7 @@ def read_options() -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", choices=RECIPES, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="Parquet or CSV file")
+    parser.add_argument("--data", type=Path, required=True, help="Parquet, CSV or JSON file")
     parser.add_argument("--text", required=True, help="column of the texts")
     parser.add_argument("--label", required=True, help="column of the labels; rows without one are left out")
     parser.add_argument("--positive", help="class whose F1 is reported, where there are two")
@@ -297,7 +299,7 @@ def main() -> None:
     positive = names.index(options.positive) if options.positive else None
     trained = RECIPES[options.recipe](parts["train"], names, options)
     found, seconds_predict = {}, {}
-    for name in ("dev", "test"):
+    for name in [name for name in ("dev", "test") if parts[name].texts]:
         started = time.perf_counter()
         classes = trained.predict(parts[name].texts)
         seconds_predict[name] = round(time.perf_counter() - started, 2)
@@ -323,7 +325,7 @@ def main() -> None:
         "versions": versions() | {name: version_of(name) for name in ("setfit", "sentence-transformers")},
     }
     options.result.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    json.dump({key: result[key] for key in ("recipe", "seconds", "seconds_predict", "dev", "test")}, sys.stdout)
+    json.dump({key: result[key] for key in ("recipe", "seconds", "seconds_predict", *found)}, sys.stdout)
     print()
 
 

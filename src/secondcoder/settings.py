@@ -350,7 +350,7 @@ class TrainOptions(Settings):
     """Least overlap of windows: a share of a window below 1, a number of tokens from 1 on. Unset: 0.25."""
     window_pooling: WindowPooling | None = None
     """How a text's windows say one thing: the mean or the maximum of each class's logits. Unset: mean."""
-    pooling: Pooling = "first"
+    pooling: Pooling = "auto"
     """What the head reads: the first token, or the mean over all; auto is what the model says of itself."""
     metric: str = "auto"
     """Figure on dev that chooses the best epoch; auto is the positive class's F1 if there is one, else macro-f1."""

@@ -141,9 +141,7 @@ def test_the_command_says_what_it_compares_and_how_long_that_takes(
         main(["train", *map(str, words), "--learning-rate", "5e-3", "--device", "cpu", "--output", str(tmp_path / "r")])
     out, err = capsys.readouterr()
     assert left.value.code in (0, None)
-    assert (
-        "Few labels (36 of the rarest class, under 50): frozen, tfidf, contrastive, full are compared on train" in err
-    )
+    assert "Few labels (72 texts of train, at most 800): frozen, tfidf, contrastive, full are compared on train" in err
     assert "seconds, at most" in err
     assert "Recipes by cross-validation on train (macro-f1, 2 folds;" in err
     assert "tfidf-logistic" in out

@@ -5,25 +5,26 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import secondcoder as sc
 from secondcoder import settings as options
 from secondcoder.errors import InterruptedRunError, SettingsError
 from secondcoder.evaluation.evaluate import evaluate_points
 from secondcoder.progress import Progress
 from secondcoder.settings import TrainSettings
-from secondcoder.training import recipes
+from secondcoder.training import recipes, tfidf
 from secondcoder.training.baselines import TfidfLogistic
 from secondcoder.training.recipes import (
     CHEAP,
     COMPARED,
     DEAR,
     FEW,
-    MOST_TEXTS,
     RecipeComparison,
     compare_recipes,
     fewest_labels,
     require_possible,
     wants_comparison,
 )
+from tests.tiny import make_rows
 
 RIGHT = {"frozen": 0.6, "tfidf": 0.5, "contrastive": 0.9, "full": 0.75}
 """How often the pretended models are right."""
@@ -42,6 +43,11 @@ def settings(encoder_folder):
     return TrainSettings(model=str(encoder_folder), device="cpu", precision="fp32")
 
 
+def afforded(dear=DEAR, seconds=10.0):
+    """What stands in the place of foretelling what recipes cost: dear ones are judged on the first five folds."""
+    return lambda work, rounds: (dict.fromkeys(CHEAP, len(rounds)) | dict.fromkeys(dear, 5), seconds)
+
+
 @pytest.fixture
 def pretended(monkeypatch):
     """Put models that are right as often as `RIGHT` says in the place of trained ones; return what they were given."""
@@ -57,7 +63,7 @@ def pretended(monkeypatch):
         return np.eye(2)[said] * 0.8 + 0.1, 1.0
 
     monkeypatch.setattr(recipes._Work, "judge", judge)
-    monkeypatch.setattr(recipes._Work, "_afforded", lambda work, rounds: (list(DEAR), 10.0))
+    monkeypatch.setattr(recipes._Work, "_afforded", afforded())
     return given
 
 
@@ -99,7 +105,7 @@ def test_the_figures_are_those_of_all_rows_and_the_best_is_taken(corpus, setting
     assert found.chosen == "contrastive" == max(found.figures, key=found.figures.get)
     assert found.settings == {"recipe": "contrastive", "epochs": 10, "freeze": 0.5, "head_start": "logistic"}
     assert "Taken: contrastive." in found.sentence
-    assert "5 folds, 3 times (contrastive and full once);" in found.sentence
+    assert "5 folds, 3 times (contrastive on 5 of them, full on 5 of them);" in found.sentence
     assert f"full {found.figures['full']:.3f} ± {found.spread['full']:.3f}" in found.sentence
     assert RecipeComparison.from_dict(json.loads(json.dumps(found.to_dict() | {"asked": {}}))) == found
 
@@ -107,7 +113,7 @@ def test_the_figures_are_those_of_all_rows_and_the_best_is_taken(corpus, setting
 def test_what_few_texts_say_is_held_against_what_is_expected_of_a_recipe(
     corpus, settings, pretended, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(recipes._Work, "_afforded", lambda work, rounds: ([], 10.0))
+    monkeypatch.setattr(recipes._Work, "_afforded", afforded(()))
     chosen = {}
     for lead in (0.05, 0.4):
         monkeypatch.setitem(RIGHT, "tfidf", RIGHT["frozen"] + lead)
@@ -174,7 +180,9 @@ def test_a_stopped_comparison_repeats_no_training_that_was_finished(corpus, sett
     train, progress = few(corpus), Told()
     whole = compare_recipes(train, settings, seed=1, folder=tmp_path / "whole", progress=progress)
     n = len(pretended)
-    assert f"20 of the rarest class, under {FEW}" in progress.said[0]
+    assert progress.said[0].startswith(
+        f"Few labels (40 texts of train, at most {FEW}): frozen, tfidf, contrastive, full"
+    )
     real = recipes._Work.judge
     pretended.clear()
 
@@ -218,7 +226,7 @@ def test_folds_of_long_texts_are_made_once(corpus, settings, pretended, tmp_path
 
 
 def test_when_the_time_is_over_whole_folds_decide(corpus, settings, pretended, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes._Work, "_afforded", lambda work, rounds: (list(DEAR), -recipes._LEAST_PATIENCE))
+    monkeypatch.setattr(recipes._Work, "_afforded", afforded(seconds=-recipes._LEAST_PATIENCE))
     progress = Told()
     found = compare_recipes(few(corpus), settings, seed=1, folder=tmp_path, progress=progress)
     assert found.trainings == 1
@@ -249,29 +257,30 @@ def test_groups_stay_together_and_too_few_of_them_are_no_error(corpus, settings,
 
 def test_recipes_are_compared_where_labels_are_few_and_nothing_was_named(corpus, settings):
     assert fewest_labels(corpus.take(range(0, 120, 2))) == 60  # of one class; the other does not occur
-    assert wants_comparison(settings, few(corpus, 2 * FEW - 2))
-    assert not wants_comparison(settings, few(corpus, 2 * FEW))
-    rare = corpus.take([i % 110 for i in range(0, 240, 2)] * 10)
-    assert len(rare) > MOST_TEXTS
-    assert not wants_comparison(settings, replace(rare, labels=("economic", *["social"] * (len(rare) - 1))))
+    many = corpus.take([i % 110 for i in range(FEW + 1)])
+    assert wants_comparison(settings, many.take(range(FEW)))
+    assert not wants_comparison(settings, many)
+    assert wants_comparison(replace(settings, effort="quick"), many)
+    assert not wants_comparison(replace(settings, effort="thorough"), few(corpus))
     for named in (
         {"epochs": 2},
         {"freeze": 0.5},
         {"head_start": "random"},
         {"recipe": "full"},
-        {"effort": "quick"},
         {"lora": 8},
         {"class_weights": "balanced"},
     ):
         assert not wants_comparison(replace(settings, **named), few(corpus)), named
     several = replace(few(corpus), task="multi-label", positive=None)
     assert not wants_comparison(settings, several)
+    assert wants_comparison(replace(settings, effort="quick"), several)
     with pytest.raises(SettingsError, match="may have several"):
         require_possible(replace(settings, recipe="contrastive"), several, processes=1)
     with pytest.raises(SettingsError, match="2 processes"):
         require_possible(replace(settings, recipe="contrastive"), few(corpus), processes=2)
     require_possible(replace(settings, recipe="full"), several, processes=2)
     soft = replace(few(corpus), shares=np.full((len(few(corpus)), 2), 0.5))
+    assert not wants_comparison(replace(settings, effort="quick"), soft)
     for named in ({"recipe": "frozen"}, {"epochs": 0, "head_start": "logistic"}):
         with pytest.raises(SettingsError, match="shares of coders would not be used"):
             require_possible(replace(settings, **named), soft, processes=1)
@@ -305,3 +314,44 @@ def test_what_does_not_go_together_is_refused_with_a_cure(named, said):
     with pytest.raises(SettingsError, match=said) as caught:
         TrainSettings(**named)
     assert caught.value.cure
+
+
+def test_of_more_texts_dear_recipes_are_judged_on_as_few_folds_as_judge_200(corpus, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "_DEAR_SECONDS", 1e9)
+    many = corpus.take([i % 120 for i in range(FEW)])
+    for n, folds in ((120, 5), (300, 4), (FEW, 2)):
+        work = recipes._Work(replace(many.take(range(n)), groups=None), settings, 1, tmp_path)
+        rows = np.array_split(np.arange(n), 5)
+        assert work._afforded([recipes._Round(0, part.tolist()) for part in rows])[0] == {
+            "frozen": 5, "tfidf": 5, "contrastive": folds, "full": folds,
+        }  # fmt: skip
+
+
+def test_quick_compares_what_costs_a_minute_at_most_and_of_many_texts_some(settings, tmp_path, monkeypatch):
+    quick, progress = replace(settings, effort="quick"), Told()
+    rows = [{"text": f"{text} {i}", "label": label} for i, (text, label) in enumerate(make_rows(FEW + 100))]
+    train = sc.read(rows, text="text", label="label")
+    monkeypatch.setattr(tfidf, "SEARCHED", 210)
+    monkeypatch.setattr(tfidf, "_LEAST_SEARCHED", 210)
+    found = compare_recipes(train, quick, seed=1, folder=tmp_path / "a", progress=progress)
+    assert progress.said[0].startswith("frozen, tfidf are compared on train (210 texts of it), in 3 folds.")
+    assert (set(found.figures), found.n_folds, found.trainings) == ({"frozen", "tfidf"}, 3, 3)
+    monkeypatch.setattr(recipes, "_QUICK_SECONDS", 0.0)
+    found = compare_recipes(train, quick, seed=1, folder=tmp_path / "b", progress=progress)
+    assert (found.chosen, found.figures, found.trainings) == ("tfidf", {}, 0)
+    assert "Not compared, as that would take too long: frozen." in progress.said[1]
+    assert "only one could be afforded" in found.told
+    assert found.sentence == "Taken: tfidf, TF-IDF with logistic regression, as by --model tfidf."
+
+
+def test_quick_compares_where_texts_have_several_classes_too(settings, tmp_path):
+    rows = [
+        {"text": f"{text} {i}", "label": [label] if i % 3 else ["economic", "social"]}
+        for i, (text, label) in enumerate(make_rows(60))
+    ]
+    train = sc.read(rows, text="text", label="label")
+    assert train.task == "multi-label"
+    quick = replace(settings, effort="quick")
+    found = compare_recipes(train, quick, seed=1, folder=tmp_path, progress=Progress())
+    assert set(found.figures) == {"frozen", "tfidf"}
+    assert 0 < found.figures["tfidf"] <= 1

@@ -148,7 +148,7 @@ def _expect(parts: "Split", model: str | None, encoder: "TextEncoder | None", se
     if encoder is None:
         settings = TrainSettings(model=TFIDF)
     else:
-        settings = TrainSettings(model=model or "minilm", pooling="auto", max_length=encoder.max_length)
+        settings = TrainSettings(model=model or "minilm", max_length=encoder.max_length)
     try:
         return forecast(parts.train, settings, seed=seed)
     except (ModelError, SplitError) as error:

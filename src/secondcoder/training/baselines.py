@@ -110,7 +110,14 @@ class TfidfLogistic:
         self.learned: Learned | None = None
         """What it has learned; None where nothing can be."""
 
-    def fit(self, train: Corpus, dev: Corpus | None = None, *, tune_threshold: bool = False) -> Self:
+    def fit(
+        self,
+        train: Corpus,
+        dev: Corpus | None = None,
+        *,
+        tune_threshold: bool = False,
+        settings: TfidfSettings | None = None,
+    ) -> Self:
         """Learn the terms of `train`; return itself.
 
         Parameters
@@ -121,6 +128,8 @@ class TfidfLogistic:
             What fits the temperature and chooses thresholds; None: neither.
         tune_threshold
             Whether the threshold of the positive class is chosen, of a two-class task.
+        settings
+            What was chosen before; None: it is chosen on train.
 
         Raises
         ------
@@ -133,7 +142,7 @@ class TfidfLogistic:
             self.settings = TfidfSettings(unlearned="all texts of train are labelled the same")
             return self
         train, k = train.take(train.usable()), len(train.label_names)
-        self.settings = choose_settings(train, tune_threshold=tune_threshold)
+        self.settings = settings or choose_settings(train, tune_threshold=tune_threshold)
         terms = Terms(self.settings.kind, terms_a_kind(k))
         features = terms.fit_transform(texts)  # (n, terms), sparse
         if terms.full:

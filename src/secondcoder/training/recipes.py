@@ -7,7 +7,7 @@ import copy
 import shutil
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from secondcoder.corpus.corpus import Corpus
 from secondcoder.corpus.near_duplicates import find_near_duplicates
 from secondcoder.environment import one_blas_thread
 from secondcoder.errors import InterruptedRunError, SettingsError, SplitError
-from secondcoder.evaluation.evaluate import evaluate_points
+from secondcoder.evaluation.evaluate import points_of_rows
 from secondcoder.evaluation.metrics import is_better
 from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.model.model import Model
@@ -36,11 +36,10 @@ from secondcoder.training.finished import FinishedTrainings, trainings_key
 from secondcoder.training.heads import head_features, logistic_probabilities
 from secondcoder.training.loop import fit
 from secondcoder.training.seeds import start_for
+from secondcoder.training.tfidf import TfidfSettings, choose_settings, searched
 
-FEW = 50
-"""Labels are few where the rarest class of train that occurs at all has fewer texts than these."""
-MOST_TEXTS = 1000
-"""Larger train parts are not compared on, however rare a class: there the effort's recipe has enough to learn from."""
+FEW = 800
+"""Labels are few where train has at most so many texts: of more, the recipe of an effort has enough to learn from."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,14 @@ class RecipeComparison:
     n_folds, repeats
         Folds, and how often they were made.
     trainings
-        Folds that were judged, of all divisions; fewer than folds times repeats where the time was over. Recipes that
-        are trained anew (`DEAR`) were judged on those of the first division only.
+        Folds that were judged, of all divisions; fewer than folds times repeats where the time was over, and none where
+        only one recipe could be afforded.
     fewest
         Texts of the rarest class.
     settings
         What the chosen recipe stands for on all of train.
+    folds_of
+        By recipe: on how many of these folds it was judged, if not on all.
     """
 
     chosen: str
@@ -81,6 +82,7 @@ class RecipeComparison:
     trainings: int
     fewest: int
     settings: dict[str, Any] = field(default_factory=dict)
+    folds_of: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -89,11 +91,13 @@ class RecipeComparison:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Return what `to_dict` gave away, whatever else stands beside it."""
-        return cls(**{part.name: values[part.name] for part in fields(cls)})
+        return cls(**{part.name: values[part.name] for part in fields(cls) if part.name in values})
 
     @property
     def told(self) -> str:
         """The figure of each recipe and its spread, and which are better than the chosen one but were not taken."""
+        if not self.figures:
+            return "not compared, as only one could be afforded"
         figures = ", ".join(
             f"{name} {figure:.3f}" + (f" ± {self.spread[name]:.3f}" if name in self.spread else "")
             for name, figure in self.figures.items()
@@ -105,12 +109,16 @@ class RecipeComparison:
     @property
     def sentence(self) -> str:
         """What was found."""
-        once = [recipe for recipe in self.figures if recipe in DEAR]
-        often = "" if self.repeats == 1 else f", {self.repeats} times" + f" ({' and '.join(once)} once)" * bool(once)
+        taken = f"Taken: {self.chosen}" + ", TF-IDF with logistic regression, as by --model tfidf" * (
+            self.chosen == TFIDF
+        )
+        if not self.figures:
+            return f"{taken}."
+        times = "" if self.repeats == 1 else f", {self.repeats} times"
+        fewer = ", ".join(f"{name} on {n} of them" for name, n in self.folds_of.items())
         return (
-            f"Recipes by cross-validation on train ({self.metric}, {self.n_folds} folds{often}; ± standard deviation "
-            f"between folds): {self.told}. Taken: {self.chosen}"
-            + (", TF-IDF with logistic regression, as by --model tfidf." if self.chosen == TFIDF else ".")
+            f"Recipes by cross-validation on train ({self.metric}, {self.n_folds} folds{times}{fewer and f' ({fewer})'}"
+            f"; ± standard deviation between folds): {self.told}. {taken}."
         )
 
 
@@ -125,17 +133,16 @@ def has_one_class_each(rows: Corpus) -> bool:
 
 
 def wants_comparison(settings: TrainSettings, train: Corpus) -> bool:
-    """Return whether recipes are compared before a training: few labels, effort normal, and nothing of one named."""
+    """Return whether recipes are compared before a training, where nothing of one was named.
+
+    With effort quick they are, at any number of labels; with normal where labels are few and each text has one.
+    """
     named = [getattr(settings, name) for name in ("epochs", "freeze", "head_start", "lora", "class_weights")]
-    return (
-        settings.effort == "normal"
-        and settings.recipe == "auto"
-        and not settings.is_tfidf
-        and not any(value is not None for value in named)
-        and has_one_class_each(train)
-        and fewest_labels(train) < FEW
-        and len(train) <= MOST_TEXTS
-    )
+    if settings.recipe != "auto" or settings.is_tfidf or any(value is not None for value in named):
+        return False
+    if settings.effort == "quick":
+        return train.shares is None
+    return settings.effort == "normal" and has_one_class_each(train) and len(train) <= FEW
 
 
 def settled_for(train: Corpus, settings: TrainSettings) -> TrainSettings:
@@ -184,13 +191,16 @@ def _require_possible_tfidf(settings: TrainSettings, train: Corpus, processes: i
 CHEAP = ("frozen", TFIDF)
 """Compared in all folds: what the encoder says of a text is computed once for all, and TF-IDF takes a moment."""
 DEAR = ("contrastive", "full")
-"""Compared in one division into folds, and only where that takes a minute: each fold is a training."""
+"""Compared on as many folds of one division as judge some texts, and where that takes a minute: each is a training."""
 COMPARED = CHEAP + DEAR
-FOLDS = 5
+FOLDS, QUICK_FOLDS = 5, 3
+"""Into how many folds train is divided, and into how many with effort quick and many labels."""
 # Folds of few texts are noise: they are made again in other ways until so many texts were judged, up to three times.
 _JUDGED, _MOST_REPEATS = 200, 3
 # But only where that is cheap: where train has no more characters than these, such as 100 sentences.
 _CHEAP = 20_000
+# Reading all of train may take so many seconds with effort quick, or it is learned from without the encoder.
+_QUICK_SECONDS = 40.0
 # A text that is learned from costs so many times what it costs to be read; of contrastive, half of the layers do.
 _LEARNING = {"full": 3, "contrastive": 2}
 _PROBED = 16
@@ -244,6 +254,8 @@ def compare_recipes(
     ------
     InterruptedRunError
         If the user stopped it; everything is saved.
+    ModelError
+        If the model cannot be had.
     """
     metric = task_rules(train.task).figures.resolve(settings.metric, train.positive, train.label_names)
     work = _Work(train, replace(settings, seeds=1), seed, folder)
@@ -253,7 +265,7 @@ def compare_recipes(
         progress.say(f"Recipes for few labels are not compared, and the effort's is taken: {error.what}")
         return None
     finished = work.open(rounds, progress)
-    wanted = _wanted(rounds, finished.head["dear"])
+    wanted = work.wanted(rounds, finished.head["folds_of"])
     with progress.task("recipes", len(wanted), unit="trainings") as task:
         for number, recipe in wanted:
             if number and sum(fold["seconds"] for fold in finished.done.values()) > finished.head["limit"]:
@@ -299,12 +311,6 @@ def cross_validate(train: Corpus, settings: TrainSettings, *, seed: int) -> dict
     return found
 
 
-def _wanted(rounds: Sequence["_Round"], dear: Sequence[str]) -> list[tuple[int, str]]:
-    """Return the trainings in their order: a fold's number and a recipe."""
-    first = rounds[0].repeat  # of an earlier division no fold may be left
-    return [(i, r) for i, this in enumerate(rounds) for r in (*CHEAP, *(dear if this.repeat == first else ()))]
-
-
 @dataclass(frozen=True)
 class _Round:
     """Rows that are judged together, and in which of the divisions into folds."""
@@ -314,10 +320,16 @@ class _Round:
 
 
 class _Work:
-    """A comparison: its rows, settings and folder, and what its folds share."""
+    """A comparison: its rows, settings and folder, and what its folds share.
+
+    With effort quick, of many rows some are drawn.
+    """
 
     def __init__(self, train: Corpus, settings: TrainSettings, seed: int, folder: Path) -> None:
-        self.train, self.settings, self.seed, self.folder = train, settings, seed, folder
+        self.n_train, self.settings, self.seed, self.folder = len(train), settings, seed, folder
+        self.quick = settings.effort == "quick"
+        self.many = self.quick and len(train) > FEW
+        self.train = searched(train) if self.many else train
 
     @cached_property
     def _fresh(self) -> Model:
@@ -333,10 +345,18 @@ class _Work:
     def _gold(self) -> NDArray[Any]:
         return gold_of(self.train, self.train.label_names)
 
+    @cached_property
+    def _tfidf(self) -> TfidfSettings | None:
+        """What TF-IDF is given in all folds, where that is not chosen anew in each, which takes longer."""
+        if not self.many:
+            return None
+        with one_blas_thread():
+            return choose_settings(self.train, tune_threshold=self.settings.tune_threshold)
+
     @property
     def n_folds(self) -> int:
-        units = self.train.units
-        return min(FOLDS, max(2, fewest_labels(self.train)) if units is None else max(FEWEST_GROUPS, len(set(units))))
+        units, most = self.train.units, QUICK_FOLDS if self.many else FOLDS
+        return min(most, max(2, fewest_labels(self.train)) if units is None else max(FEWEST_GROUPS, len(set(units))))
 
     @property
     def repeats(self) -> int:
@@ -369,17 +389,26 @@ class _Work:
         )
         if not finished.begun:
             shutil.rmtree(self.folder, ignore_errors=True)
-            dear, expected = self._afforded(rounds)
-            finished.begin(expected=expected, limit=_PATIENCE * expected + _LEAST_PATIENCE, dear=dear)
-        dear = finished.head["dear"]
-        left_out = [recipe for recipe in DEAR if recipe not in dear]
-        progress.say(
-            f"Few labels ({fewest_labels(self.train)} of the rarest class, under {FEW}): {', '.join((*CHEAP, *dear))} "
-            f"are compared on train, in {self.n_folds} folds. That takes about {_told(finished.head['expected'])}, at "
-            f"most {_told(finished.head['limit'])}; --recipe names one and spares it."
-            + (f" Not compared, as that would take too long: {', '.join(left_out)}." if left_out else "")
+            folds_of, expected = self._afforded(rounds)
+            finished.begin(expected=expected, limit=_PATIENCE * expected + _LEAST_PATIENCE, folds_of=folds_of)
+        compared = finished.head["folds_of"]
+        left_out = [recipe for recipe in (CHEAP if self.quick else COMPARED) if recipe not in compared]
+        some = f" ({len(self.train):,} texts of it)" if len(self.train) < self.n_train else ""
+        told = (
+            f"{', '.join(compared)} are compared on train{some}, in {self.n_folds} folds. That takes about "
+            f"{_told(finished.head['expected'])}, at most {_told(finished.head['limit'])}; --recipe names one and "
+            "spares it."
         )
+        why = f"Not compared, as that would take too long: {', '.join(left_out)}." if left_out else ""
+        if not any(compared.values()):
+            told, why = "", f"{why} Reading all texts by the model takes longer than a minute; --recipe frozen does it."
+        opening = "" if self.quick else f"Few labels ({self.n_train} texts of train, at most {FEW}): "
+        progress.say(f"{opening}{told} {why}".strip())
         return finished
+
+    def wanted(self, rounds: Sequence[_Round], folds_of: Mapping[str, int]) -> list[tuple[int, str]]:
+        """Return the trainings in their order: a fold's number and a recipe."""
+        return [(i, recipe) for i in range(len(rounds)) for recipe, n in folds_of.items() if i < n]
 
     def judge(self, recipe: str, rows: list[int], where: str) -> tuple[NDArray[np.float64], float]:
         """Return what a recipe says about rows after learning from the others, shape (rows, k), and its seconds."""
@@ -391,7 +420,8 @@ class _Work:
             return found, time.monotonic() - started
         if recipe == TFIDF:
             with one_blas_thread():
-                return TfidfLogistic().fit(learned).predict_proba(judged.texts), time.monotonic() - started
+                simple = TfidfLogistic().fit(learned, settings=self._tfidf)
+            return simple.predict_proba(judged.texts), time.monotonic() - started
         settings = self._by(recipe, len(learned))
         checkpoints = self.folder / "training" / f"{recipe}-{sha_key(self.seed, str(rows)).hex()[:12]}"
         model = Model(copy.deepcopy(self._fresh.network), self._fresh.encoder, self._fresh.card)
@@ -414,11 +444,11 @@ class _Work:
 
     def sum_up(self, finished: FinishedTrainings, rounds: list[_Round], metric: str) -> RecipeComparison:
         """Return what the finished folds say."""
-        done, dear = finished.done, tuple(finished.head["dear"])
-        judged = [
-            i for i in range(len(rounds)) if all((i, recipe) in done for i_, recipe in _wanted(rounds, dear) if i_ == i)
-        ]
-        of = {recipe: [i for i in judged if (i, recipe) in done] for recipe in (*CHEAP, *dear)}
+        done, folds_of = finished.done, finished.head["folds_of"]
+        wanted = self.wanted(rounds, folds_of)
+        judged = [i for i in range(len(rounds)) if all(one in done for one in wanted if one[0] == i)]
+        judged = [i for i in judged if any(one[0] == i for one in wanted)]
+        of = {recipe: [i for i in judged if (i, recipe) in done] for recipe, n in folds_of.items() if n}
         said = {
             (i, recipe): (rounds[i].rows, np.array(done[i, recipe]["probabilities"]))
             for recipe in of
@@ -437,8 +467,9 @@ class _Work:
         def worth(recipe: str, among: list[int]) -> float:
             return sign * figure(recipe, among) + _EXPECTED[recipe] * _EXPECTED_TEXTS / len(self.train)
 
-        chosen = max(CHEAP, key=lambda recipe: worth(recipe, of[recipe]))
-        leads = {recipe: worth(recipe, of[recipe]) - worth(chosen, of[recipe]) for recipe in dear}
+        cheap = [recipe for recipe in of if recipe in CHEAP]
+        chosen = max(cheap, key=lambda recipe: worth(recipe, of[recipe])) if cheap else next(iter(folds_of))
+        leads = {recipe: worth(recipe, of[recipe]) - worth(chosen, of[recipe]) for recipe in of if recipe in DEAR}
         chosen = max((recipe for recipe in leads if leads[recipe] > 0), key=leads.__getitem__, default=chosen)
         return RecipeComparison(
             chosen,
@@ -451,12 +482,13 @@ class _Work:
             len(judged),
             fewest_labels(self.train),
             self._settings_of(chosen),
+            {recipe: len(each) for recipe, each in of.items() if len(each) < len(judged)},
         )
 
     def _settings_of(self, recipe: str) -> dict[str, Any]:
         if recipe == TFIDF:
             return {"model": TFIDF, "seeds": 1} | {name: getattr(TrainOptions, name) for name in OF_NETWORKS}
-        settings = self._by(recipe, len(self.train))
+        settings = self._by(recipe, self.n_train)
         return {name: getattr(settings, name) for name in ("recipe", "epochs", "freeze", "head_start")}
 
     def _others(self, rows: list[int]) -> list[int]:
@@ -469,31 +501,42 @@ class _Work:
         return replace(self.settings, recipe=named, epochs=None, freeze=None, head_start=None).sized(n).resolved()
 
     def _figure(self, said: list[tuple[list[int], NDArray[np.float64]]], metric: str) -> float:
-        """Return the figure of rows and what is said about them."""
-        labels = [str(self.train.labels[row]) for rows, _ in said for row in rows]
+        """Return the figure of rows and what is said about them, at the best thresholds where they are tuned."""
+        rows = [row for some, _ in said for row in some]
         probabilities = np.concatenate([found for _, found in said])
-        names, positive, task = self.train.label_names, self.train.positive, self.train.task
-        return evaluate_points(labels, probabilities, names, positive=positive, task=task).figure(metric)
+        positive = self.train.positive if self.settings.tune_threshold else None
+        thresholds = task_rules(self.train.task).thresholds(
+            self._gold[rows], probabilities, self.train.label_names, positive
+        )
+        return points_of_rows(self.train.take(rows), probabilities, thresholds=thresholds).figure(metric)
 
-    def _afforded(self, rounds: list[_Round]) -> tuple[list[str], float]:
-        """Return which dear recipes take a minute at most, and how many seconds all will, by reading a few texts."""
+    def _afforded(self, rounds: list[_Round]) -> tuple[dict[str, int], float]:
+        """Return on how many folds each recipe is judged that can be afforded, and how many seconds all will take.
+
+        That is foretold by reading a few texts. Where one recipe alone is left, it is on none.
+        """
         n, model = len(self.train), self._fresh
         probed = self.train.texts[:: max(1, n // _PROBED)]
         model.score(probed[:1])  # the first text warms up
         started = time.monotonic()
         model.score(probed)
         reading = (time.monotonic() - started) / len(probed)
-        learned = n * (1 - 1 / self.n_folds)
+        if self.quick and reading * self.n_train > _QUICK_SECONDS:
+            return {TFIDF: 0}, 0.0
         # Each text once for all, and in each division once to be judged; a second for TF-IDF.
-        expected = reading * n * (1 + self.repeats) + len(rounds)
-        dear, left = [], _DEAR_SECONDS * max(1.0, n / _DEAR_TEXTS)
+        folds_of, expected = dict.fromkeys(CHEAP, len(rounds)), reading * n * (1 + self.repeats) + len(rounds)
+        if self.quick:
+            return folds_of, expected
+        first = [len(this.rows) for this in rounds if this.repeat == rounds[0].repeat]
+        folds = min(int(np.searchsorted(np.cumsum(first), _JUDGED)) + 1, len(first))
+        learned, left = n * (1 - 1 / self.n_folds), _DEAR_SECONDS * max(1.0, n / _DEAR_TEXTS)
         for recipe in DEAR:
             epochs = self._by(recipe, round(learned)).planned.epochs
-            seconds = reading * self.n_folds * (n + learned * _LEARNING[recipe] * epochs)
+            seconds = reading * folds * (n / self.n_folds + learned * (1 + _LEARNING[recipe] * epochs))
             if seconds <= left:
                 left, expected = left - seconds, expected + seconds
-                dear.append(recipe)
-        return dear, expected
+                folds_of[recipe] = folds
+        return folds_of, expected
 
 
 def _told(seconds: float) -> str:

@@ -220,7 +220,7 @@ def choose_settings(train: Corpus, *, tune_threshold: bool = False) -> TfidfSett
     tune_threshold
         Whether the threshold of the positive class is tuned, of a task that has one.
     """
-    some = _searched(train)
+    some = searched(train)
     judge = _Judge(some, tune_threshold)
     folds = list(_folds(some, judge.gold, len(some.label_names)))
     if not folds:
@@ -244,7 +244,7 @@ def choose_settings(train: Corpus, *, tune_threshold: bool = False) -> TfidfSett
     return max((best, *tried(replace(best, balanced=False), [best.strength])), key=_worth)
 
 
-def _searched(train: Corpus) -> Corpus:
+def searched(train: Corpus) -> Corpus:
     """Return the rows that settings are compared on."""
     rows = sorted(range(len(train)), key=lambda row: sha_key(0, train.ids[row]))[:SEARCHED]
     fit = np.searchsorted(np.cumsum([len(train.texts[row]) for row in rows]), _SEARCHED_CHARACTERS, side="right")
