@@ -254,7 +254,7 @@ def say_baselines(run: "Run", part: str) -> None:
 def say_winner(run: "Run", part: str) -> None:
     """Say it where a baseline is as good: nobody should have to compare columns to see that."""
     from secondcoder.evaluation.comparison import Comparison
-    from secondcoder.reporting.formatting import TFIDF
+    from secondcoder.reporting.formatting import EMBEDDING, TFIDF
     from secondcoder.runs.folder import MODEL_NAME
 
     figures = run.evaluations[part]
@@ -263,7 +263,7 @@ def say_winner(run: "Run", part: str) -> None:
         other = evaluation.figure(name)
         if who != MODEL_NAME and round(other, 3) >= round(value, 3):
             verdict = "LOSES to" if round(other, 3) > round(value, 3) else "is no better than"
-            take = " Train it by --model tfidf." if who == TFIDF else ""
+            take = {TFIDF: " Train it by --model tfidf.", EMBEDDING: " Train it by --recipe frozen."}.get(who, "")
             say(f"The model {verdict} the baseline {who}: {name} {value:.3f} against {other:.3f}.{take}")
     for who, lead in run.leads.get(part, {}).items():
         d = Comparison.from_dict(lead).differences[0]

@@ -10,8 +10,12 @@ from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.intervals import Interval
 from secondcoder.evaluation.tasks import task_rules
 
-MODEL, TFIDF, MAJORITY = "model", "tfidf-logistic", "majority"
-NAMES = {MODEL: "This model", TFIDF: "TF-IDF + logistic regression"}
+MODEL, TFIDF, EMBEDDING, MAJORITY = "model", "tfidf-logistic", "embedding-logistic", "majority"
+NAMES = {
+    MODEL: "This model",
+    EMBEDDING: "Sentence embedding + logistic regression",
+    TFIDF: "TF-IDF + logistic regression",
+}
 HISTORY_NAMES = {
     "train_loss": "training loss",
     "texts_per_second": "texts per second",

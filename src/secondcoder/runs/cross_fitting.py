@@ -39,6 +39,7 @@ from secondcoder.splits.split import RULES, set_aside
 from secondcoder.storage import atomic_path, locked, read_json, storage_errors, write_json
 from secondcoder.training.baselines import fit_baselines
 from secondcoder.training.classifier import LearnedFrom, finish_classifier
+from secondcoder.training.embedding_baseline import SentenceEmbeddings, sentence_embeddings
 from secondcoder.training.seeds import fit_pretrained, spread
 from secondcoder.training.text_pool import TextPool
 
@@ -102,12 +103,21 @@ def cross_fit(run: Run, folds: int = 5, *, progress: Progress | None = None) -> 
             work.begin(run)
             work.require_division(made)
             with TextPool(rows.texts, work.folder / ACTIVATIONS) as texts:
+                share = _Shared(texts, sentence_embeddings(_settings_of(run), rows, progress=progress))
                 for number, fold in enumerate(made, 1):
-                    work.do(number, fold, run, texts, progress)
+                    work.do(number, fold, run, share, progress)
             _store(run, rows, made, work)
         work.clear()
         run.write_report()
     return run.evaluations[FOLDS][MODEL_NAME]
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the folds of a run share: their texts, and what the encoder said of them before any training."""
+
+    texts: TextPool
+    embeddings: SentenceEmbeddings | None
 
 
 @dataclass(frozen=True)
@@ -186,7 +196,7 @@ class _Work:
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         write_json(self.folder / _PLAN, plan | {"split_rules": RULES})
 
-    def do(self, number: int, fold: Fold, run: Run, texts: TextPool, progress: Progress) -> None:
+    def do(self, number: int, fold: Fold, run: Run, share: _Shared, progress: Progress) -> None:
         """Train and predict a fold, unless that has been done."""
         name = f"Fold {number} of {self.n_folds}"
         if self._path(number).is_file():
@@ -196,7 +206,7 @@ class _Work:
         progress.say(f"{name}: {len(fold.train):,} train, {len(parts.dev):,} dev; {_amount(fold.judged)} to predict")
         checkpoints = self.folder / "checkpoints" / f"fold-{number}"
         try:
-            said, about = _predict(fold, parts, run, checkpoints, texts, progress)
+            said, about = _predict(fold, parts, run, checkpoints, share, progress)
         except InterruptedRunError as error:
             raise InterruptedRunError(f"{name}: {error.what}", "The same command goes on where it was.") from error
         table = pa.table(
@@ -245,23 +255,37 @@ def _parts_of(fold: Fold, run: Run, progress: Progress) -> LearnedFrom:
     return LearnedFrom(fold.train, dev, reserved)
 
 
+def _settings_of(run: Run) -> TrainSettings:
+    settings = TrainSettings(**run.info["settings"]["train"])
+    if settings.is_tfidf:
+        return settings
+    # By torch: what a backend does to labels was measured on the run's dev already.
+    return replace(settings, precision=run.info.get("precision", settings.precision), backend="torch")
+
+
 def _predict(
-    fold: Fold, parts: LearnedFrom, run: Run, checkpoints: Path, texts: TextPool, progress: Progress
+    fold: Fold, parts: LearnedFrom, run: Run, checkpoints: Path, share: _Shared, progress: Progress
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
     """Return the probabilities that the model and the baselines give to a fold's rows, and how the training went."""
-    settings = TrainSettings(**run.info["settings"]["train"])
-    # By torch: what a backend does to labels was measured on the run's dev already.
-    if not settings.is_tfidf:
-        settings = replace(settings, precision=run.info.get("precision", settings.precision), backend="torch")
-    seed = run.info["seed"]
+    settings, seed = _settings_of(run), run.info["seed"]
     model, result = fit_pretrained(
-        parts.train, parts.dev, settings=settings, seed=seed, checkpoints=checkpoints, texts=texts, progress=progress
+        parts.train,
+        parts.dev,
+        settings=settings,
+        seed=seed,
+        checkpoints=checkpoints,
+        texts=share.texts,
+        progress=progress,
     )
     finished = finish_classifier(model, result, parts, settings, progress)
     with progress.task("predicting", len(fold.judged)) as task:
         said = {MODEL_NAME: model.score(fold.judged.texts, progress=task).probabilities}
     baselines = fit_baselines(
-        fold.train, parts.dev, tune_threshold=settings.tune_threshold, is_rival=not settings.is_tfidf
+        fold.train,
+        parts.dev,
+        tune_threshold=settings.tune_threshold,
+        is_rival=not settings.is_tfidf,
+        embeddings=share.embeddings,
     )
     said |= {name: baseline.predict_proba(fold.judged.texts) for name, baseline in baselines.items()}
     return said, {
@@ -281,15 +305,16 @@ def _store(run: Run, rows: Corpus, folds: list[Fold], work: _Work) -> None:
     """Put the finished folds together, judge them, and write everything into the run folder."""
     found = [work.said(number, fold) for number, fold in enumerate(folds, 1)]
     of_row = np.empty(len(rows), np.int64)
-    said = {who: np.empty((len(rows), len(rows.label_names))) for who in found[0][0]}
+    everywhere = [who for who in found[0][0] if all(who in by_who for by_who, _ in found)]
+    said = {who: np.empty((len(rows), len(rows.label_names))) for who in everywhere}
     entries, labels = [], [""] * len(rows)
     limits = {who: np.empty_like(probabilities) for who, probabilities in said.items()}
     tuned = dict.fromkeys(said, rows.multi_label)
     for number, (fold, (by_who, about)) in enumerate(zip(folds, found, strict=True), 1):
         of_row[list(fold.rows)] = number
-        for who, probabilities in by_who.items():
-            said[who][list(fold.rows)] = probabilities
-            given = about if who == MODEL_NAME else about.get("baselines", {}).get(who, {})
+        for who in said:
+            said[who][list(fold.rows)] = by_who[who]
+            given = about if who == MODEL_NAME else about.get("baselines", {}).get(who, {}).get("settings", {})
             own = given.get("thresholds", {})  # those of this fold
             limits[who][list(fold.rows)] = threshold_array(own, rows.label_names)
             tuned[who] = tuned[who] or bool(own)

@@ -104,7 +104,6 @@ def predictions(
 
 RUN_FILE = "run.json"
 LEADS_FILE = "leads.json"
-BASELINE_FILE = "tfidf.safetensors"
 CHECKPOINTS = "checkpoints"
 ACTIVATIONS = "activations.f16"
 """File for what frozen layers make of the texts of several trainings, while these go on."""

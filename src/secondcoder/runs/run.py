@@ -9,13 +9,15 @@ from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.progress import Progress, default_progress
 from secondcoder.reporting.card import render_card
 from secondcoder.reporting.page import render
-from secondcoder.runs.folder import BASELINE_FILE, MODEL_NAME, RunFolder, judge_part
+from secondcoder.runs.folder import MODEL_NAME, RunFolder, judge_part
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
 from secondcoder.runs.openings import opening
 from secondcoder.runs.report import report_content
+from secondcoder.settings import TrainSettings
 from secondcoder.splits.split import set_aside
 from secondcoder.storage import locked, write_text
 from secondcoder.training.baselines import Baseline, fit_baselines
+from secondcoder.training.embedding_baseline import sentence_embeddings
 
 
 class Run(RunFolder):
@@ -48,7 +50,7 @@ class Run(RunFolder):
         with locked(self.folder), opening(self, rows, by=model.sha256) as about_to_show:
             with (progress or default_progress()).task("test", len(rows)) as task:
                 scores = model.score(rows.texts, progress=task)
-            baselines = self._fit_baselines()
+            baselines = self._fit_baselines(progress or default_progress())
             found = judge_part(
                 "test",
                 rows,
@@ -64,17 +66,18 @@ class Run(RunFolder):
             self.write_report()
         return self.evaluations["test"][MODEL_NAME]
 
-    def _fit_baselines(self) -> dict[str, Baseline]:
+    def _fit_baselines(self, progress: Progress) -> dict[str, Baseline]:
         """Return the baselines as they were at the end of training; fitted now where they were not kept."""
-        settings, dev = self.info["settings"]["train"], self.part("dev")
-        if settings.get("max_error") is not None:
+        settings, train, dev = TrainSettings(**self.info["settings"]["train"]), self.part("train"), self.part("dev")
+        if settings.max_error is not None:
             dev, _, _ = set_aside(dev, seed=self.info["seed"])
         return fit_baselines(
-            self.part("train"),
+            train,
             dev,
-            tune_threshold=settings.get("tune_threshold", False),
-            kept=self.folder / BASELINE_FILE,
-            is_rival=not self.is_tfidf,
+            tune_threshold=settings.tune_threshold,
+            kept=self.folder,
+            is_rival=not settings.is_tfidf,
+            embeddings=sentence_embeddings(settings, train, progress=progress),
         )
 
     def write_report(self) -> Path:

@@ -22,7 +22,7 @@ from secondcoder.model.pretrained import pretrained_sha256
 from secondcoder.model.token_cache import TokenCache
 from secondcoder.progress import Progress, default_progress
 from secondcoder.runs.create import as_begun, finish_run, recorded, require_ours, since, start_run
-from secondcoder.runs.folder import ACTIVATIONS, BASELINE_FILE, CHECKPOINTS, TOKENS, RunFolder, now
+from secondcoder.runs.folder import ACTIVATIONS, CHECKPOINTS, TOKENS, RunFolder, now
 from secondcoder.runs.mistakes import judged_rows, store_mistakes
 from secondcoder.runs.run import Run
 from secondcoder.settings import DEFAULT_SEED, TrainOptions, TrainSettings, check_seed
@@ -36,6 +36,7 @@ from secondcoder.training.classifier import (
     finish_classifier,
 )
 from secondcoder.training.distributed import join_ranks
+from secondcoder.training.embedding_baseline import sentence_embeddings
 from secondcoder.training.loop import Fit
 from secondcoder.training.recipes import compare_recipes, require_possible, wants_comparison
 from secondcoder.training.seeds import fit_seeds, start_for
@@ -112,9 +113,13 @@ def keep(run: Run, model: Classifier, result: Fit, *, parts: LearnedFrom, progre
     temperature, thresholds = model.card.temperature, model.card.thresholds
     run.store_model(model)
     _compare_saved(run, model, dev)
-    kept = run.folder / BASELINE_FILE
     baselines = fit_baselines(
-        parts.train, dev, tune_threshold=settings.tune_threshold, kept=kept, is_rival=not settings.is_tfidf
+        parts.train,
+        dev,
+        tune_threshold=settings.tune_threshold,
+        kept=run.folder,
+        is_rival=not settings.is_tfidf,
+        embeddings=sentence_embeddings(settings, parts.train, progress=progress),
     )
     run.store_evaluation(
         "dev", dev, scores.probabilities, baselines=baselines, temperature=temperature, thresholds=thresholds

@@ -1,5 +1,7 @@
 """The opponents that a transformer must beat: the majority class, and TF-IDF with a logistic regression.
 
+A third is that of `secondcoder.training.embedding_baseline`, where the transformer is a sentence-embedding model.
+
 Where a text may have several classes, these are the most frequent set, and a regression for each class by itself.
 
 In: the train part, and dev, which chooses for them what it chooses for the transformer. Out: two small models with
@@ -24,7 +26,11 @@ from secondcoder.evaluation.tasks import gold_of, task_rules
 from secondcoder.model.ngrams import Terms
 from secondcoder.model.tfidf_model import Learned
 from secondcoder.storage import read_arrays, write_arrays
+from secondcoder.training.embedding_baseline import EmbeddingLogistic, SentenceEmbeddings
 from secondcoder.training.tfidf import Learner, TfidfSettings, choose_settings, terms_a_kind
+
+TFIDF_FILE, EMBEDDING_FILE = "tfidf.safetensors", "embedding.safetensors"
+"""What is kept of the baselines in a run folder."""
 
 
 class Baseline(Protocol):
@@ -222,6 +228,7 @@ def fit_baselines(
     tune_threshold: bool = False,
     kept: Path | None = None,
     is_rival: bool = True,
+    embeddings: SentenceEmbeddings | None = None,
 ) -> dict[str, Baseline]:
     """Return the baselines by name, trained on the rows of `train` that have a text and a label.
 
@@ -234,10 +241,12 @@ def fit_baselines(
     tune_threshold
         Whether the threshold of the positive class is chosen, of a two-class task.
     kept
-        A file with what was learned from the same rows, which is read, or written if it is not there; None: nothing is
-        kept.
+        A folder with what was learned from the same rows, which is read, or written if it is not there; None: nothing
+        is kept.
     is_rival
         Whether TF-IDF with logistic regression is one of them; not where it is the model itself.
+    embeddings
+        What a sentence-embedding model says of texts, for a regression on it; None: there is none.
 
     Raises
     ------
@@ -248,12 +257,21 @@ def fit_baselines(
         majority = MajorityClass().fit(train)
         if not is_rival:
             return {majority.name: majority}
-        tfidf = None if kept is None else TfidfLogistic.load(kept, train)
+        tfidf = None if kept is None else TfidfLogistic.load(kept / TFIDF_FILE, train)
         if tfidf is None:
             tfidf = TfidfLogistic().fit(train, dev, tune_threshold=tune_threshold)
             if kept is not None:
-                tfidf.save(kept)
-    return {majority.name: majority, tfidf.name: tfidf}
+                tfidf.save(kept / TFIDF_FILE)
+    found: dict[str, Baseline] = {majority.name: majority, tfidf.name: tfidf}
+    if embeddings is None or tfidf.learned is None:  # of one label nothing can be learned
+        return found
+    rules, path = task_rules(train.task), None if kept is None else kept / EMBEDDING_FILE
+    embedded = None if path is None else EmbeddingLogistic.load(path, embeddings, rules)
+    if embedded is None:
+        embedded = EmbeddingLogistic(embeddings, rules).fit(train, dev, tune_threshold=tune_threshold)
+        if path is not None:
+            embedded.save(path)
+    return found | {embedded.name: embedded}
 
 
 def _learnable(train: Corpus) -> tuple[list[str], list[str]]:

@@ -62,7 +62,7 @@ def start_from_logistic(
     last = last_layer(model.network)
     features = head_features(model, inputs, progress)
     with one_blas_thread():
-        classes, rows, biases = task_rules(model.card.task).fit_head(_fit, features, targets, counting)
+        classes, rows, biases = task_rules(model.card.task).fit_head(fit_logistic, features, targets, counting)
     with torch.no_grad():
         for row, weight, bias in zip(classes, rows, biases, strict=True):
             last.weight[row] = torch.from_numpy(weight).to(last.weight)
@@ -70,7 +70,7 @@ def start_from_logistic(
                 last.bias[row] = float(bias)
 
 
-def _fit(
+def fit_logistic(
     features: NDArray[np.float32], targets: NDArray[np.int64], counting: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the classes that occur, their weights, shape (classes, features), and their biases."""
@@ -116,7 +116,7 @@ def logistic_probabilities(
     """
     rules = task_rules(model.card.task)
     with one_blas_thread():
-        classes, rows, biases = rules.fit_head(_fit, features, targets, None)
+        classes, rows, biases = rules.fit_head(fit_logistic, features, targets, None)
     logits = np.full((len(judged), len(model.label_names)), -np.inf)
     logits[:, classes] = judged @ np.stack(list(rows)).T + np.array(list(biases))
     return rules.probabilities(logits)
