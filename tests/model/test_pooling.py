@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from secondcoder.errors import InterruptedRunError, SettingsError
 from secondcoder.model.attribution import explain_all
+from secondcoder.model.export import _to_onnx
 from secondcoder.model.families import FAMILIES as KNOWN
 from secondcoder.model.loading import load_model, start_model
 from secondcoder.model.model import Model
@@ -250,3 +251,17 @@ def test_a_training_goes_on_to_the_same_bits(folder_of, tmp_path) -> None:
         fit(start(folder), CORPUS, CORPUS, settings=settings, seed=3, checkpoints=tmp_path / "cut", on_evaluation=stop)
     fit(again, CORPUS, CORPUS, settings=settings, seed=3, checkpoints=tmp_path / "cut", resume=True)
     np.testing.assert_array_equal(again.logits(TEXTS), whole.logits(TEXTS))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_onnx_has_the_mean_too(folder_of, name) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    model = start(folder_of(name))
+    with torch.inference_mode():
+        for texts in (TEXTS[:12], TEXTS[:1]):
+            encoded = model.encoder.encode(texts)
+            rows = np.arange(len(texts))
+            batch = model.encoder.batch(encoded, rows, (len(texts), max(encoded.lengths)))
+            said = _to_onnx(model).logits(batch)
+            assert np.allclose(said, model.network(**batch).logits.numpy(), atol=1e-4)

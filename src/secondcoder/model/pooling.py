@@ -93,15 +93,17 @@ class MeanLayer(nn.Module):
 
     Parameters
     ----------
+    size
+        Of the activations.
     eps
         Of the layer's norms.
     alone
         Whether layers of this network return activations alone, or with attention weights behind.
     """
 
-    def __init__(self, *, eps: float, alone: bool) -> None:
+    def __init__(self, size: int, *, eps: float, alone: bool) -> None:
         super().__init__()
-        self._eps, self._alone = eps, alone
+        self._shape, self._eps, self._alone = (size,), eps, alone
 
     def forward(
         self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, *args: object, **kwargs: object
@@ -110,8 +112,8 @@ class MeanLayer(nn.Module):
         # In single precision whatever the rest is in: a sum over hundreds of tokens is no sum in the 8 bits of bf16.
         activations = hidden_states.float()
         mean = (activations * token_weights(attention_mask, activations)).sum(dim=1, keepdim=True)
-        found, shape = SCALE * mean + activations[:, :1], hidden_states.shape[-1:]
-        found = layer_norm(layer_norm(found, shape, eps=self._eps), shape, eps=self._eps).to(hidden_states.dtype)
+        found = SCALE * mean + activations[:, :1]
+        found = layer_norm(layer_norm(found, self._shape, eps=self._eps), self._shape, eps=self._eps).to(hidden_states.dtype)
         return found if self._alone else (found, None)
 
 
@@ -178,7 +180,7 @@ def restore_short_form(network: PreTrainedModel) -> None:
 
 def _mean_layer(config: PretrainedConfig) -> MeanLayer:
     deberta = config.model_type in {"deberta", "deberta-v2"}
-    return MeanLayer(eps=getattr(config, "layer_norm_eps", 1e-12), alone=not deberta)
+    return MeanLayer(config.hidden_size, eps=getattr(config, "layer_norm_eps", 1e-12), alone=not deberta)
 
 
 def _own_layers(network: PreTrainedModel) -> nn.ModuleList:
