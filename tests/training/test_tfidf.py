@@ -293,11 +293,11 @@ def without_words(n: int, seed: int) -> Corpus:
 
 @pytest.mark.parametrize("make", [labelled, several, without_words])
 def test_what_was_kept_is_not_learned_again(make, tmp_path, monkeypatch):
-    train, dev, kept = make(120, 0), make(80, 1), tmp_path / "tfidf.safetensors"
-    first = fit_baselines(train, dev, kept=kept)
+    train, dev = make(120, 0), make(80, 1)
+    first = fit_baselines(train, dev, kept=tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(TfidfLogistic, "fit", lambda *args, **named: pytest.fail("learned again"))
-        again = fit_baselines(train, dev, kept=kept)
+        again = fit_baselines(train, dev, kept=tmp_path)
     assert list(again) == list(first)
     for name, baseline in first.items():
         assert again[name].given == baseline.given
@@ -307,14 +307,14 @@ def test_what_was_kept_is_not_learned_again(make, tmp_path, monkeypatch):
 @pytest.mark.parametrize("damage", ["cut", "other byte", "gone"])
 def test_what_was_kept_and_is_damaged_is_learned_again(damage, tmp_path):
     train, dev, kept = labelled(120, 0), labelled(80, 1), tmp_path / "tfidf.safetensors"
-    first = fit_baselines(train, dev, kept=kept)["tfidf-logistic"]
+    first = fit_baselines(train, dev, kept=tmp_path)["tfidf-logistic"]
     whole, learned = kept.read_bytes(), read_arrays(kept)
     other = bytearray(whole)
     other[-3] ^= 1
     kept.write_bytes({"cut": whole[: len(whole) // 2], "other byte": bytes(other), "gone": b""}[damage])
     if damage == "gone":
         kept.unlink()
-    again = fit_baselines(train, dev, kept=kept)["tfidf-logistic"]
+    again = fit_baselines(train, dev, kept=tmp_path)["tfidf-logistic"]
     np.testing.assert_array_equal(again.predict_proba(dev.texts), first.predict_proba(dev.texts))
     mended = read_arrays(kept)
     assert mended is not None

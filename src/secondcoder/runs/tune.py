@@ -98,7 +98,7 @@ def tune(
     dev = split.dev if settings.max_error is None else set_aside(split.dev, seed=seed)[0]
     _require_ours(folder)
     if few:
-        progress.say("Few labels: train would compare recipes, trials do not; --recipe names one for all of them.")
+        progress.say("train would compare recipes here, trials do not; --recipe names one for all of them.")
     with locked(folder):
         best, search, done = _Tuning(split.train, dev, settings, seed, folder).search(plan, progress)
         work = folder / TUNING / _name(best)
