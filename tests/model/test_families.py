@@ -17,6 +17,7 @@ import secondcoder as sc
 from secondcoder.corpus.corpus import Corpus, Source
 from secondcoder.errors import ModelError, SettingsError
 from secondcoder.evaluation.tasks import gold_of
+from secondcoder.model.backends import PREDICTION_TOKENS
 from secondcoder.model.families import BY_TYPE
 from secondcoder.model.loading import load_encoder, load_model, start_model
 from secondcoder.model.model import Model
@@ -115,7 +116,7 @@ def test_neighbours_order_and_padding_do_not_change_a_bit(trained, name, precisi
     lengths = model.encoder.encode(TEXTS).lengths
     shape = int(lengths.max())
     full = [text for text, length in zip(TEXTS, lengths, strict=True) if length == shape][:1]
-    whole = model.logits(full * (1024 // shape))
+    whole = model.logits(full * (PREDICTION_TOKENS["cpu"] // shape))
     assert np.array_equal(whole[0], model.logits(full)[0])
 
 

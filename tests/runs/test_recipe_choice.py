@@ -118,7 +118,7 @@ def test_a_run_stopped_while_it_compares_or_trains_ends_as_one_that_was_not(
     monkeypatch.setattr(Stepper, "take", press)
     stops = ()
     sc.train(parts, output=tmp_path / "counted", **options(encoder_folder))
-    steps, of_training = len(taken), sum(entry["epoch"] > 0 for entry in whole.history) * 2
+    steps, of_training = len(taken), whole.info["settings"]["train"]["epochs"] * 2
     taken.clear()
     stops = (steps - of_training - 1, steps - 1)  # in the last fold, and near the end of the training
     with pytest.raises(InterruptedRunError, match="Comparing recipes, fold 2 of 2, "):

@@ -5,6 +5,7 @@ import torch
 from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.batches import training_steps
 from secondcoder.settings import RECIPES, TrainSettings
+from secondcoder.training import loop
 from secondcoder.training.activation_cache import TokenInputs
 from secondcoder.training.contrastive import ContrastiveStepper, pair_loss
 from secondcoder.training.distributed import ALONE
@@ -95,6 +96,7 @@ def test_texts_of_a_class_come_together_and_the_head_learns_what_they_say(
     encoder_folder, corpus, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(RECIPES["contrastive"], "freeze", 0.0)  # of the tiny network one layer would be left
+    monkeypatch.setattr(loop, "_LEAST_DEV", 40)
     settings = TrainSettings(
         model=str(encoder_folder),
         device="cpu",
@@ -112,6 +114,12 @@ def test_texts_of_a_class_come_together_and_the_head_learns_what_they_say(
     assert losses[-1] < losses[0]
     assert result.best_epoch > 0
     assert result.best > result.history[0]["macro-f1"] + 0.1  # what was read off the encoder as it came
+    # Fewer texts choose none, and the last epoch is kept.
+    smaller = fit(
+        start_for(corpus, settings, seed=1), train, dev.take(range(39)), settings=settings, seed=1,
+        checkpoints=tmp_path / "smaller",
+    )  # fmt: skip
+    assert [entry["epoch"] for entry in smaller.history] == [4] == [smaller.best_epoch]
 
 
 def test_mixed_steps_have_every_text_once_like_sizes_and_other_company_each_epoch():

@@ -196,7 +196,7 @@ def _leads() -> bool:
 
 def print_run(run: "Run", *, as_json: bool) -> None:
     """Print a new run's figures on dev."""
-    from secondcoder.reporting.formatting import chosen_on_dev
+    from secondcoder.reporting.formatting import chose_epoch, chosen_on_dev
     from secondcoder.runs.folder import MODEL_NAME
 
     figures = run.evaluations["dev"]
@@ -211,7 +211,7 @@ def print_run(run: "Run", *, as_json: bool) -> None:
             }
         )
         return
-    chosen = chosen_on_dev(model := figures[MODEL_NAME], not run.is_tfidf)
+    chosen = chosen_on_dev(model := figures[MODEL_NAME], chose_epoch(run.history))
     print_figures(figures, title=f"Dev ({model.n:,} texts); dev chose {chosen}, so these figures are optimistic")
     say_baselines(run, "dev")
     if run.is_tfidf:

@@ -113,7 +113,9 @@ class MeanLayer(nn.Module):
         activations = hidden_states.float()
         mean = (activations * token_weights(attention_mask, activations)).sum(dim=1, keepdim=True)
         found = SCALE * mean + activations[:, :1]
-        found = layer_norm(layer_norm(found, self._shape, eps=self._eps), self._shape, eps=self._eps).to(hidden_states.dtype)
+        for _ in range(2):  # that of attention, and that of the feed-forward
+            found = layer_norm(found, self._shape, eps=self._eps)
+        found = found.to(hidden_states.dtype)
         return found if self._alone else (found, None)
 
 

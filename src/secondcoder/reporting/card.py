@@ -96,7 +96,7 @@ def _figures(c: ReportContent, shown: Shown) -> str:
     if not shown.judged_on:
         return ""
     model = shown.main[MODEL]
-    part = _PARTS[shown.judged_on].format(chosen_on_dev(model, not c.tfidf))
+    part = _PARTS[shown.judged_on].format(chosen_on_dev(model, c.chose_epoch))
     groups = f" from {model.n_groups:,} groups" if model.n_groups is not None else ""
     names = [name for name in model.leading if name != "weighted-f1"]
     rows = [
@@ -126,7 +126,7 @@ def _figures(c: ReportContent, shown: Shown) -> str:
 def _limits(c: ReportContent, shown: Shown) -> str:
     said = []
     if shown.judged_on == "dev":
-        chosen = chosen_on_dev(shown.main[MODEL], not c.tfidf)
+        chosen = chosen_on_dev(shown.main[MODEL], c.chose_epoch)
         said.append(f"The test part has not been opened; dev chose {chosen}, so these figures are optimistic.")
     if shown.judged_on and (n := shown.main[MODEL].n_groups) is not None and n < FEW_GROUPS:
         only = "" if shown.main[MODEL].scope == "documents" else " The figures are for these only."

@@ -15,7 +15,7 @@ from secondcoder.evaluation.evaluation import Evaluation
 from secondcoder.evaluation.label_errors import LabelError
 from secondcoder.evaluation.learning_curve import LearningCurve
 from secondcoder.evaluation.selective import Guarantee
-from secondcoder.reporting.formatting import MAJORITY, MODEL, NAMES
+from secondcoder.reporting.formatting import MAJORITY, MODEL, NAMES, chose_epoch
 
 if TYPE_CHECKING:
     from secondcoder.reporting.svg import Picture
@@ -237,6 +237,11 @@ class ReportContent:
     curve: LearningCurve | None = None
     started: str = ""
     seconds: float | None = None
+
+    @property
+    def chose_epoch(self) -> bool:
+        """Whether dev chose among several epochs."""
+        return chose_epoch(self.history)
 
     @property
     def counted(self) -> list[OpeningContent]:

@@ -3,6 +3,7 @@
 In: plain values. Out: text for the page, its pictures' tables, and the model card.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from secondcoder.corpus.corpus import TaskName
@@ -97,6 +98,11 @@ def format_progress(value: Any, name: str) -> str:
             return format_count(value)
         case _:
             return format_value(value)
+
+
+def chose_epoch(history: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether dev judged several epochs of a training, and so chose among them."""
+    return len({entry.get("epoch") for entry in history}) > 1
 
 
 def chosen_on_dev(evaluation: Evaluation, has_epochs: bool = True) -> str:

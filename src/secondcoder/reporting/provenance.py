@@ -178,12 +178,7 @@ def training_told(c: ReportContent, cited: list[str]) -> str:
         same = task_rules(c.task).balanced_means
         each = f", so that {same} the same" if s["class_weights"] == "balanced" else ""
         text += f" Classes were weighted in the loss{each}; probabilities are those of so weighted classes."
-    if c.metric and c.best_epoch is not None:
-        best = f"the best {format_metric(c.metric)} on dev"
-        kept = f"the weights after the one with {best} were kept (epoch {c.best_epoch})"
-        if c.best_epoch == 0:
-            kept = f"none had {best}: the weights before the first were kept"
-        text += f" There was no early stopping: all epochs were trained, and {kept}."
+    text += _kept(c)
     if len(c.seed_figures) > 1:
         values = list(c.seed_figures.values())
         mean = sum(values) / len(values)
@@ -195,6 +190,19 @@ def training_told(c: ReportContent, cited: list[str]) -> str:
     else:
         text += f" The classifier was trained once, with one random seed ({c.seed})."
     return " ".join([text.strip(), *_chosen(s)])
+
+
+def _kept(c: ReportContent) -> str:
+    """Return which epoch's weights were kept, as a sentence with a blank before it."""
+    if not c.metric or c.best_epoch is None:
+        return ""
+    best = f"the best {format_metric(c.metric)} on dev"
+    kept = f"the weights after the one with {best} were kept (epoch {c.best_epoch})"
+    if c.best_epoch == 0:
+        kept = f"none had {best}: the weights before the first were kept"
+    if c.history and not c.chose_epoch:
+        kept = "the weights after the last one were kept, as dev is too small to choose"
+    return f" There was no early stopping: all epochs were trained, and {kept}."
 
 
 def _optimisation(s: Mapping[str, Any], cited: list[str]) -> str:

@@ -197,6 +197,9 @@ def describe(entry: dict[str, Any], epochs: int, metric: str) -> str:
 OnEvaluation = Callable[[dict[str, Any]], None]
 # So many epochs of a recipe that counts in steps are judged on dev, at equal distances, the last one among them.
 _MOST_JUDGED = 4
+# Of a recipe for few labels fewer dev texts choose no epoch: which one is best on them is chance, and the head as it
+# starts is the first of those that are level. What is compared by cross-validation is the end, too.
+_LEAST_DEV = 50
 
 
 def fit(
@@ -331,7 +334,7 @@ class _Training:
         if self.settings.head_start == "logistic" and not self.state.step and not self.result.history:
             with upper_layers(self.model.network, cut):
                 self.start_head(inputs, self.gold)
-            if self.judge_each or not self.epochs:
+            if (self.judge_each and not self._is_dev_small) or not self.epochs:
                 self._judge({"epoch": 0, "step": 0}, on_evaluation)
         if not self.epochs:
             return
@@ -349,12 +352,16 @@ class _Training:
             padded_tokens = sum(self.ranks.gather(self.state.padded_tokens))
             self._judge(self.state.entry(self.encoded.lengths.sum() / padded_tokens), on_evaluation)
 
+    @property
+    def _is_dev_small(self) -> bool:
+        return self.settings.recipe in LEAST_STEPS and len(self.dev) < _LEAST_DEV
+
     def _is_judged(self, epoch: int) -> bool:
         """Return whether dev judges an epoch, and everything is saved.
 
         With few labels an epoch is a step or two: judging and saving each would take longer than to learn.
         """
-        if epoch == self.epochs or not self.judge_each:
+        if epoch == self.epochs or not self.judge_each or self._is_dev_small:
             return epoch == self.epochs
         every = math.ceil(self.epochs / _MOST_JUDGED) if self.settings.recipe in LEAST_STEPS else 1
         return (self.epochs - epoch) % every == 0

@@ -516,11 +516,11 @@ class _Work:
         That is foretold by reading a few texts. Where one recipe alone is left, it is on none.
         """
         n, model = len(self.train), self._fresh
-        probed = self.train.texts[:: max(1, n // _PROBED)]
-        model.score(probed[:1])  # the first text warms up
+        probed = TokenInputs(model.encoder, model.encoder.encode(self.train.texts[:: max(1, n // _PROBED)]))
+        head_features(model, probed, Progress())  # the first time warms up
         started = time.monotonic()
-        model.score(probed)
-        reading = (time.monotonic() - started) / len(probed)
+        head_features(model, probed, Progress())
+        reading = (time.monotonic() - started) / len(probed.windows)
         if self.quick and reading * self.n_train > _QUICK_SECONDS:
             return {TFIDF: 0}, 0.0
         # Each text once for all, and in each division once to be judged; a second for TF-IDF.
