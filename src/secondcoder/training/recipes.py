@@ -200,14 +200,16 @@ _JUDGED, _MOST_REPEATS = 200, 3
 # But only where that is cheap: where train has no more characters than these, such as 100 sentences.
 _CHEAP = 20_000
 # Reading all of train may take so many seconds with effort quick, or it is learned from without the encoder.
-_QUICK_SECONDS = 40.0
+_QUICK_SECONDS = 20.0
+# On fewer folds a recipe that is trained anew is not judged.
+_FEWEST_FOLDS = 2
 # A text that is learned from costs so many times what it costs to be read; of contrastive, half of the layers do.
 _LEARNING = {"full": 3, "contrastive": 2}
 _PROBED = 16
 # So many seconds for so many texts, and as many more for more.
-_DEAR_SECONDS, _DEAR_TEXTS = 60.0, 100
+_DEAR_SECONDS, _DEAR_TEXTS = 45.0, 100
 # What is expected of recipes before looking, in the figure, and how many texts' word that is worth.
-_EXPECTED = {"frozen": 0.0, TFIDF: -0.05, "contrastive": -0.01, "full": -0.02}
+_EXPECTED = {"frozen": 0.0, TFIDF: -0.05, "contrastive": 0.01, "full": -0.02}
 _EXPECTED_TEXTS = 50
 # It may take so many times what was foretold, and so many seconds more.
 _PATIENCE, _LEAST_PATIENCE = 2.0, 30.0
@@ -401,7 +403,10 @@ class _Work:
         )
         why = f"Not compared, as that would take too long: {', '.join(left_out)}." if left_out else ""
         if not any(compared.values()):
-            told, why = "", f"{why} Reading all texts by the model takes longer than a minute; --recipe frozen does it."
+            told = ""
+            why += (
+                f" Reading all of train by the model takes more than {_QUICK_SECONDS:.0f} s; --recipe frozen does it."
+            )
         opening = "" if self.quick else f"Few labels ({self.n_train} texts of train, at most {FEW}): "
         progress.say(f"{opening}{told} {why}".strip())
         return finished
@@ -515,12 +520,8 @@ class _Work:
 
         That is foretold by reading a few texts. Where one recipe alone is left, it is on none.
         """
-        n, model = len(self.train), self._fresh
-        probed = TokenInputs(model.encoder, model.encoder.encode(self.train.texts[:: max(1, n // _PROBED)]))
-        head_features(model, probed, Progress())  # the first time warms up
-        started = time.monotonic()
-        head_features(model, probed, Progress())
-        reading = (time.monotonic() - started) / len(probed.windows)
+        n = len(self.train)
+        reading, in_steps = self._seconds_a_text()
         if self.quick and reading * self.n_train > _QUICK_SECONDS:
             return {TFIDF: 0}, 0.0
         # Each text once for all, and in each division once to be judged; a second for TF-IDF.
@@ -532,11 +533,25 @@ class _Work:
         learned, left = n * (1 - 1 / self.n_folds), _DEAR_SECONDS * max(1.0, n / _DEAR_TEXTS)
         for recipe in DEAR:
             epochs = self._by(recipe, round(learned)).planned.epochs
-            seconds = reading * folds * (n / self.n_folds + learned * (1 + _LEARNING[recipe] * epochs))
-            if seconds <= left:
-                left, expected = left - seconds, expected + seconds
-                folds_of[recipe] = folds
+            passes = 1 + _LEARNING[recipe] * epochs
+            each = reading * n / self.n_folds + in_steps * learned * passes
+            afforded = min(folds, int(left / each))
+            if afforded >= _FEWEST_FOLDS:
+                left, expected = left - afforded * each, expected + afforded * each
+                folds_of[recipe] = afforded
         return folds_of, expected
+
+    def _seconds_a_text(self) -> tuple[float, float]:
+        """Return how long it takes to read a text among others of its length, and in a step with texts of any."""
+        model, texts = self._fresh, self.train.texts[:: max(1, len(self.train) // _PROBED)]
+        encoded = model.encoder.encode(texts)
+        shape = len(encoded.lengths), int(encoded.lengths.max())
+        batch = model.encoder.batch(encoded, np.arange(shape[0]), shape)
+        model.backend.logits(batch)  # the first time warms up
+        started = time.monotonic()
+        model.backend.logits(batch)
+        in_steps = (time.monotonic() - started) / len(texts)
+        return in_steps * float(encoded.lengths.sum()) / (shape[0] * shape[1]), in_steps
 
 
 def _told(seconds: float) -> str:
