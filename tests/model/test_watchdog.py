@@ -49,7 +49,9 @@ def stalled(library: str, limit: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no pause() in C elsewhere")
-@pytest.mark.parametrize(("library", "code"), [("PyDLL", -signal.SIGKILL), ("CDLL", 2)])
+@pytest.mark.parametrize(
+    ("library", "code"), [pytest.param("PyDLL", -signal.SIGKILL, marks=pytest.mark.slow), ("CDLL", 2)]
+)
 def test_computing_that_stands_still_ends_with_what_to_do(library, code):
     with stalled(library, "2") as process:
         _, told = process.communicate(timeout=240)
@@ -59,7 +61,9 @@ def test_computing_that_stands_still_ends_with_what_to_do(library, code):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no pause() in C elsewhere")
-@pytest.mark.parametrize(("library", "code"), [("PyDLL", -signal.SIGKILL), ("CDLL", 130)])
+@pytest.mark.parametrize(
+    ("library", "code"), [pytest.param("PyDLL", -signal.SIGKILL, marks=pytest.mark.slow), ("CDLL", 130)]
+)
 def test_ctrl_c_ends_computing_that_stands_still(library, code):
     with stalled(library, "100000") as process:
         process.send_signal(signal.SIGINT)

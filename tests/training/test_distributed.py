@@ -31,6 +31,9 @@ from secondcoder.training.distributed import ALONE, LeaderFailedError, Ranks, jo
 from secondcoder.training.loop import fit
 from tests.tiny import make_rows
 
+# Starting two processes of torch on two cores takes half a minute.
+pytestmark = pytest.mark.slow
+
 WINDOWS = {"long_texts": "windows", "max_length": 8}  # most texts have several
 LONGEST = 40  # padded tokens that the second process has memory for, where it has little
 WRITING = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree"}

@@ -21,7 +21,7 @@ from tests.tiny import make_encoder, make_rows
 
 KILLED = "SIGKILL"
 FAULTS = ["ENOSPC", "EROFS", "EIO", KILLED]
-FEW = 2
+FEW = 1
 WHOLE = {
     ".lock",
     "data.parquet",
