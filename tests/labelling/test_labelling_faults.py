@@ -16,7 +16,7 @@ from secondcoder.labelling.label import label_file
 from tests.faults import Faults, Killed, run_with_faults
 from tests.labelling.fake import FakeModel
 
-FEW = 2
+FEW = 3
 N = 20
 
 

@@ -44,7 +44,7 @@ def settings(encoder_folder):
 
 
 def afforded(dear=DEAR, seconds=10.0):
-    """What stands in the place of foretelling what recipes cost: dear ones are judged on the first five folds."""
+    """What stands in the place of estimating what recipes cost: dear ones are judged on the first five folds."""
     return lambda work, rounds: (dict.fromkeys(CHEAP, len(rounds)) | dict.fromkeys(dear, 5), seconds)
 
 
@@ -340,7 +340,7 @@ def test_quick_compares_what_costs_a_minute_at_most_and_of_many_texts_some(setti
     found = compare_recipes(train, quick, seed=1, folder=tmp_path / "b", progress=progress)
     assert (found.chosen, found.figures, found.trainings) == ("tfidf", {}, 0)
     assert "Not compared, as that would take too long: frozen." in progress.said[1]
-    assert "only one could be afforded" in found.told
+    assert "only one fits into the time" in found.told
     assert found.sentence == "Taken: tfidf, TF-IDF with logistic regression, as by --model tfidf."
 
 

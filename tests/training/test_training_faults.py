@@ -21,7 +21,7 @@ from tests.tiny import make_encoder, make_rows
 
 KILLED = "SIGKILL"
 FAULTS = ["ENOSPC", "EROFS", "EIO", KILLED]
-FEW = 1
+FEW = 2
 WHOLE = {
     ".lock",
     "data.parquet",
@@ -112,7 +112,6 @@ def train_with_faults(faults: Faults, disk: Path, extent: str, tried: list[str])
         left = (folder if isinstance(stopped, Killed) else folder.parent).rglob("*")
         assert not [path for path in left if TEMPORARY_MARK in path.name]
 
-    met = 0
     for fault in tried:
         choose = spread(FAULTS.index(fault)) if extent == "few" else every
         if fault == KILLED:
@@ -122,8 +121,7 @@ def train_with_faults(faults: Faults, disk: Path, extent: str, tried: list[str])
             cure = {number: CURES[number]}
             done = faults.sweep(disk, work, prepare=prepare, check=check, errors=cure, choose=choose)
         print(fault, done)  # noqa: T201
-        met += done.get("killed", 0) + done.get("refused", 0)
-    assert met >= len(tried) // 2  # of few calls, some may be of what is done without
+        assert done.get("killed", 0) + done.get("refused", 0) > 0
 
 
 def every(calls: list[str]) -> Iterable[int]:

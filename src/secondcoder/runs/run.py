@@ -3,6 +3,7 @@
 In: a run folder. Out: its figures on test, and its report.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from secondcoder.evaluation.evaluation import Evaluation
@@ -77,7 +78,8 @@ class Run(RunFolder):
             tune_threshold=settings.tune_threshold,
             kept=self.folder,
             is_rival=not settings.is_tfidf,
-            embeddings=sentence_embeddings(settings, train, progress=progress),
+            # The machine that it was trained on may have had another device.
+            embeddings=sentence_embeddings(replace(settings, device="auto"), train, progress=progress),
         )
 
     def write_report(self) -> Path:

@@ -63,7 +63,7 @@ class SentenceEmbeddings:
         Raises
         ------
         ModelError
-            If it cannot be had any more.
+            If it is not available any more.
         """
         return start_model(self._settings, label_names=self._label_names, seed=0)
 
@@ -86,7 +86,7 @@ def sentence_embeddings(settings: TrainSettings, rows: Corpus, *, progress: Prog
     """Return what the baseline reads of texts, where the model was made for that; else None.
 
     None where the model does not say of itself that it takes the mean over tokens, where the training changes nothing
-    of it (`--recipe frozen`), where coders' shares are learned from, and where it cannot be had any more. That is said.
+    of it (`--recipe frozen`), where coders' shares are learned from, and where it is not available any more, with a message.
     """
     if settings.is_tfidf or settings.planned.epochs == 0 or rows.shares is not None:
         return None
@@ -133,7 +133,7 @@ class EmbeddingLogistic:
         Raises
         ------
         ModelError
-            If the model cannot be had.
+            If the model is not available.
         """
         train = train.take(train.usable())
         gold, k = gold_of(train, train.label_names), len(train.label_names)

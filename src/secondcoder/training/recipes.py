@@ -97,7 +97,7 @@ class RecipeComparison:
     def told(self) -> str:
         """The figure of each recipe and its spread, and which are better than the chosen one but were not taken."""
         if not self.figures:
-            return "not compared, as only one could be afforded"
+            return "not compared, as only one fits into the time"
         figures = ", ".join(
             f"{name} {figure:.3f}" + (f" ± {self.spread[name]:.3f}" if name in self.spread else "")
             for name, figure in self.figures.items()
@@ -518,7 +518,7 @@ class _Work:
     def _afforded(self, rounds: list[_Round]) -> tuple[dict[str, int], float]:
         """Return on how many folds each recipe is judged that can be afforded, and how many seconds all will take.
 
-        That is foretold by reading a few texts. Where one recipe alone is left, it is on none.
+        That is estimated by reading a few texts. Where one recipe alone is left, it is on none.
         """
         n = len(self.train)
         reading, in_steps = self._seconds_a_text()
