@@ -86,7 +86,7 @@ def sentence_embeddings(settings: TrainSettings, rows: Corpus, *, progress: Prog
     """Return what the baseline reads of texts, where the model was made for that; else None.
 
     None where the model does not say of itself that it takes the mean over tokens, where the training changes nothing
-    of it (`--recipe frozen`), where coders' shares are learned from, and where it is not available any more, with a message.
+    of it (`--recipe frozen`), where coders' shares are learned from, and, with a message, where it is not available.
     """
     if settings.is_tfidf or settings.planned.epochs == 0 or rows.shares is not None:
         return None

@@ -211,7 +211,7 @@ _DEAR_SECONDS, _DEAR_TEXTS = 45.0, 100
 # What is expected of recipes before looking, in the figure, and how many texts' word that is worth.
 _EXPECTED = {"frozen": 0.0, TFIDF: -0.05, "contrastive": 0.01, "full": -0.02}
 _EXPECTED_TEXTS = 50
-# It may take so many times what was foretold, and so many seconds more.
+# It may take so many times what was estimated, and so many seconds more.
 _PATIENCE, _LEAST_PATIENCE = 2.0, 30.0
 
 
