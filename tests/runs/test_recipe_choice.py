@@ -18,6 +18,7 @@ from tests.tiny import make_rows
 @pytest.fixture
 def quick(monkeypatch):
     """A comparison in two folds, of recipes that take few steps, whatever the machine; TF-IDF is never the best."""
+    monkeypatch.setattr(recipes, "_FEWEST_COMPARED", 0)
     monkeypatch.setattr(recipes, "_DEAR_SECONDS", 1e9)
     monkeypatch.setitem(recipes._EXPECTED, "tfidf", -100.0)
     monkeypatch.setattr(recipes, "FOLDS", 2)
@@ -84,6 +85,18 @@ def test_where_tfidf_is_the_best_on_train_it_is_the_model(quick, parts, encoder_
     assert (
         found.predict(texts).tolist() == sc.SentenceClassifier(model="tfidf").fit(texts, labels).predict(texts).tolist()
     )
+
+
+def test_of_fewer_than_50_texts_nothing_is_compared_and_that_is_said(parts, encoder_folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(settings.LEAST_STEPS, "contrastive", 4)
+    run = sc.train(parts, output=tmp_path / "run", **options(encoder_folder))
+    n = len(parts.train)
+    assert n < 50
+    assert run.info["settings"]["train"]["recipe"] == run.info["recipes"]["chosen"] == "contrastive"
+    assert run.info["recipes"]["figures"] == {}
+    report = (run.folder / "report.html").read_text()
+    assert f"Recipes were not compared, as figures of {n} texts (fewer than 50) would be mostly chance" in report
+    assert "by cross-validation on the train part" not in report
 
 
 @pytest.mark.parametrize("recipe", ["frozen", "contrastive", pytest.param("full", marks=pytest.mark.slow)])

@@ -4,11 +4,13 @@ import torch
 
 from secondcoder.evaluation.tasks import gold_of
 from secondcoder.model.batches import training_steps
+from secondcoder.progress import Progress
 from secondcoder.settings import RECIPES, TrainSettings
-from secondcoder.training import loop
+from secondcoder.training import heads, loop
 from secondcoder.training.activation_cache import TokenInputs
 from secondcoder.training.contrastive import ContrastiveStepper, pair_loss
 from secondcoder.training.distributed import ALONE
+from secondcoder.training.heads import fit_logistic
 from secondcoder.training.loop import fit
 from secondcoder.training.seeds import start_for
 
@@ -132,3 +134,23 @@ def test_mixed_steps_have_every_text_once_like_sizes_and_other_company_each_epoc
         assert sorted(row for rows in steps for row in rows) == list(range(37))
         assert sorted(map(len, steps)) == [12, 12, 13]
     assert {frozenset(rows) for rows in epochs[0]}.isdisjoint(frozenset(rows) for rows in epochs[1])
+
+
+def test_the_head_is_a_regression_on_what_the_whole_network_says_after_learning(
+    encoder_folder, corpus, tmp_path, monkeypatch
+):
+    """Frozen layers are computed once and left out while others learn: the head must not read them twice."""
+    asked = {"device": "cpu", "precision": "fp32", "recipe": "contrastive", "epochs": 2, "learning_rate": 5e-3}
+    settings = TrainSettings(model=str(encoder_folder), **asked).resolved()
+    train, dev = corpus.take(range(60)), corpus.take(range(60, 120))
+    model, read = start_for(train, settings, seed=1), []
+
+    def recorded(features, targets, counting):
+        read.append(features)
+        return fit_logistic(features, targets, counting)
+
+    monkeypatch.setattr(heads, "fit_logistic", recorded)
+    fit(model, train, dev, settings=settings, seed=1, checkpoints=tmp_path, judge_each=False)
+    said = heads.head_features(model, TokenInputs(model.encoder, model.encoder.encode(train.texts)), Progress())
+    assert len(read) == 1
+    assert np.allclose(read[0], said, atol=2e-3)  # what frozen layers say is kept in 16 bits

@@ -38,6 +38,11 @@ class Told(Progress):
         self.said.append(sentence)
 
 
+@pytest.fixture(autouse=True)
+def however_few(monkeypatch):
+    monkeypatch.setattr(recipes, "_FEWEST_COMPARED", 0)
+
+
 @pytest.fixture
 def settings(encoder_folder):
     return TrainSettings(model=str(encoder_folder), device="cpu", precision="fp32")
@@ -316,6 +321,16 @@ def test_what_does_not_go_together_is_refused_with_a_cure(named, said):
     assert caught.value.cure
 
 
+def test_of_very_few_texts_what_is_expected_of_recipes_decides(corpus, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "_FEWEST_COMPARED", 41)
+    monkeypatch.setattr(recipes, "start_for", None)  # nothing is read
+    two_groups = replace(few(corpus), groups=tuple("ab" * 20))  # which could not be cross-validated
+    found = compare_recipes(two_groups, settings, seed=1, folder=tmp_path, progress=Progress())
+    assert (found.chosen, found.figures, found.trainings, found.fewest) == ("contrastive", {}, 0, 20)
+    assert found.settings == {"recipe": "contrastive", "epochs": 10, "freeze": 0.5, "head_start": "logistic"}
+    assert "figures of 40 texts (fewer than 41) would be mostly chance" in found.sentence
+
+
 def test_of_more_texts_dear_recipes_are_judged_on_as_few_folds_as_judge_200(corpus, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "_DEAR_SECONDS", 1e9)
     many = corpus.take([i % 120 for i in range(FEW)])
@@ -339,9 +354,10 @@ def test_quick_compares_what_costs_a_minute_at_most_and_of_many_texts_some(setti
     monkeypatch.setattr(recipes, "_QUICK_SECONDS", 0.0)
     found = compare_recipes(train, quick, seed=1, folder=tmp_path / "b", progress=progress)
     assert (found.chosen, found.figures, found.trainings) == ("tfidf", {}, 0)
-    assert "Not compared, as that would take too long: frozen." in progress.said[1]
-    assert "only one fits into the time" in found.told
-    assert found.sentence == "Taken: tfidf, TF-IDF with logistic regression, as by --model tfidf."
+    assert found.sentence == (
+        "Recipes are not compared, as reading all of train by the model takes more than 0 s; --recipe frozen does it. "
+        "Taken: tfidf, TF-IDF with logistic regression, as by --model tfidf."
+    )
 
 
 def test_quick_compares_where_texts_have_several_classes_too(settings, tmp_path):

@@ -149,6 +149,10 @@ def trained_told(c: ReportContent, cited: list[str]) -> str:
             " It was chosen by cross-validation on the train part, over ways to train the language model "
             f"{c.settings['recipes_of']} ({tried})."
         )
+    if why_not := c.settings.get("recipes_not_compared"):
+        fixed += (
+            f" Ways to train the language model {c.settings['recipes_of']} were not compared with it, as {why_not}."
+        )
     return fixed
 
 
@@ -231,6 +235,8 @@ def _chosen(s: Mapping[str, Any]) -> list[str]:
         said.append(
             f"The recipe “{s['recipe']}” was chosen by cross-validation on the train part ({s['recipes_on_train']})."
         )
+    if why_not := s.get("recipes_not_compared"):
+        said.append(f"Recipes were not compared, as {why_not}; “{s['recipe']}” was taken.")
     if s.get("tuned"):
         said.append(f"The settings were chosen by their figure on dev: they are {s['tuned']}.")
     return said or ["Hyper-parameters were not searched in this training."]

@@ -157,9 +157,10 @@ def _shown_settings(run: RunFolder) -> dict[str, Any]:
 
 def _how_chosen(run: RunFolder) -> dict[str, str]:
     """Return what recipes gave on train, and among how many trials the settings were chosen, where they were."""
-    said = {}
+    said: dict[str, str] = {}
     if "recipes" in run.info:
-        said["recipes_on_train"] = RecipeComparison.from_dict(run.info["recipes"]).told
+        found = RecipeComparison.from_dict(run.info["recipes"])
+        said |= {"recipes_on_train": found.told} if found.figures else {"recipes_not_compared": found.why_not}
         if run.is_tfidf:
             said["recipes_of"] = run.info["recipes"]["asked"]["model"]
     if "tuning" in run.info:

@@ -6,16 +6,13 @@ In: a network and the train part. Out: the same network, whose last layer is a l
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -28,7 +25,7 @@ from secondcoder.model.model import Model
 from secondcoder.progress import Progress
 from secondcoder.training.steps import Inputs
 
-_STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
+_STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
 _FOLDS = 5
 
 
@@ -73,29 +70,29 @@ def start_from_logistic(
 def fit_logistic(
     features: NDArray[np.float32], targets: NDArray[np.int64], counting: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the classes that occur, their weights, shape (classes, features), and their biases."""
-    scaler = StandardScaler()
-    scaled = scaler.fit_transform(features.astype(np.float64))
+    """Return the classes that occur, their weights, shape (classes, features), and their biases.
+
+    Features are centred and divided by their mean length, so that distances stay what the encoder was trained for:
+    numbers that hardly differ between texts count little. Standardised one by one they would all count the same, which
+    does worse with few labels (``benchmarks/results/2026-11-30-few-labels.md``). Macro-F1 chooses the strength, as by
+    log loss rare classes are hardly ever predicted.
+    """
+    centre = features.mean(axis=0, dtype=np.float64)
+    scaled = features - centre
+    length = float(np.sqrt(np.square(scaled).sum(axis=1).mean())) or 1.0
+    scaled /= length
     by_class = None if counting is None else {i: float(counting[i]) for i in np.unique(targets).tolist()}
+    wanted = LogisticRegression(C=_STRENGTHS[1], max_iter=1000, class_weight=by_class)
     if min(Counter(targets.tolist()).values()) < _FOLDS:
-        found = LogisticRegression(C=_STRENGTHS[2], max_iter=1000, class_weight=by_class).fit(scaled, targets)
+        found = wanted.fit(scaled, targets)
     else:
-        wanted = LogisticRegression(max_iter=1000, class_weight=by_class)
-        scoring = "neg_log_loss" if by_class is None else partial(_weighted_score, by_class)
-        found = GridSearchCV(wanted, {"C": _STRENGTHS}, scoring=scoring, cv=_FOLDS).fit(scaled, targets).best_estimator_
+        search = GridSearchCV(wanted, {"C": _STRENGTHS}, scoring="f1_macro", cv=_FOLDS)
+        found = search.fit(scaled, targets).best_estimator_  # of equals the strongest hold to zero
     weights, biases = found.coef_, found.intercept_
     if len(found.classes_) == 2:  # one row says how far the second class is ahead of the first
         weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
-    weights = weights / scaler.scale_
-    return found.classes_, weights, biases - weights @ scaler.mean_
-
-
-def _weighted_score(
-    by_class: Mapping[int, float], found: LogisticRegression, features: NDArray[np.float64], targets: NDArray[np.int64]
-) -> float:
-    """Return how well held-out texts are foretold, as `GridSearchCV` scores do: each class weighs as in the fit."""
-    weights = [by_class[i] for i in targets.tolist()]
-    return -float(log_loss(targets, found.predict_proba(features), labels=found.classes_, sample_weight=weights))
+    weights = weights / length
+    return found.classes_, weights, biases - weights @ centre
 
 
 def logistic_probabilities(

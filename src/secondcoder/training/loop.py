@@ -332,9 +332,11 @@ class _Training:
         if self.resumed and self.resumed.plain["cut"] != self.cut:
             self.progress.say("The result may differ in its last bits: frozen layers are computed in another way now.")
         if self.settings.head_start == "logistic" and not self.state.step and not self.result.history:
-            with upper_layers(self.model.network, cut):
-                self.start_head(inputs, self.gold)
-            if (self.judge_each and not self._is_dev_small) or not self.epochs:
+            judged = (self.judge_each and not self._is_dev_small) or not self.epochs
+            if judged or self.settings.recipe != "contrastive":  # which learns nothing from its head
+                with upper_layers(self.model.network, cut):
+                    self.start_head(inputs, self.gold)
+            if judged:
                 self._judge({"epoch": 0, "step": 0}, on_evaluation)
         if not self.epochs:
             return
@@ -348,7 +350,8 @@ class _Training:
                 self.state = self.state.next_epoch()
                 continue
             if isinstance(stepper, ContrastiveStepper):  # its head has learned nothing yet
-                self.start_head(inputs, self.gold)
+                with upper_layers(self.model.network, cut):
+                    self.start_head(inputs, self.gold)
             padded_tokens = sum(self.ranks.gather(self.state.padded_tokens))
             self._judge(self.state.entry(self.encoded.lengths.sum() / padded_tokens), on_evaluation)
 

@@ -62,14 +62,15 @@ class RecipeComparison:
     n_folds, repeats
         Folds, and how often they were made.
     trainings
-        Folds that were judged, of all divisions; fewer than folds times repeats where the time was over, and none where
-        only one recipe could be afforded.
+        Folds that were judged, of all divisions; fewer than folds times repeats where the time was over.
     fewest
         Texts of the rarest class.
     settings
         What the chosen recipe stands for on all of train.
     folds_of
         By recipe: on how many of these folds it was judged, if not on all.
+    why_not
+        Why nothing was compared; empty where something was.
     """
 
     chosen: str
@@ -83,6 +84,7 @@ class RecipeComparison:
     fewest: int
     settings: dict[str, Any] = field(default_factory=dict)
     folds_of: dict[str, int] = field(default_factory=dict)
+    why_not: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -95,9 +97,7 @@ class RecipeComparison:
 
     @property
     def told(self) -> str:
-        """The figure of each recipe and its spread, and which are better than the chosen one but were not taken."""
-        if not self.figures:
-            return "not compared, as only one fits into the time"
+        """Figures and spread of what was compared, and what is better than the chosen one but was not taken."""
         figures = ", ".join(
             f"{name} {figure:.3f}" + (f" ± {self.spread[name]:.3f}" if name in self.spread else "")
             for name, figure in self.figures.items()
@@ -113,7 +113,7 @@ class RecipeComparison:
             self.chosen == TFIDF
         )
         if not self.figures:
-            return f"{taken}."
+            return f"Recipes are not compared, as {self.why_not}. {taken}."
         times = "" if self.repeats == 1 else f", {self.repeats} times"
         fewer = ", ".join(f"{name} on {n} of them" for name, n in self.folds_of.items())
         return (
@@ -201,6 +201,8 @@ _JUDGED, _MOST_REPEATS = 200, 3
 _CHEAP = 20_000
 # Reading all of train may take so many seconds with effort quick, or it is learned from without the encoder.
 _QUICK_SECONDS = 20.0
+# Of fewer texts nothing is compared: the figures would be chance, and what is expected of recipes decides.
+_FEWEST_COMPARED = 50
 # On fewer folds a recipe that is trained anew is not judged.
 _FEWEST_FOLDS = 2
 # A text that is learned from costs so many times what it costs to be read; of contrastive, half of the layers do.
@@ -261,6 +263,13 @@ def compare_recipes(
     """
     metric = task_rules(train.task).figures.resolve(settings.metric, train.positive, train.label_names)
     work = _Work(train, replace(settings, seeds=1), seed, folder)
+    if not work.quick and len(train) < _FEWEST_COMPARED:
+        best = max(_EXPECTED, key=_EXPECTED.__getitem__)
+        why_not = f"figures of {len(train)} texts (fewer than {_FEWEST_COMPARED}) would be mostly chance"
+        return work.uncompared(best, metric, why_not)
+    if work.quick and work.seconds_a_text[0] * len(train) > _QUICK_SECONDS:
+        why_not = f"reading all of train by the model takes more than {_QUICK_SECONDS:.0f} s; --recipe frozen does it"
+        return work.uncompared(TFIDF, metric, why_not)
     try:
         rounds = work.rounds()
     except SplitError as error:
@@ -402,11 +411,6 @@ class _Work:
             "spares it."
         )
         why = f"Not compared, as that would take too long: {', '.join(left_out)}." if left_out else ""
-        if not any(compared.values()):
-            told = ""
-            why += (
-                f" Reading all of train by the model takes more than {_QUICK_SECONDS:.0f} s; --recipe frozen does it."
-            )
         opening = "" if self.quick else f"Few labels ({self.n_train} texts of train, at most {FEW}): "
         progress.say(f"{opening}{told} {why}".strip())
         return finished
@@ -452,8 +456,7 @@ class _Work:
         done, folds_of = finished.done, finished.head["folds_of"]
         wanted = self.wanted(rounds, folds_of)
         judged = [i for i in range(len(rounds)) if all(one in done for one in wanted if one[0] == i)]
-        judged = [i for i in judged if any(one[0] == i for one in wanted)]
-        of = {recipe: [i for i in judged if (i, recipe) in done] for recipe, n in folds_of.items() if n}
+        of = {recipe: [i for i in judged if (i, recipe) in done] for recipe in folds_of}
         said = {
             (i, recipe): (rounds[i].rows, np.array(done[i, recipe]["probabilities"]))
             for recipe in of
@@ -472,8 +475,7 @@ class _Work:
         def worth(recipe: str, among: list[int]) -> float:
             return sign * figure(recipe, among) + _EXPECTED[recipe] * _EXPECTED_TEXTS / len(self.train)
 
-        cheap = [recipe for recipe in of if recipe in CHEAP]
-        chosen = max(cheap, key=lambda recipe: worth(recipe, of[recipe])) if cheap else next(iter(folds_of))
+        chosen = max(CHEAP, key=lambda recipe: worth(recipe, of[recipe]))
         leads = {recipe: worth(recipe, of[recipe]) - worth(chosen, of[recipe]) for recipe in of if recipe in DEAR}
         chosen = max((recipe for recipe in leads if leads[recipe] > 0), key=leads.__getitem__, default=chosen)
         return RecipeComparison(
@@ -489,6 +491,11 @@ class _Work:
             self._settings_of(chosen),
             {recipe: len(each) for recipe, each in of.items() if len(each) < len(judged)},
         )
+
+    def uncompared(self, recipe: str, metric: str, why_not: str) -> RecipeComparison:
+        """Return a recipe that is taken without a look at others."""
+        fewest, settings = fewest_labels(self.train), self._settings_of(recipe)
+        return RecipeComparison(recipe, metric, {}, {}, {}, 0, 0, 0, fewest, settings, why_not=why_not)
 
     def _settings_of(self, recipe: str) -> dict[str, Any]:
         if recipe == TFIDF:
@@ -518,12 +525,10 @@ class _Work:
     def _afforded(self, rounds: list[_Round]) -> tuple[dict[str, int], float]:
         """Return on how many folds each recipe is judged that can be afforded, and how many seconds all will take.
 
-        That is estimated by reading a few texts. Where one recipe alone is left, it is on none.
+        That is estimated by reading a few texts.
         """
         n = len(self.train)
-        reading, in_steps = self._seconds_a_text()
-        if self.quick and reading * self.n_train > _QUICK_SECONDS:
-            return {TFIDF: 0}, 0.0
+        reading, in_steps = self.seconds_a_text
         # Each text once for all, and in each division once to be judged; a second for TF-IDF.
         folds_of, expected = dict.fromkeys(CHEAP, len(rounds)), reading * n * (1 + self.repeats) + len(rounds)
         if self.quick:
@@ -541,7 +546,8 @@ class _Work:
                 folds_of[recipe] = afforded
         return folds_of, expected
 
-    def _seconds_a_text(self) -> tuple[float, float]:
+    @cached_property
+    def seconds_a_text(self) -> tuple[float, float]:
         """Return how long it takes to read a text among others of its length, and in a step with texts of any."""
         model, texts = self._fresh, self.train.texts[:: max(1, len(self.train) // _PROBED)]
         encoded = model.encoder.encode(texts)
