@@ -506,6 +506,7 @@ class TrainSettings(TrainOptions):
         if self.is_tfidf or self.recipe not in LEAST_STEPS or self.epochs is not None:
             return self
         epochs = math.ceil(LEAST_STEPS[self.recipe] / math.ceil(n / self.batch_size))
+        epochs = min(epochs, _MOST_EPOCHS.get(self.recipe, epochs))
         return replace(self, epochs=max(epochs, self.planned.epochs))
 
     def resolved(self) -> Self:
@@ -559,6 +560,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 """What a named recipe fixes, whatever the effort."""
 LEAST_STEPS = {"full": 60, "contrastive": 30}
 """Optimizer steps that a recipe takes at least, in whole epochs; never fewer epochs than the effort's."""
+# But no more epochs for that: texts that were drawn together more often are told apart by what they have by chance.
+_MOST_EPOCHS = {"contrastive": 10}
 # Names and values of earlier versions, in run folders and model cards, and today's.
 _RENAMED = {"truncation": "long_texts", "share_truncated": "share_longer"}
 _REVALUED = {"long_texts": {"head": "truncate"}}

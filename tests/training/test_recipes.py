@@ -173,7 +173,7 @@ def test_dear_recipes_are_trained_for_as_long_as_they_would_be_and_left_out_wher
     monkeypatch.setattr(recipes, "_MOST_REPEATS", 1)
     monkeypatch.setattr(recipes, "_DEAR_SECONDS", 1e9)
     found = compare_recipes(few(corpus), settings, seed=1, folder=tmp_path / "a", progress=Progress())
-    assert given == [("contrastive", 15, False), ("full", 30, False)] * 5
+    assert given == [("contrastive", 10, False), ("full", 30, False)] * 5
     assert set(found.figures) == set(COMPARED)
     monkeypatch.setattr(recipes, "_DEAR_SECONDS", 0.0)
     found = compare_recipes(few(corpus), settings, seed=1, folder=tmp_path / "b", progress=Progress())
@@ -296,6 +296,8 @@ def test_a_recipe_takes_enough_steps_and_never_fewer_epochs_than_the_effort():
     least = options.LEAST_STEPS["full"]
     for n, epochs in ((16, least), (32, least // 2), (10_000, 2)):
         assert TrainSettings(recipe="full").sized(n).epochs == epochs
+    for n, epochs in ((16, 10), (32, 10), (48, 10), (64, 8), (10_000, 2)):
+        assert TrainSettings(recipe="contrastive").sized(n).epochs == epochs
     assert TrainSettings(recipe="full", epochs=7).sized(16).epochs == 7
     assert TrainSettings().sized(16).epochs is None
     frozen = TrainSettings(recipe="frozen").sized(16).resolved()
