@@ -222,6 +222,26 @@ def test_allowed_leaks_stand_on_the_first_screen() -> None:
     assert "Leaks were allowed" not in Page(render(content())).text
 
 
+def test_a_simple_method_ahead_by_chance_is_no_defeat_and_how_to_train_it_is_said():
+    gold, names = np.tile([0, 1], 50), ["economic", "social"]
+    right, chance = np.eye(2)[gold] * 0.8 + 0.1, np.full((100, 2), 0.5)
+    almost = right.copy()
+    almost[0] = almost[0, ::-1]
+    labels = [names[i] for i in gold]
+    for model, certain in ((chance, True), (almost, False)):
+        lead = compare(gold, right, model, tuple(names))
+        figures = {
+            "model": evaluate(labels, model, names),
+            "majority": evaluate(labels, chance, names),
+            "embedding-logistic": evaluate(labels, right, names),
+        }
+        leads = {"test": {"embedding-logistic": lead}}
+        page = Page(render(content(evaluations={"test": figures}, leads=leads))).text
+        assert ("Do not use this model as it is" in page) == certain
+        assert ("The difference may be chance." in page) != certain
+        assert "--recipe frozen trains the simple method." in page
+
+
 def test_a_lead_that_may_be_chance_is_not_sold_as_certain():
     gold = np.tile([0, 1], 50)
     right, chance = np.eye(2)[gold] * 0.8 + 0.1, np.full((100, 2), 0.5)
