@@ -560,7 +560,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 """What a named recipe fixes, whatever the effort."""
 LEAST_STEPS = {"full": 60, "contrastive": 30}
 """Optimizer steps that a recipe takes at least, in whole epochs; never fewer epochs than the effort's."""
-# But no more epochs for that: texts that were drawn together more often are told apart by what they have by chance.
+# But no more epochs for that: with more of them, classes are separated by what few texts have in common by chance.
 _MOST_EPOCHS = {"contrastive": 10}
 # Names and values of earlier versions, in run folders and model cards, and today's.
 _RENAMED = {"truncation": "long_texts", "share_truncated": "share_longer"}

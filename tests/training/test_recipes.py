@@ -331,6 +331,9 @@ def test_of_very_few_texts_what_is_expected_of_recipes_decides(corpus, settings,
     assert (found.chosen, found.figures, found.trainings, found.fewest) == ("contrastive", {}, 0, 20)
     assert found.settings == {"recipe": "contrastive", "epochs": 10, "freeze": 0.5, "head_start": "logistic"}
     assert "figures of 40 texts (fewer than 41) would be mostly chance" in found.sentence
+    assert RecipeComparison.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    earlier = {name: value for name, value in found.to_dict().items() if name != "why_not"}
+    assert RecipeComparison.from_dict(earlier).why_not == "only one fits into the time"
 
 
 def test_of_more_texts_dear_recipes_are_judged_on_as_few_folds_as_judge_200(corpus, settings, tmp_path, monkeypatch):

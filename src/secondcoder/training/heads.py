@@ -75,7 +75,7 @@ def fit_logistic(
     Features are centred and divided by their mean length, so that distances stay what the encoder was trained for:
     numbers that hardly differ between texts count little. Standardised one by one they would all count the same, which
     does worse with few labels (``benchmarks/results/2026-11-30-few-labels.md``). Macro-F1 chooses the strength, as by
-    log loss rare classes are hardly ever predicted.
+    log loss rare classes are seldom predicted.
     """
     centre = features.mean(axis=0, dtype=np.float64)
     scaled = features - centre
